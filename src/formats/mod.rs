@@ -1,0 +1,1 @@
+//! Bytes to values and back: whatever comes from outside is checked here, once.

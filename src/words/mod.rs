@@ -1,0 +1,5 @@
+//! The ground floor: what everything else is made of.
+
+pub mod id;
+pub mod limits;
+pub mod slab;
