@@ -83,3 +83,14 @@ impl fmt::Display for PeerKey {
 /// One torrent of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TorrentKey(pub Key);
+
+/// Neighbouring blocks of one piece, counted in blocks: the form in which requests travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockRange {
+    /// The piece.
+    pub piece: PieceIndex,
+    /// The first block's number in the piece.
+    pub first: u32,
+    /// How many blocks.
+    pub count: u32,
+}

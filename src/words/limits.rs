@@ -1,5 +1,7 @@
 //! Every bound of the program, each with the sum behind it.
 
+use std::time::Duration;
+
 /// Bytes of a block, the unit that every client requests (BEP 3: "All current implementations use
 /// 2^14").
 pub const BLOCK_LEN: u32 = 16 * 1024;
@@ -19,3 +21,119 @@ pub const FILES_MAX: usize = 1 << 20;
 
 /// Nesting of lists and dictionaries in bencode; torrents need 5, messages 3.
 pub const BENCODE_DEPTH_MAX: usize = 32;
+
+/// Levels of rarity: pieces that 63 or more peers have are equally common.
+pub const RARITY_LEVELS: usize = 64;
+
+/// Pieces, or words of 64 pieces, that one scan for a piece looks at before it is continued later.
+pub const SCAN_MAX: u32 = 64;
+
+/// Upload slots of a torrent at least (BEP 3 describes four), and at most: the square root of
+/// [`PEERS_MAX`].
+pub const SLOTS_MIN: usize = 4;
+/// See [`SLOTS_MIN`].
+pub const SLOTS_MAX: usize = 64;
+
+/// Pieces that are open at once: with pieces of one block and [`PIPELINE_MAX`] blocks asked of a
+/// peer, one peer can fill them; a scan of them all is 256 look-ups, some 3 µs.
+pub const OPEN_MAX: usize = 256;
+
+/// Blocks asked of one peer at once: 4 MiB, the bandwidth-delay product of 320 Mbit/s over 100 ms.
+pub const PIPELINE_MAX: u32 = 256;
+
+/// Blocks asked of a peer before anything is known of its rate.
+pub const PIPELINE_START: u32 = 16;
+
+/// Blocks of one [`BlockRange`](crate::words::id::BlockRange): one order, one write to the socket.
+pub const RANGE_MAX: u32 = 32;
+
+/// Blocks that a peer may have credit for: what was asked twice over, since those that it owed when
+/// it choked us stay granted.
+pub const CREDIT_MAX: u32 = 2 * PIPELINE_MAX;
+
+/// Longest block that a peer may ask for. Everyone asks for [`BLOCK_LEN`]; mainline once closed the
+/// connection above 128 KiB (BEP 3).
+pub const REQUEST_LEN_MAX: u32 = 128 * 1024;
+
+/// A peer that owes us blocks and sends none for so long has stalled: others are asked.
+pub const STALL_AFTER: Duration = Duration::from_secs(20);
+
+/// A peer that says nothing for so long is gone; it should send a keep-alive every two minutes
+/// (BEP 3).
+pub const SILENCE_MAX: Duration = Duration::from_secs(180);
+
+/// We say something at least this often (BEP 3: "generally once every two minutes").
+pub const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(100);
+
+/// The time between two measurements of a peer's rates (BEP 3's rechoke interval).
+pub const SAMPLE_EVERY: Duration = Duration::from_secs(10);
+
+/// A HAVE waits at most this long for its writer's next look at the log. 64 writers that look so
+/// often cost 0.75 % of a core, so the delay grows from there on with their number.
+pub const HAVE_DELAY: Duration = Duration::from_millis(250);
+/// See [`HAVE_DELAY`].
+pub const HAVE_DELAY_WRITERS: u32 = 64;
+
+/// Torrents of one process. Each has two timers and a place in the tables.
+pub const TORRENTS_MAX: u32 = 4096;
+
+/// Connections that may be greeting while every place for peers is taken.
+pub const GREETINGS_MAX: u32 = 16;
+
+/// Peers that the user may name for a torrent with `--peer`.
+pub const CONTACTS_MAX: usize = 64;
+
+/// Connections that are being made at once: home routers drop more.
+pub const DIALS_MAX: u32 = 20;
+
+/// The first delay before a peer is dialled again.
+pub const REDIAL_DELAY: Duration = Duration::from_secs(1);
+/// The longest.
+pub const REDIAL_DELAY_MAX: Duration = Duration::from_secs(60);
+
+/// Orders that a peer's writer may not have carried out yet: the slots of its channel, each of
+/// which is touched when the channel is made.
+pub const OUTBOX_MAX: u32 = 64;
+/// Of these, the ones kept for chokes, unchokes and looks, which cannot wait.
+pub const OUTBOX_RESERVE: u32 = 16;
+/// Of these, the ones that uploads may take, so that requests find room beside them.
+pub const UPLOADS_ORDERED_MAX: u32 = 32;
+
+/// Blocks that a peer may have asked us for at once; we tell it so as `reqq` (BEP 10). libtorrent
+/// asks for up to 500.
+pub const UPLOADS_MAX: usize = 512;
+
+/// Ranges that one notification asks of a peer: two, so that a pipeline doubles in a round trip.
+pub const PICKS_MAX: usize = 2;
+
+/// A pipeline holds what the peer sends in so many seconds.
+pub const PIPELINE_SECONDS: u64 = 2;
+
+/// Peers for which there was nothing to ask are tried again after this delay, so many a turn.
+pub const RETRY_DELAY: Duration = Duration::from_millis(100);
+/// See [`RETRY_DELAY`].
+pub const RETRIES_MAX: usize = 16;
+
+/// Changes of a choker that one turn tells: a peer that goes is choked and two others follow.
+pub const CHANGES_MAX: usize = 4;
+
+/// Time between two progress events of a torrent.
+pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// Time for which a peer holds the optimistic slot (BEP 3).
+pub const ROTATE_EVERY: Duration = Duration::from_secs(30);
+
+/// Peers and torrents to which one turn says goodbye.
+pub const FAREWELLS_MAX: usize = 16;
+
+/// The session ends after so long, whoever has not answered: with what the threads then need it
+/// is less than the five seconds that the command line promises.
+pub const ENDING_MAX: Duration = Duration::from_secs(4);
+
+/// Steps of one turn of the main thread at most. The dearest turns are one that retries
+/// [`RETRIES_MAX`] peers with [`PICKS_MAX`] picks each, and one that puts a pipeline back.
+pub const STEPS_MAX: u32 = RETRIES_MAX as u32
+    * PICKS_MAX as u32
+    * (OPEN_MAX as u32 + RARITY_LEVELS as u32 + 2 * SCAN_MAX + 2 * RANGE_MAX)
+    + PIPELINE_MAX
+    + UPLOADS_MAX as u32;

@@ -1,5 +1,9 @@
 //! The ground floor: what everything else is made of.
 
+pub mod bitfield;
+pub mod have_log;
 pub mod id;
 pub mod limits;
+pub mod permutation;
 pub mod slab;
+pub mod steps;
