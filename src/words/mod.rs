@@ -2,4 +2,5 @@
 
 pub mod id;
 pub mod limits;
+pub mod rng;
 pub mod slab;
