@@ -19,3 +19,13 @@ pub const FILES_MAX: usize = 1 << 20;
 
 /// Nesting of lists and dictionaries in bencode; torrents need 5, messages 3.
 pub const BENCODE_DEPTH_MAX: usize = 32;
+
+/// Longest extended message (BEP 10), and longest message of an unknown kind that is skipped. The
+/// largest in use is a piece of metadata, 16 KiB and a header of some 50 bytes (BEP 9); peer
+/// exchange names at most 100 peers of 19 bytes (BEP 11).
+pub const EXTENDED_LEN_MAX: u32 = 64 * 1024;
+
+/// Bytes that a peer's decoder reads into while no block is under way: all that an idle peer
+/// costs, 1 MB for 2,000 of them. Thirty HAVEs fit; a request, the longest message that must fit,
+/// takes 17 bytes.
+pub const DECODER_BUFFER_LEN: usize = 512;
