@@ -29,3 +29,6 @@ pub const EXTENDED_LEN_MAX: u32 = 64 * 1024;
 /// costs, 1 MB for 2,000 of them. Thirty HAVEs fit; a request, the longest message that must fit,
 /// takes 17 bytes.
 pub const DECODER_BUFFER_LEN: usize = 512;
+
+/// Characters of a peer's own name for its client that are kept: a column of a table.
+pub const CLIENT_NAME_LEN_MAX: usize = 64;
