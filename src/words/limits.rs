@@ -26,9 +26,16 @@ pub const BENCODE_DEPTH_MAX: usize = 32;
 pub const EXTENDED_LEN_MAX: u32 = 64 * 1024;
 
 /// Bytes that a peer's decoder reads into while no block is under way: all that an idle peer
-/// costs, 1 MB for 2,000 of them. Thirty HAVEs fit; a request, the longest message that must fit,
-/// takes 17 bytes.
+/// costs, 1 MB for 2,000 of them. 56 HAVEs fit; a request, the longest message that must fit, takes
+/// 17 bytes.
 pub const DECODER_BUFFER_LEN: usize = 512;
 
 /// Characters of a peer's own name for its client that are kept: a column of a table.
 pub const CLIENT_NAME_LEN_MAX: usize = 64;
+
+/// Most extensions that a peer's handshake may name; further ones are ignored. libtorrent names
+/// six.
+pub const EXTENSIONS_MAX: usize = 32;
+
+/// Longest name of an extension, in bytes; longer ones are ignored. `ut_holepunch` has 12.
+pub const EXTENSION_NAME_LEN_MAX: usize = 32;

@@ -5,6 +5,7 @@
 //! on the wire are big-endian.
 
 pub mod decoder;
+pub mod extension;
 pub mod handshake;
 pub mod message;
 
@@ -26,6 +27,11 @@ pub enum WireError {
         /// The largest that it may be.
         most: u32,
     },
+    /// An extension handshake that is not bencoded (BEP 10).
+    Bencode {
+        /// The byte at which it stops making sense, counted from 0.
+        at: usize,
+    },
 }
 
 impl fmt::Display for WireError {
@@ -36,6 +42,9 @@ impl fmt::Display for WireError {
                 write!(f, "its {message} message has length {found}; ")?;
                 let (word, bound) = if found < least { ("least", least) } else { ("most", most) };
                 write!(f, "the {word} is {bound}")
+            }
+            Self::Bencode { at } => {
+                write!(f, "its extension handshake is not bencoded, from byte {at} on")
             }
         }
     }
