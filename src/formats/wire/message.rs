@@ -1,6 +1,6 @@
 //! The messages after the handshake (BEP 3, "peer messages"; BEP 5, 6 and 10 add some).
 //!
-//! A message is a length prefix of four bytes, an id, and fields. [`Head`] knows for each id how
+//! A message is a length prefix of four bytes, an id, and fields. `Head` knows for each id how
 //! long it may be and what its fields are; the [`decoder`](crate::formats::wire::decoder) knows
 //! nothing of ids, and gathers bytes.
 
