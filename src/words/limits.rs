@@ -137,3 +137,22 @@ pub const STEPS_MAX: u32 = RETRIES_MAX as u32
     * (OPEN_MAX as u32 + RARITY_LEVELS as u32 + 2 * SCAN_MAX + 2 * RANGE_MAX)
     + PIPELINE_MAX
     + UPLOADS_MAX as u32;
+/// Longest extended message (BEP 10), and longest message of an unknown kind that is skipped. The
+/// largest in use is a piece of metadata, 16 KiB and a header of some 50 bytes (BEP 9); peer
+/// exchange names at most 100 peers of 19 bytes (BEP 11).
+pub const EXTENDED_LEN_MAX: u32 = 64 * 1024;
+
+/// Bytes that a peer's decoder reads into while no block is under way: all that an idle peer
+/// costs, 1 MB for 2,000 of them. 56 HAVEs fit; a request, the longest message that must fit, takes
+/// 17 bytes.
+pub const DECODER_BUFFER_LEN: usize = 512;
+
+/// Characters of a peer's own name for its client that are kept: a column of a table.
+pub const CLIENT_NAME_LEN_MAX: usize = 64;
+
+/// Most extensions that a peer's handshake may name; further ones are ignored. libtorrent names
+/// six.
+pub const EXTENSIONS_MAX: usize = 32;
+
+/// Longest name of an extension, in bytes; longer ones are ignored. `ut_holepunch` has 12.
+pub const EXTENSION_NAME_LEN_MAX: usize = 32;

@@ -5,5 +5,6 @@ pub mod have_log;
 pub mod id;
 pub mod limits;
 pub mod permutation;
+pub mod rng;
 pub mod slab;
 pub mod steps;

@@ -1,0 +1,351 @@
+//! The extension handshake (BEP 10): one bencoded dictionary, sent in an extended message of id 0.
+//!
+//! A peer may say it again at any time; what it leaves out then is as it was. Everything in it is a
+//! stranger's word: what is not understood, or not of the kind that its key wants, is passed over.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::Serialize;
+use serde_bytes::ByteBuf;
+
+use crate::formats::client::cleaned;
+use crate::formats::wire::WireError;
+use crate::words::limits::{BENCODE_DEPTH_MAX, EXTENSION_NAME_LEN_MAX, EXTENSIONS_MAX};
+
+/// The id of the extended message that holds an extension handshake.
+pub const EXTENSION_HANDSHAKE: u8 = 0;
+
+/// What a side says of itself and of the extensions that it understands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExtensionHandshake {
+    /// `m`: the extensions' names, and the ids under which the sender wants their messages; 0 turns
+    /// an extension off. At most [`EXTENSIONS_MAX`].
+    pub extensions: BTreeMap<String, u8>,
+    /// `metadata_size`: the bytes of the torrent's `info`, never 0 (BEP 9).
+    pub metadata_len: Option<u32>,
+    /// `p`: the port on which the sender listens, never 0.
+    pub port: Option<u16>,
+    /// `reqq`: how many requests the sender keeps waiting without dropping any.
+    pub requests_max: Option<u32>,
+    /// `upload_only`: whether the sender wants no more pieces (BEP 21).
+    pub upload_only: Option<bool>,
+    /// `v`: the sender's client and its version, [cleaned].
+    pub client: Option<String>,
+    /// `yourip`: the address from which the sender sees us.
+    pub your_ip: Option<IpAddr>,
+}
+
+impl ExtensionHandshake {
+    /// Under which id the sender wants the messages of `extension`, if it understands it.
+    pub fn id(&self, extension: &str) -> Option<u8> {
+        self.extensions.get(extension).copied().filter(|&id| id != 0)
+    }
+
+    /// Reads the payload of an extended message of id 0. Keys need not be sorted, nor UTF-8, and
+    /// bytes after the dictionary are passed over: there are clients that send such.
+    ///
+    /// # Errors
+    ///
+    /// If the payload begins no dictionary, or it nests deeper than [`BENCODE_DEPTH_MAX`].
+    pub fn parse(payload: &[u8]) -> Result<Self, WireError> {
+        let mut handshake = Self::default();
+        let mut entries = Entries::new(payload)?;
+        while let Some((key, value)) = entries.next()? {
+            match key {
+                b"m" => handshake.extensions = extensions(value),
+                b"metadata_size" => handshake.metadata_len = number(value).filter(|&n| n > 0),
+                b"p" => handshake.port = number(value).filter(|&n| n > 0),
+                b"reqq" => handshake.requests_max = number(value),
+                b"upload_only" => handshake.upload_only = number(value).map(|n: u64| n != 0),
+                b"v" => handshake.client = string(value).map(cleaned),
+                b"yourip" => handshake.your_ip = string(value).and_then(address),
+                _ => (),
+            }
+        }
+        Ok(handshake)
+    }
+
+    /// Writes the payload of an extended message of id 0.
+    pub fn emit(&self) -> Vec<u8> {
+        let your_ip = self.your_ip.map(|ip| match ip {
+            IpAddr::V4(ip) => ByteBuf::from(ip.octets()),
+            IpAddr::V6(ip) => ByteBuf::from(ip.octets()),
+        });
+        let dictionary = Dictionary {
+            m: &self.extensions,
+            metadata_size: self.metadata_len,
+            p: self.port,
+            reqq: self.requests_max,
+            upload_only: self.upload_only.map(u8::from),
+            v: self.client.as_deref(),
+            yourip: your_ip,
+        };
+        serde_bencode::to_bytes(&dictionary).expect("strings and integers can all be bencoded")
+    }
+}
+
+/// The handshake as it goes over the wire, under its keys.
+#[derive(Serialize)]
+struct Dictionary<'a> {
+    m: &'a BTreeMap<String, u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata_size: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reqq: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upload_only: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    v: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    yourip: Option<ByteBuf>,
+}
+
+/// The dictionary `m`, without what cannot be an extension of ours.
+fn extensions(value: &[u8]) -> BTreeMap<String, u8> {
+    let mut extensions = BTreeMap::new();
+    let Ok(mut entries) = Entries::new(value) else { return extensions };
+    while let Ok(Some((name, id))) = entries.next() {
+        let name = str::from_utf8(name).ok().filter(|name| name.len() <= EXTENSION_NAME_LEN_MAX);
+        if let (Some(name), Some(id)) = (name, number(id))
+            && extensions.len() < EXTENSIONS_MAX
+        {
+            extensions.insert(name.to_owned(), id);
+        }
+    }
+    extensions
+}
+
+/// An address of 4 or 16 bytes; an IPv4 one mapped into IPv6 is folded.
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok().map(|ip| ip.to_canonical())
+}
+
+/// An integer, if the value is one and fits.
+fn number<N: std::str::FromStr>(value: &[u8]) -> Option<N> {
+    let digits = value.strip_prefix(b"i")?.strip_suffix(b"e")?;
+    str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// The bytes of a string, if the value is one.
+fn string(value: &[u8]) -> Option<&[u8]> {
+    Scanner { bytes: value, at: 0 }.string().ok()
+}
+
+/// The entries of a bencoded dictionary, in the order in which they stand.
+struct Entries<'a>(Scanner<'a>);
+
+/// A key and the bytes of its value.
+type Entry<'a> = (&'a [u8], &'a [u8]);
+
+impl<'a> Entries<'a> {
+    fn new(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let mut scanner = Scanner { bytes, at: 0 };
+        if scanner.byte()? == b'd' { Ok(Self(scanner)) } else { Err(scanner.error_before()) }
+    }
+
+    fn next(&mut self) -> Result<Option<Entry<'a>>, WireError> {
+        let scanner = &mut self.0;
+        if scanner.bytes.get(scanner.at) == Some(&b'e') {
+            return Ok(None);
+        }
+        let key = scanner.string()?;
+        let start = scanner.at;
+        scanner.skip()?;
+        Ok(Some((key, &scanner.bytes[start..scanner.at])))
+    }
+}
+
+/// Finds where bencoded values end (BEP 3, "bencoding"), without recursion.
+struct Scanner<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    fn byte(&mut self) -> Result<u8, WireError> {
+        let byte = *self.bytes.get(self.at).ok_or(WireError::Bencode { at: self.at })?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    /// The error that the byte just read is wrong.
+    fn error_before(&self) -> WireError {
+        WireError::Bencode { at: self.at - 1 }
+    }
+
+    /// Passes over one value of any kind.
+    fn skip(&mut self) -> Result<(), WireError> {
+        let mut depth = 0;
+        loop {
+            match self.byte()? {
+                b'i' => while !self.is_end_of_integer()? {},
+                b'l' | b'd' if depth < BENCODE_DEPTH_MAX => depth += 1,
+                b'e' if depth > 0 => depth -= 1,
+                b'0'..=b'9' => {
+                    self.at -= 1;
+                    self.string()?;
+                }
+                _ => return Err(self.error_before()),
+            }
+            if depth == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn is_end_of_integer(&mut self) -> Result<bool, WireError> {
+        match self.byte()? {
+            b'e' => Ok(true),
+            b'-' | b'0'..=b'9' => Ok(false),
+            _ => Err(self.error_before()),
+        }
+    }
+
+    fn string(&mut self) -> Result<&'a [u8], WireError> {
+        let start = self.at;
+        let mut len = 0_usize;
+        loop {
+            match self.byte()? {
+                digit @ b'0'..=b'9' => {
+                    len = len.saturating_mul(10).saturating_add(usize::from(digit - b'0'));
+                }
+                b':' if self.at > start + 1 => break,
+                _ => return Err(self.error_before()),
+            }
+        }
+        let rest = &self.bytes[self.at..];
+        let string = rest.get(..len).ok_or(WireError::Bencode { at: start })?;
+        self.at += len;
+        Ok(string)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::rng::Rng;
+
+    static BYTES: &[u8] = b"d1:md11:ut_metadatai3e6:ut_pexi0ee13:metadata_sizei31235e1:pi6881e\
+        4:reqqi500e11:upload_onlyi1e1:v14:rondalla 0.1.06:yourip4\x3a\x7f\0\0\x01e";
+
+    fn handshake() -> ExtensionHandshake {
+        ExtensionHandshake {
+            extensions: [("ut_metadata".into(), 3), ("ut_pex".into(), 0)].into(),
+            metadata_len: Some(31235),
+            port: Some(6881),
+            requests_max: Some(500),
+            upload_only: Some(true),
+            client: Some("rondalla 0.1.0".into()),
+            your_ip: Some([127, 0, 0, 1].into()),
+        }
+    }
+
+    fn parse(bytes: &[u8]) -> ExtensionHandshake {
+        ExtensionHandshake::parse(bytes).unwrap()
+    }
+
+    #[test]
+    fn construct_and_deconstruct() {
+        assert_eq!(handshake().emit(), BYTES);
+        assert_eq!(parse(BYTES), handshake());
+        assert_eq!(ExtensionHandshake::default().emit(), b"d1:mdee");
+        assert_eq!(parse(b"d1:mdee"), ExtensionHandshake::default());
+        assert_eq!(parse(b"de"), ExtensionHandshake::default());
+    }
+
+    #[test]
+    fn an_id_of_0_turns_an_extension_off() {
+        assert_eq!(handshake().id("ut_metadata"), Some(3));
+        assert_eq!(handshake().id("ut_pex"), None);
+        assert_eq!(handshake().id("ut_holepunch"), None);
+    }
+
+    #[test]
+    fn what_is_foreign_is_passed_over() {
+        let port = ExtensionHandshake { port: Some(1), ..Default::default() };
+        for bytes in [
+            &b"d1:pi1ee and more"[..],
+            b"d1:zi0e1:pi1ee",
+            b"d2:\xff\xfei0e1:pi1ee",
+            b"d1:ai99999999999999999999999999999e1:pi1ee",
+            b"d1:ad1:bl1:cd1:dleeee1:pi1ee",
+            b"d0:0:1:pi1ee",
+            b"d1:m1:x1:pi1e4:reqql1:ae1:vi7e6:yourip3:abce",
+            b"d1:mi0e1:pi1e4:reqqi-1e13:metadata_sizei0ee",
+            b"d1:pi1e13:metadata_sizei4294967296e6:yourip5:abcdee",
+        ] {
+            assert_eq!(parse(bytes), port, "{}", bytes.escape_ascii());
+        }
+        for bytes in [&b"d1:pi0ee"[..], b"d1:pi65536ee", b"d1:pi-1ee", b"d1:pie1:vi1ee"] {
+            assert_eq!(parse(bytes).port, None, "{}", bytes.escape_ascii());
+        }
+        let extensions = parse(b"d1:md1:ai256e1:bi2e2:\xff\xffi3e1:cle1:di-1eee").extensions;
+        assert_eq!(extensions, [("b".to_owned(), 2)].into());
+    }
+
+    #[test]
+    fn addresses_of_both_families_are_read() {
+        for (bytes, address) in [
+            (&b"d6:yourip4:\x01\x02\x03\x04e"[..], "1.2.3.4"),
+            (b"d6:yourip16:\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01e", "2001:db8::1"),
+            (b"d6:yourip16:\0\0\0\0\0\0\0\0\0\0\xff\xff\x01\x02\x03\x04e", "1.2.3.4"),
+        ] {
+            let address = address.parse().unwrap();
+            assert_eq!(parse(bytes).your_ip, Some(address));
+            let your_ip = Some(address);
+            let handshake = ExtensionHandshake { your_ip, ..Default::default() };
+            assert_eq!(parse(&handshake.emit()), handshake);
+        }
+    }
+
+    #[test]
+    fn an_error_says_where() {
+        let deep = [&b"d1:a"[..], &b"l".repeat(65_000)].concat();
+        for (bytes, at) in [
+            (&b""[..], 0),
+            (b"le", 0),
+            (b"d", 1),
+            (b"di0ei0ee", 1),
+            (b"d1:a", 4),
+            (b"d1:ae", 4),
+            (b"d1:ai1", 6),
+            (b"d1:ai1.5ee", 6),
+            (b"d1:a6:abcde", 4),
+            (b"d:a0:e", 1),
+            (b"d1:a99999999999999999999999:e", 4),
+            (&deep, 4 + BENCODE_DEPTH_MAX),
+        ] {
+            let error = ExtensionHandshake::parse(bytes).unwrap_err();
+            assert_eq!(error, WireError::Bencode { at });
+        }
+    }
+
+    #[test]
+    fn much_is_cut_to_its_bound() {
+        let many: String = (0..1000).map(|n| format!("4:{n:04}i1e")).collect();
+        let long = format!("d1:md{many}40:{0}i1ee1:v70:{0}{1}e", "x".repeat(40), "\n".repeat(30));
+        let handshake = parse(long.as_bytes());
+        assert_eq!(handshake.extensions.len(), EXTENSIONS_MAX);
+        assert_eq!(handshake.client, Some("x".repeat(40)));
+    }
+
+    #[test]
+    fn spoilt_handshakes_are_survived() {
+        let mut errors = 0;
+        for seed in 0..5000 {
+            let mut rng = Rng::new(seed);
+            let mut bytes = BYTES.to_vec();
+            for _ in 0..1 + rng.below(4) {
+                let at = rng.below(u32::try_from(bytes.len()).unwrap()) as usize;
+                bytes[at] = b"0123456789:-deil\xff"[rng.below(17) as usize];
+            }
+            bytes.truncate(1 + rng.below(400) as usize);
+            errors += u32::from(ExtensionHandshake::parse(&bytes).is_err());
+        }
+        assert!((1000..5000).contains(&errors), "{errors} errors");
+    }
+}
