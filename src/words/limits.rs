@@ -19,3 +19,7 @@ pub const FILES_MAX: usize = 1 << 20;
 
 /// Nesting of lists and dictionaries in bencode; torrents need 5, messages 3.
 pub const BENCODE_DEPTH_MAX: usize = 32;
+
+/// Most keys of a dictionary whose keys are out of order: these are sorted to find one that occurs
+/// twice. The largest dictionary that a maker writes by hand is the outer one, with some twenty.
+pub const BENCODE_UNSORTED_KEYS_MAX: usize = 256;
