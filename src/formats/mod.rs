@@ -1,1 +1,3 @@
 //! Bytes to values and back: whatever comes from outside is checked here, once.
+
+pub mod path;

@@ -23,3 +23,9 @@ pub const BENCODE_DEPTH_MAX: usize = 32;
 /// Most keys of a dictionary whose keys are out of order: these are sorted to find one that occurs
 /// twice. The largest dictionary that a maker writes by hand is the outer one, with some twenty.
 pub const BENCODE_UNSORTED_KEYS_MAX: usize = 256;
+
+/// Longest name of a file or folder, in bytes: most file systems hold 255.
+pub const NAME_LEN_MAX: usize = 255;
+
+/// Longest path inside a torrent, in bytes: Linux opens none beyond 4096.
+pub const PATH_LEN_MAX: usize = 4096;
