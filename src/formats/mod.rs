@@ -1,3 +1,4 @@
 //! Bytes to values and back: whatever comes from outside is checked here, once.
 
+pub mod metainfo;
 pub mod path;

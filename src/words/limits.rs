@@ -29,3 +29,19 @@ pub const NAME_LEN_MAX: usize = 255;
 
 /// Longest path inside a torrent, in bytes: Linux opens none beyond 4096.
 pub const PATH_LEN_MAX: usize = 4096;
+
+/// Nesting of values in a torrent. The file tree of a hybrid (BEP 52) has a level a folder;
+/// libtorrent reads as deep.
+pub const TORRENT_DEPTH_MAX: usize = 100;
+
+/// Most trackers that a torrent brings along; public lists have some hundred. The rest is ignored.
+pub const TRACKERS_MAX: usize = 512;
+
+/// Most web seeds that a torrent brings along.
+pub const WEB_SEEDS_MAX: usize = 64;
+
+/// Most entry points of a distributed tracker that a torrent brings along.
+pub const NODES_MAX: usize = 64;
+
+/// Longest URL that is kept: servers and browsers agree on some 2,000 bytes.
+pub const URL_LEN_MAX: usize = 2048;
