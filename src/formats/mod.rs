@@ -1,4 +1,5 @@
 //! Bytes to values and back: whatever comes from outside is checked here, once.
 
+pub mod magnet;
 pub mod metainfo;
 pub mod path;

@@ -45,3 +45,12 @@ pub const NODES_MAX: usize = 64;
 
 /// Longest URL that is kept: servers and browsers agree on some 2,000 bytes.
 pub const URL_LEN_MAX: usize = 2048;
+
+/// Longest magnet link: [`TRACKERS_MAX`] trackers of a usual 100 bytes fit.
+pub const MAGNET_LEN_MAX: usize = 64 * 1024;
+
+/// Most peers that a magnet link brings along.
+pub const MAGNET_PEERS_MAX: usize = 64;
+
+/// Most ranges of files that a magnet link selects.
+pub const MAGNET_RANGES_MAX: usize = 4096;
