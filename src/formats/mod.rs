@@ -2,3 +2,6 @@
 
 pub mod client;
 pub mod wire;
+pub mod magnet;
+pub mod metainfo;
+pub mod path;

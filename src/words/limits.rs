@@ -156,3 +156,37 @@ pub const EXTENSIONS_MAX: usize = 32;
 
 /// Longest name of an extension, in bytes; longer ones are ignored. `ut_holepunch` has 12.
 pub const EXTENSION_NAME_LEN_MAX: usize = 32;
+/// Most keys of a dictionary whose keys are out of order: these are sorted to find one that occurs
+/// twice. The largest dictionary that a maker writes by hand is the outer one, with some twenty.
+pub const BENCODE_UNSORTED_KEYS_MAX: usize = 256;
+
+/// Longest name of a file or folder, in bytes: most file systems hold 255.
+pub const NAME_LEN_MAX: usize = 255;
+
+/// Longest path inside a torrent, in bytes: Linux opens none beyond 4096.
+pub const PATH_LEN_MAX: usize = 4096;
+
+/// Nesting of values in a torrent. The file tree of a hybrid (BEP 52) has a level a folder;
+/// libtorrent reads as deep.
+pub const TORRENT_DEPTH_MAX: usize = 100;
+
+/// Most trackers that a torrent brings along; public lists have some hundred. The rest is ignored.
+pub const TRACKERS_MAX: usize = 512;
+
+/// Most web seeds that a torrent brings along.
+pub const WEB_SEEDS_MAX: usize = 64;
+
+/// Most entry points of a distributed tracker that a torrent brings along.
+pub const NODES_MAX: usize = 64;
+
+/// Longest URL that is kept: servers and browsers agree on some 2,000 bytes.
+pub const URL_LEN_MAX: usize = 2048;
+
+/// Longest magnet link: [`TRACKERS_MAX`] trackers of a usual 100 bytes fit.
+pub const MAGNET_LEN_MAX: usize = 64 * 1024;
+
+/// Most peers that a magnet link brings along.
+pub const MAGNET_PEERS_MAX: usize = 64;
+
+/// Most ranges of files that a magnet link selects.
+pub const MAGNET_RANGES_MAX: usize = 4096;

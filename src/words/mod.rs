@@ -2,6 +2,7 @@
 
 pub mod bitfield;
 pub mod have_log;
+pub mod bencode;
 pub mod id;
 pub mod limits;
 pub mod permutation;

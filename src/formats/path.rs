@@ -1,0 +1,345 @@
+//! Paths out of torrents, made safe: whatever a torrent says, its files end up inside the folder
+//! that the user chose.
+//!
+//! A torrent names a file by components (BEP 3), each of which becomes one name in one folder.
+//! What is harmless is cleaned: separators, control characters and bytes that are not UTF-8 are
+//! replaced, long names are shortened, empty components and `.` are dropped. `..` is refused: no
+//! maker writes it, and a torrent that tries to climb is not to be trusted with anything else.
+//! A name that the system can hold is left as it is, since the data may be there already: what
+//! only Windows forbids is replaced on Windows only, and `README` and `Readme` are one file only
+//! where the system takes them for one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::words::limits::{NAME_LEN_MAX, PATH_LEN_MAX};
+
+/// Whose rules names follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum System {
+    /// `/` separates; case matters.
+    Unix,
+    /// As Unix, but case does not matter.
+    Mac,
+    /// `\` separates as well, `:` names drives and streams, case does not matter.
+    Windows,
+}
+
+impl System {
+    /// The system that this program was built for.
+    pub const HERE: Self = if cfg!(windows) {
+        Self::Windows
+    } else if cfg!(target_vendor = "apple") {
+        Self::Mac
+    } else {
+        Self::Unix
+    };
+}
+
+/// Why a path is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathError {
+    /// A component is `..`.
+    Parent,
+    /// No component is left.
+    Empty,
+    /// The whole path is longer than [`PATH_LEN_MAX`].
+    TooLong,
+    /// This path is a file and also the folder of another file.
+    FileAndFolder(PathBuf),
+}
+
+impl fmt::Display for PathError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Parent => write!(f, "a path that climbs out of its folder (\"..\")"),
+            Self::Empty => write!(f, "a file without a name"),
+            Self::TooLong => write!(f, "a path longer than {PATH_LEN_MAX} bytes"),
+            Self::FileAndFolder(path) => {
+                write!(f, "\"{}\", which is both a file and a folder", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for PathError {}
+
+/// The path of `components`, relative, never empty.
+///
+/// # Errors
+/// If a component is `..`, none is left, or the path is too long.
+pub fn safe_path<'a>(
+    components: impl IntoIterator<Item = &'a [u8]>,
+    system: System,
+) -> Result<PathBuf, PathError> {
+    let mut path = PathBuf::new();
+    for component in components {
+        if let Some(name) = safe_name(component, system)? {
+            path.push(name);
+        }
+        if path.as_os_str().len() > PATH_LEN_MAX {
+            return Err(PathError::TooLong);
+        }
+    }
+    if path.as_os_str().is_empty() { Err(PathError::Empty) } else { Ok(path) }
+}
+
+/// One component as the name of a file or folder; `None` if it says nothing (`.` or empty).
+///
+/// # Errors
+/// If it is `..`.
+pub fn safe_name(component: &[u8], system: System) -> Result<Option<String>, PathError> {
+    match component {
+        b".." => return Err(PathError::Parent),
+        b"" | b"." => return Ok(None),
+        _ => {}
+    }
+    let mut name: String = readable(component).chars().map(|c| safe_char(c, system)).collect();
+    if system == System::Windows && is_device(&name) {
+        name.insert(0, '_');
+    }
+    name = shortened(&name);
+    if system == System::Windows && name.ends_with(['.', ' ']) {
+        name.pop();
+        name.push('_');
+    }
+    Ok(Some(name))
+}
+
+/// The text, with `%E9` for each byte that is not UTF-8.
+pub fn readable(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("%{byte:02X}")));
+    }
+    text
+}
+
+fn safe_char(c: char, system: System) -> char {
+    match c {
+        '/' => '_',
+        _ if c.is_control() => '_',
+        '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|' if system == System::Windows => '_',
+        _ => c,
+    }
+}
+
+/// Whether Windows takes the name for a device, whatever its extension.
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    if matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$") {
+        return true;
+    }
+    let number = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT"));
+    number.is_some_and(|number| {
+        let mut chars = number.chars();
+        matches!(chars.next(), Some('0'..='9' | '¹' | '²' | '³')) && chars.next().is_none()
+    })
+}
+
+/// The name, cut to [`NAME_LEN_MAX`] bytes before its extension.
+fn shortened(name: &str) -> String {
+    let (stem, extension) = split_extension(name);
+    fitted(stem, extension)
+}
+
+/// `stem` and `tail`, of which `stem` is cut so that both fit into [`NAME_LEN_MAX`] bytes.
+fn fitted(stem: &str, tail: &str) -> String {
+    let room = NAME_LEN_MAX - tail.len();
+    let end = stem.floor_char_boundary(room.min(stem.len()));
+    format!("{}{tail}", &stem[..end])
+}
+
+/// What comes before the extension, and the extension with its dot. What is longer than 16 bytes
+/// is no extension.
+fn split_extension(name: &str) -> (&str, &str) {
+    match name.rfind('.') {
+        Some(dot) if dot > 0 && name.len() - dot <= 16 => name.split_at(dot),
+        Some(_) | None => (name, ""),
+    }
+}
+
+/// Numbers those of `paths` that the system would take for an earlier one: the second `a.txt`
+/// becomes `a.1.txt`.
+///
+/// # Errors
+/// If a path is the folder of another.
+pub fn tell_apart<'a>(
+    paths: impl IntoIterator<Item = &'a mut PathBuf>,
+    system: System,
+) -> Result<(), PathError> {
+    // The value is the last number that was tried for this path.
+    let mut taken: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
+    for path in paths {
+        let own = identity(path, system);
+        if let Some(&last) = taken.get(&own) {
+            let free = (last + 1..).find(|&n| {
+                let numbered = numbered(path, n);
+                !taken.contains_key(&identity(&numbered, system))
+            });
+            let number = free.expect("there are fewer files than numbers");
+            taken.insert(own, number);
+            *path = numbered(path, number);
+            taken.insert(identity(path, system), 0);
+        } else {
+            taken.insert(own, 0);
+        }
+    }
+    match file_and_folder(taken.keys()) {
+        Some(both) => Err(PathError::FileAndFolder(both)),
+        None => Ok(()),
+    }
+}
+
+/// Two paths are one to the system if these bytes are equal. A path begins with the bytes of its
+/// folder and a zero, which no name contains and which sorts before all that names contain.
+fn identity(path: &Path, system: System) -> Vec<u8> {
+    let names: Vec<_> = path.iter().map(|name| name.to_string_lossy()).collect();
+    let joined = names.join("\0");
+    match system {
+        System::Unix => joined.into_bytes(),
+        System::Mac | System::Windows => joined.to_lowercase().into_bytes(),
+    }
+}
+
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let (stem, extension) = split_extension(&name);
+    path.with_file_name(fitted(stem, &format!(".{number}{extension}")))
+}
+
+/// A path that is also the folder of another. In ascending order what is inside a folder follows
+/// the folder's own name directly.
+fn file_and_folder<'a>(ascending: impl Iterator<Item = &'a Vec<u8>>) -> Option<PathBuf> {
+    let mut last: Option<&[u8]> = None;
+    for path in ascending {
+        if let Some(last) = last
+            && path.strip_prefix(last).is_some_and(|rest| rest.starts_with(b"\0"))
+        {
+            return Some(last.split(|byte| *byte == 0).map(readable).collect());
+        }
+        last = Some(path);
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Cleaned<'a> = (&'a [&'a [u8]], Result<&'a str, PathError>);
+    type Told<'a> = (System, &'a [&'a str], Result<&'a [&'a str], &'a str>);
+
+    const EACH: [System; 3] = [System::Unix, System::Mac, System::Windows];
+
+    fn clean(components: &[&[u8]], system: System) -> Result<String, PathError> {
+        safe_path(components.iter().copied(), system)
+            .map(|path| path.to_str().unwrap().replace(std::path::MAIN_SEPARATOR, "/"))
+    }
+
+    #[test]
+    fn nothing_climbs_on_any_system() {
+        let table: [Cleaned<'_>; 15] = [
+            (&[b"a", b"b.txt"], Ok("a/b.txt")),
+            (&[b".."], Err(PathError::Parent)),
+            (&[b"a", b"..", b"..", b"b"], Err(PathError::Parent)),
+            (&[], Err(PathError::Empty)),
+            (&[b"", b".", b""], Err(PathError::Empty)),
+            (&[b"", b"a", b".", b"b"], Ok("a/b")),
+            (&[b"/etc/passwd"], Ok("_etc_passwd")),
+            (&[b"../../x"], Ok(".._.._x")),
+            (&[b"AC/DC", b"1"], Ok("AC_DC/1")),
+            (&[b"a\0b"], Ok("a_b")),
+            (&[b"a\nb\x1b[2J\x7f"], Ok("a_b_[2J_")),
+            (&["\u{9b}31m".as_bytes()], Ok("_31m")),
+            (&[b"caf\xe9.txt"], Ok("caf%E9.txt")),
+            (&[b"\xff\xfe"], Ok("%FF%FE")),
+            (&["日本.txt".as_bytes()], Ok("日本.txt")),
+        ];
+        for (components, wanted) in table {
+            for system in EACH {
+                let wanted = wanted.clone().map(String::from);
+                assert_eq!(clean(components, system), wanted, "{components:?} {system:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn windows_has_rules_of_its_own() {
+        let table = [
+            ("a:b", "a_b"),
+            ("C:\\x", "C__x"),
+            ("..\\..\\x", ".._.._x"),
+            ("a<b>c\"d|e?f*g", "a_b_c_d_e_f_g"),
+            ("dots...", "dots.._"),
+            ("space ", "space_"),
+            (".. ", ".._"),
+            ("...", ".._"),
+            ("con", "_con"),
+            ("NUL.tar.gz", "_NUL.tar.gz"),
+            ("aux .txt", "_aux .txt"),
+            ("COM¹", "_COM¹"),
+            ("lpt9.x", "_lpt9.x"),
+            ("COM10", "COM10"),
+            ("console", "console"),
+        ];
+        for (name, wanted) in table {
+            assert_eq!(clean(&[name.as_bytes()], System::Windows).unwrap(), wanted);
+            assert_eq!(clean(&[name.as_bytes()], System::Unix).unwrap(), name);
+        }
+    }
+
+    #[test]
+    fn long_names_keep_their_extension() {
+        let table = [
+            ("x".repeat(255), "x".repeat(255)),
+            ("x".repeat(300), "x".repeat(255)),
+            ("x".repeat(300) + ".mkv", "x".repeat(251) + ".mkv"),
+            ("é".repeat(200) + ".mkv", "é".repeat(125) + ".mkv"),
+            (".".to_owned() + &"x".repeat(300), ".".to_owned() + &"x".repeat(254)),
+            ("a.".to_owned() + &"x".repeat(300), "a.".to_owned() + &"x".repeat(253)),
+        ];
+        for (name, wanted) in table {
+            assert_eq!(clean(&[name.as_bytes()], System::Unix).unwrap(), wanted);
+        }
+        let bytes = [0xff; 255];
+        assert_eq!(clean(&[&bytes], System::Unix).unwrap(), "%FF".repeat(85));
+        let deep = [&b"0123456"[..]; 512];
+        assert_eq!(clean(&deep, System::Unix).unwrap().len(), 4095);
+        assert_eq!(clean(&[&b"01234567"[..]; 512], System::Unix), Err(PathError::TooLong));
+    }
+
+    #[test]
+    fn twins_are_told_apart() {
+        let table: [Told<'_>; 9] = [
+            (System::Unix, &["a", "b"], Ok(&["a", "b"])),
+            (System::Unix, &["t/a.x", "t/a.x", "t/a.x"], Ok(&["t/a.x", "t/a.1.x", "t/a.2.x"])),
+            (System::Unix, &["a.1", "a", "a", "a.1"], Ok(&["a.1", "a", "a.2", "a.1.1"])),
+            (System::Unix, &["README", "readme"], Ok(&["README", "readme"])),
+            (System::Mac, &["README", "readme"], Ok(&["README", "readme.1"])),
+            (System::Windows, &["T/É.x", "t/é.x"], Ok(&["T/É.x", "t/é.1.x"])),
+            (System::Unix, &["t/a/b", "t/a-b", "t/a"], Err("t/a")),
+            (System::Unix, &["t/A", "t/a/b"], Ok(&["t/A", "t/a/b"])),
+            (System::Windows, &["t/A", "t/a/b"], Err("t/a")),
+        ];
+        for (system, paths, wanted) in table {
+            let mut paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
+            let told = tell_apart(&mut paths, system).map(|()| paths.clone());
+            let wanted = match wanted {
+                Ok(wanted) => Ok(wanted.iter().map(PathBuf::from).collect()),
+                Err(both) => Err(PathError::FileAndFolder(both.into())),
+            };
+            assert_eq!(told, wanted, "{system:?} {paths:?}");
+        }
+    }
+
+    #[test]
+    fn many_twins_cost_one_step_each() {
+        let mut paths = vec![PathBuf::from("a".repeat(255)); 20_000];
+        tell_apart(&mut paths, System::Unix).unwrap();
+        assert_eq!(paths[19_999].as_os_str().len(), 255);
+        assert!(paths[19_999].to_str().unwrap().ends_with(".19999"));
+    }
+}
