@@ -1,5 +1,7 @@
 //! Every bound of the program, each with the sum behind it.
 
+use std::ops::RangeInclusive;
+
 /// Bytes of a block, the unit that every client requests (BEP 3: "All current implementations use
 /// 2^14").
 pub const BLOCK_LEN: u32 = 16 * 1024;
@@ -19,3 +21,9 @@ pub const FILES_MAX: usize = 1 << 20;
 
 /// Nesting of lists and dictionaries in bencode; torrents need 5, messages 3.
 pub const BENCODE_DEPTH_MAX: usize = 32;
+
+/// The ports that are tried when none is given: BEP 3, "commonly 6881 to 6889".
+pub const LISTEN_PORTS: RangeInclusive<u16> = 6881..=6889;
+
+/// Longest name of a host: 255 octets on the wire (RFC 1035, section 2.3.4) are 253 characters.
+pub const HOST_LEN_MAX: usize = 253;
