@@ -1,6 +1,7 @@
 //! Every bound of the program, each with the sum behind it.
 
 use std::time::Duration;
+use std::ops::RangeInclusive;
 
 /// Bytes of a block, the unit that every client requests (BEP 3: "All current implementations use
 /// 2^14").
@@ -190,3 +191,8 @@ pub const MAGNET_PEERS_MAX: usize = 64;
 
 /// Most ranges of files that a magnet link selects.
 pub const MAGNET_RANGES_MAX: usize = 4096;
+/// The ports that are tried when none is given: BEP 3, "commonly 6881 to 6889".
+pub const LISTEN_PORTS: RangeInclusive<u16> = 6881..=6889;
+
+/// Longest name of a host: 255 octets on the wire (RFC 1035, section 2.3.4) are 253 characters.
+pub const HOST_LEN_MAX: usize = 253;

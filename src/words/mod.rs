@@ -3,9 +3,11 @@
 pub mod bitfield;
 pub mod have_log;
 pub mod bencode;
+pub mod address;
 pub mod id;
 pub mod limits;
 pub mod permutation;
 pub mod rng;
 pub mod slab;
 pub mod steps;
+pub mod units;
