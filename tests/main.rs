@@ -7,3 +7,6 @@ mod support;
 
 /// Exchanges with aria2, Transmission and libtorrent over loopback, compared to the byte.
 mod interop;
+
+/// Torrents made and read by mktorrent, Transmission and libtorrent, compared with ours.
+mod makers;

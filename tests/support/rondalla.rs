@@ -21,6 +21,13 @@ pub(crate) fn create(source: &Path, torrent: &Path, options: &[&str]) -> Value {
     json(create)
 }
 
+/// What `show --json` says of `torrent`.
+pub(crate) fn show(torrent: &Path) -> Value {
+    let mut show = command();
+    show.arg("show").arg(torrent).arg("--json");
+    json(show)
+}
+
 fn json(mut command: Command) -> Value {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let errors = String::from_utf8_lossy(&stderr);
