@@ -24,4 +24,8 @@ pub mod words;
 
 pub mod formats;
 
+pub mod bus;
+
+pub mod machines;
+
 pub mod cli;

@@ -1,7 +1,7 @@
 //! Bytes to values and back: whatever comes from outside is checked here, once.
 
 pub mod client;
-pub mod wire;
 pub mod magnet;
 pub mod metainfo;
 pub mod path;
+pub mod wire;

@@ -1,7 +1,7 @@
 //! Every bound of the program, each with the sum behind it.
 
-use std::time::Duration;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 /// Bytes of a block, the unit that every client requests (BEP 3: "All current implementations use
 /// 2^14").
@@ -133,11 +133,11 @@ pub const ENDING_MAX: Duration = Duration::from_secs(4);
 
 /// Steps of one turn of the main thread at most. The dearest turns are one that retries
 /// [`RETRIES_MAX`] peers with [`PICKS_MAX`] picks each, and one that puts a pipeline back.
-pub const STEPS_MAX: u32 = RETRIES_MAX as u32
-    * PICKS_MAX as u32
-    * (OPEN_MAX as u32 + RARITY_LEVELS as u32 + 2 * SCAN_MAX + 2 * RANGE_MAX)
-    + PIPELINE_MAX
-    + UPLOADS_MAX as u32;
+pub const STEPS_MAX: usize = RETRIES_MAX
+    * PICKS_MAX
+    * (OPEN_MAX + RARITY_LEVELS + 2 * SCAN_MAX as usize + 2 * RANGE_MAX as usize)
+    + PIPELINE_MAX as usize
+    + UPLOADS_MAX;
 /// Longest extended message (BEP 10), and longest message of an unknown kind that is skipped. The
 /// largest in use is a piece of metadata, 16 KiB and a header of some 50 bytes (BEP 9); peer
 /// exchange names at most 100 peers of 19 bytes (BEP 11).

@@ -1,9 +1,9 @@
 //! The ground floor: what everything else is made of.
 
+pub mod address;
+pub mod bencode;
 pub mod bitfield;
 pub mod have_log;
-pub mod bencode;
-pub mod address;
 pub mod id;
 pub mod limits;
 pub mod permutation;

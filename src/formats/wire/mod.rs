@@ -9,6 +9,11 @@ pub mod extension;
 pub mod handshake;
 pub mod message;
 
+pub use decoder::Decoder;
+pub use extension::{EXTENSION_HANDSHAKE, ExtensionHandshake};
+pub use handshake::{Handshake, HandshakeDecoder, HandshakeHead, Reserved};
+pub use message::{Message, PieceHeader};
+
 use std::fmt;
 
 /// What a peer's bytes got wrong. Nothing that it sends after that can be understood.

@@ -1,0 +1,456 @@
+//! All that the threads say to one another, and no logic.
+//!
+//! - [`Notification`]: what happened. A secondary thread publishes it on *the* channel, and the
+//!   main thread receives it.
+//! - [`Order`]: what to do. The main thread gives it to one actor, on that actor's own channel,
+//!   and never waits.
+//! - [`Event`]: what the user is told. The command line and a library's user subscribe to it.
+//!
+//! Whoever has read this file knows the program.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::formats::metainfo::Metainfo;
+use crate::formats::wire::{ExtensionHandshake, Reserved};
+use crate::words::address::Address;
+use crate::words::bitfield::{SharedBitfield, Word};
+use crate::words::have_log::{HaveLog, Publisher};
+use crate::words::id::{Block, BlockRange, InfoHash, PeerId, PeerKey, PieceIndex, TorrentKey};
+use crate::words::limits;
+
+// ------------------------------------------------------------------------------ Notification ---
+
+/// What happened: published by a secondary thread, handled by the main thread in constant time.
+#[derive(Debug)]
+pub enum Notification {
+    /// From one peer's threads.
+    Peer(PeerKey, PeerNews),
+    /// From the porter: somebody dialled us, and waits to be admitted.
+    Accepted {
+        /// The number under which the porter keeps the socket.
+        socket: SocketNumber,
+        /// Where it comes from, IPv4-mapped addresses folded to IPv4.
+        address: SocketAddr,
+    },
+    /// From the storage or a hasher, about one torrent.
+    Storage(TorrentKey, StorageNews),
+    /// From the user, or a signal.
+    Command(Command),
+}
+
+/// A socket that the porter keeps until it is told what to do with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SocketNumber(pub u64);
+
+/// What a peer's threads say of it. Everything that grows with the torrent is cut into [`Word`]s.
+#[derive(Debug)]
+pub enum PeerNews {
+    /// One that dialled us names its torrent; it waits for [`Order::Introduce`].
+    Hello(InfoHash),
+    /// The handshakes are done; its writer takes orders from now on.
+    Connected {
+        /// The address at the other end.
+        address: SocketAddr,
+        /// How it names itself.
+        peer_id: PeerId,
+        /// The extensions that it knows.
+        reserved: Reserved,
+        /// What its threads and main share.
+        shared: Arc<PeerShared>,
+    },
+    /// It has these pieces, not told before.
+    Gained(Word),
+    /// It is gone, and these pieces with it: what `Gained` told is taken back.
+    Lost(Word),
+    /// It has every piece and said so at once: none of them was or will be told one by one.
+    Seeder,
+    /// It has every piece now, after the `Gained` that told the last.
+    Completed,
+    /// It will not serve us until it says otherwise; it forgets what we asked.
+    Choked,
+    /// It will serve us.
+    Unchoked,
+    /// It wants what we have.
+    Interested,
+    /// It no longer does.
+    NotInterested,
+    /// It asks for this block.
+    Requested(Block),
+    /// It no longer wants this block.
+    Cancelled(Block),
+    /// It sent this block, for which it had credit.
+    Block(Block, Vec<u8>),
+    /// The extension handshake (BEP 10).
+    Extended(Box<ExtensionHandshake>),
+    /// It owes us blocks and has sent none for [`limits::STALL_AFTER`].
+    Stalled,
+    /// [`limits::SAMPLE_EVERY`] has passed since the last one: time to measure its rates.
+    Sample,
+    /// Its writer has carried out orders: room for as many more.
+    Performed {
+        /// How many orders.
+        orders: u32,
+        /// Bytes of blocks that were sent.
+        uploaded: u64,
+    },
+    /// Its threads' last words, with the reason.
+    Gone(Farewell),
+}
+
+/// Why a connection ended: one sentence, and whether the peer is to blame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Farewell {
+    /// The reason, shown at `-v`.
+    pub reason: String,
+    /// Who ended it.
+    pub fault: Fault,
+}
+
+/// Who ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The network, or the other side's own wish.
+    Nobodys,
+    /// We did, and not for something that it did wrong.
+    Ours,
+    /// It broke the protocol.
+    Theirs,
+}
+
+/// What the storage, or a hasher that checks what is already there, says about a torrent.
+#[derive(Debug)]
+pub enum StorageNews {
+    /// So many bytes have been looked at.
+    Checking(u64),
+    /// These pieces are on the disk and right.
+    Found(Word),
+    /// All that was there has been looked at: the torrent can begin.
+    Opened,
+    /// The piece is right and written.
+    Verified(PieceIndex),
+    /// The piece is whole and wrong; its blocks are forgotten.
+    Corrupt(PieceIndex),
+    /// The disk refused; nothing more is written for this torrent.
+    Failed(Trouble),
+    /// Something that the user should know and nobody has to act on.
+    Warned(String),
+    /// Everything is synced, the state is saved, the files are closed: the torrent's last word.
+    Closed,
+}
+
+/// What the user wants.
+#[derive(Debug)]
+pub enum Command {
+    /// Start a torrent.
+    Add(Box<NewTorrent>),
+    /// The listener takes connections at this address.
+    Listening(SocketAddr),
+    /// Say goodbye, save the state, end.
+    Quit,
+}
+
+/// A torrent that is to be started. Whatever takes time by its size was made on the thread that
+/// asked.
+#[derive(Debug)]
+pub struct NewTorrent {
+    /// What its peers' threads need to know.
+    pub context: Arc<TorrentContext>,
+    /// The one that tells them what we have.
+    pub publisher: Publisher,
+    /// Where its data is kept.
+    pub place: Place,
+    /// Peers that the user named: dialled at once, and again while they are down.
+    pub peers: Vec<Address>,
+}
+
+/// Where a torrent's data and state are kept, and how much of it is trusted.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The folder that holds the torrent's file or folder.
+    pub dir: PathBuf,
+    /// The folder of resume files and locks.
+    pub state: PathBuf,
+    /// Hash everything, whatever a resume file says.
+    pub check: bool,
+    /// Use existing files although no piece of them matches.
+    pub overwrite: bool,
+    /// Only offer what is there: missing files are not made.
+    pub read_only: bool,
+}
+
+/// What every thread that works for a torrent knows of it.
+#[derive(Debug)]
+pub struct TorrentContext {
+    /// Its description.
+    pub metainfo: Arc<Metainfo>,
+    /// The verified pieces, in order: subscribe to it.
+    pub have_log: Arc<HaveLog>,
+    /// The pieces that we lack and want: written by main, read by the peers' writers.
+    pub wanted: SharedBitfield,
+    /// How many writers look at the log: the more, the longer each waits between two looks.
+    pub writers: AtomicU32,
+}
+
+impl TorrentContext {
+    /// A torrent of which nothing is verified, and everything is wanted or nothing. It takes time
+    /// by the number of pieces, so it is made on the thread that adds the torrent.
+    pub fn new(metainfo: Metainfo, wanted: bool) -> (Publisher, Arc<Self>) {
+        let pieces = metainfo.pieces();
+        let (publisher, have_log) = HaveLog::new(pieces);
+        let wanted =
+            if wanted { SharedBitfield::ones(pieces) } else { SharedBitfield::zeros(pieces) };
+        let metainfo = Arc::new(metainfo);
+        (publisher, Arc::new(Self { metainfo, have_log, wanted, writers: AtomicU32::new(0) }))
+    }
+}
+
+/// What a peer's reader, its writer and main share.
+#[derive(Debug)]
+pub struct PeerShared {
+    /// The pieces that the peer has: written by its reader.
+    pub theirs: SharedBitfield,
+    /// The blocks that it may send.
+    pub credit: Credit,
+}
+
+/// How many blocks a peer may send: main grants them with each request, the reader takes one before
+/// it accepts a block. So the bytes in flight are bounded before main has seen them.
+#[derive(Debug, Default)]
+pub struct Credit(AtomicU32);
+
+impl Credit {
+    /// Grants `blocks` more, up to [`limits::CREDIT_MAX`].
+    pub fn grant(&self, blocks: u32) {
+        let add = |credit: u32| Some(credit.saturating_add(blocks).min(limits::CREDIT_MAX));
+        // An update that never declines cannot fail.
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).ok();
+    }
+
+    /// Takes one; `false` if there is none.
+    pub fn take(&self) -> bool {
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |credit| credit.checked_sub(1))
+            .is_ok()
+    }
+
+    /// Whether the peer owes us a block.
+    pub fn is_owed(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+// ------------------------------------------------------------------------------------- Order ---
+
+/// What to do: given by the main thread to one actor, in constant time.
+#[derive(Debug)]
+pub enum Order {
+    /// To the porter: start the threads that dial a peer.
+    Dial {
+        /// The peer's name from now on.
+        peer: PeerKey,
+        /// Whom to dial; names are resolved by the peer's own thread.
+        to: Address,
+        /// The torrent that we want to talk about.
+        torrent: TorrentKey,
+        /// What there is to know of it.
+        context: Arc<TorrentContext>,
+    },
+    /// To the porter: start the threads of a peer that dialled us.
+    Admit {
+        /// Its socket.
+        socket: SocketNumber,
+        /// The peer's name from now on.
+        peer: PeerKey,
+    },
+    /// To the porter: close this socket.
+    Refuse(SocketNumber),
+    /// To a peer's reader: the torrent that it named in [`PeerNews::Hello`].
+    Introduce {
+        /// The peer.
+        peer: PeerKey,
+        /// Its torrent.
+        torrent: TorrentKey,
+        /// What there is to know of it.
+        context: Arc<TorrentContext>,
+    },
+    /// To a peer's writer.
+    Peer(PeerKey, ToPeer),
+    /// End this connection; both its threads wake up and say their last words.
+    HangUp(PeerKey),
+    /// To the porter: this peer's threads have said [`PeerNews::Gone`], join them.
+    Reap(PeerKey),
+    /// To the storage.
+    Storage(TorrentKey, ToStorage),
+    /// To the main loop: there is nothing left to do.
+    End,
+}
+
+/// What a peer's writer is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToPeer {
+    /// Ask for these blocks.
+    Request(BlockRange),
+    /// Take back the request for this block.
+    Cancel(Block),
+    /// Serve it no longer.
+    Choke,
+    /// Serve it.
+    Unchoke,
+    /// Send it this block.
+    Upload(Block),
+    /// Do not send this block after all.
+    Withdraw(Block),
+    /// Look at the shared bit fields: it may have become interesting.
+    Look,
+}
+
+/// What the storage is told about a torrent.
+#[derive(Debug)]
+pub enum ToStorage {
+    /// Lock it, open its files, and tell what is already there.
+    Open {
+        /// What there is to know of it.
+        context: Arc<TorrentContext>,
+        /// Where to keep it.
+        place: Place,
+    },
+    /// Keep this block until its piece is whole; then hash it and write it.
+    Store(Block, Vec<u8>),
+    /// Forget the blocks of this piece.
+    Forget(PieceIndex),
+    /// Sync, save the state, close the files.
+    Close,
+}
+
+// ------------------------------------------------------------------------------------- Event ---
+
+/// What the user is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The first of all: other peers can reach us here.
+    Listening(SocketAddr),
+    /// About one torrent.
+    Torrent(InfoHash, TorrentEvent),
+    /// Something that the user should know.
+    Warning(String),
+    /// Something that ends the process.
+    Error(Trouble),
+    /// The session's last word.
+    Ended,
+}
+
+/// What the user is told about a torrent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TorrentEvent {
+    /// It was accepted.
+    Started {
+        /// Its name.
+        name: String,
+        /// Bytes, pads left out.
+        size: u64,
+        /// Pieces.
+        pieces: u32,
+    },
+    /// What was already there is being hashed.
+    Checking {
+        /// Bytes looked at.
+        done: u64,
+        /// Bytes to look at.
+        size: u64,
+    },
+    /// It is ready to serve.
+    Checked {
+        /// Right pieces.
+        good: u32,
+        /// All pieces.
+        pieces: u32,
+    },
+    /// How it goes, once a second.
+    Progress(Progress),
+    /// A peer came, or went, and why.
+    Peer {
+        /// Its address, as far as known.
+        address: String,
+        /// What happened.
+        state: PeerState,
+        /// Its client, or empty.
+        client: String,
+    },
+    /// A piece was verified and written.
+    Piece(PieceIndex),
+    /// Every wanted piece is verified and written.
+    Finished {
+        /// From start to end.
+        seconds: f64,
+        /// Bytes downloaded by this process.
+        bytes: u64,
+        /// Bytes uploaded by this process.
+        uploaded: u64,
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// Something that the user should know.
+    Warning(String),
+    /// Something that ends this torrent.
+    Error(Trouble),
+}
+
+/// What happened to a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerState {
+    /// The handshakes are done.
+    Connected,
+    /// It is gone, and why.
+    Gone(String),
+}
+
+/// How a torrent goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// Bytes verified and written.
+    pub done: u64,
+    /// Bytes in all.
+    pub size: u64,
+    /// Bytes a second that arrive.
+    pub down: u64,
+    /// Bytes a second that leave.
+    pub up: u64,
+    /// Bytes uploaded by this process.
+    pub uploaded: u64,
+    /// Connected peers.
+    pub peers: u32,
+    /// Those of them that have everything.
+    pub seeders: u32,
+    /// Seconds to go, if anything arrives.
+    pub eta: Option<u64>,
+}
+
+/// Something that ends a torrent or the process: one sentence, and its kind, which is the exit
+/// code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// The kind.
+    pub kind: TroubleKind,
+    /// The file or address at fault.
+    pub what: String,
+    /// What is wrong with it, and what to do.
+    pub why: String,
+}
+
+/// Kinds of trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TroubleKind {
+    /// Nothing came in time, or an address cannot be used.
+    Network,
+    /// A file cannot be read or written, or is somebody else's.
+    FileSystem,
+    /// The disk is full.
+    NoSpace,
+    /// Stopped before it was done.
+    Interrupted,
+    /// Anything else.
+    Other,
+}

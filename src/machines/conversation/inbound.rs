@@ -1,0 +1,275 @@
+//! What one peer may say: its messages are checked against the protocol, and turned into news.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::bus::{PeerNews, PeerShared, TorrentContext};
+use crate::formats::wire::{ExtensionHandshake, Message};
+use crate::words::bitfield::{WORD_BITS, Word, wire_len, word_from_wire, words_for};
+use crate::words::id::{Block, PieceIndex};
+use crate::words::limits;
+
+/// The reader's machine: messages in, news out.
+#[derive(Debug)]
+pub struct Inbound {
+    context: Arc<TorrentContext>,
+    shared: Arc<PeerShared>,
+    news: VecDeque<PeerNews>,
+    /// The wire bitfield that is being told, word by word.
+    telling: Option<Telling>,
+    bitfield_seen: bool,
+    /// It was told as one `Seeder`, so there are no words to take back.
+    told_as_seeder: bool,
+    interested: bool,
+    choking: bool,
+    stall_at: Option<Instant>,
+    sample_at: Instant,
+    heard_at: Instant,
+}
+
+#[derive(Debug)]
+struct Telling {
+    bytes: Vec<u8>,
+    next: u32,
+}
+
+/// What a peer did that the protocol forbids: a sentence about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation(pub String);
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Inbound {
+    /// The handshakes are done.
+    pub fn new(context: Arc<TorrentContext>, shared: Arc<PeerShared>, now: Instant) -> Self {
+        Self {
+            context,
+            shared,
+            news: VecDeque::new(),
+            telling: None,
+            bitfield_seen: false,
+            told_as_seeder: false,
+            interested: false,
+            choking: true,
+            stall_at: None,
+            sample_at: now + limits::SAMPLE_EVERY,
+            heard_at: now,
+        }
+    }
+
+    /// Until when to wait for the next message.
+    pub fn poll_deadline(&self) -> Instant {
+        let silence = self.heard_at + limits::SILENCE_MAX;
+        let stall = self.stall_at.unwrap_or(silence);
+        silence.min(stall).min(self.sample_at)
+    }
+
+    /// The time is `now`, and maybe nothing has been heard.
+    pub fn handle_time(&mut self, now: Instant) -> Result<(), Violation> {
+        if now >= self.heard_at + limits::SILENCE_MAX {
+            let silence = limits::SILENCE_MAX.as_secs();
+            return Err(Violation(format!("it said nothing for {silence} s")));
+        }
+        if now >= self.sample_at {
+            self.sample_at = now + limits::SAMPLE_EVERY;
+            self.news.push_back(PeerNews::Sample);
+        }
+        let owes = self.shared.credit.is_owed() && !self.choking;
+        match self.stall_at {
+            None if owes => self.stall_at = Some(now + limits::STALL_AFTER),
+            Some(at) if now >= at => {
+                self.stall_at = None;
+                if owes {
+                    self.news.push_back(PeerNews::Stalled);
+                }
+            }
+            None | Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// The peer sent `message`.
+    pub fn handle_message(&mut self, message: Message, now: Instant) -> Result<(), Violation> {
+        self.heard_at = now;
+        match message {
+            Message::KeepAlive | Message::Port(_) | Message::Unknown { .. } => {}
+            Message::Choke => {
+                self.choking = true;
+                self.stall_at = None;
+                self.news.push_back(PeerNews::Choked);
+            }
+            Message::Unchoke => {
+                self.choking = false;
+                self.news.push_back(PeerNews::Unchoked);
+            }
+            Message::Interested => self.handle_interest(true),
+            Message::NotInterested => self.handle_interest(false),
+            Message::Have(piece) => self.handle_have(piece)?,
+            Message::Bitfield(bytes) => self.handle_bitfield(bytes)?,
+            Message::Request(block) => {
+                self.news.push_back(PeerNews::Requested(self.asked(block, "requested")?));
+            }
+            Message::Cancel(block) => {
+                self.news.push_back(PeerNews::Cancelled(self.asked(block, "cancelled")?));
+            }
+            Message::Piece { piece, offset, data } => {
+                self.handle_block(piece, offset, data, now)?
+            }
+            Message::Extended { id: 0, payload } => {
+                let handshake = ExtensionHandshake::parse(&payload)
+                    .map_err(|error| Violation(format!("its extension handshake: {error}")))?;
+                self.news.push_back(PeerNews::Extended(Box::new(handshake)));
+            }
+            // We offer no extension message, so it has no id to send one under.
+            Message::Extended { .. } => {}
+            Message::Suggest(_)
+            | Message::HaveAll
+            | Message::HaveNone
+            | Message::Reject(_)
+            | Message::AllowedFast(_) => {
+                return Err(Violation("it used the fast extension, which was not agreed".into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The next thing to publish.
+    pub fn poll_news(&mut self) -> Option<PeerNews> {
+        self.news.pop_front().or_else(|| self.tell_on())
+    }
+
+    /// After the end: what was told and has to be taken back, word by word.
+    pub fn take_back(&mut self) -> impl Iterator<Item = Word> {
+        let theirs = &self.shared.theirs;
+        let words = if self.told_as_seeder { 0 } else { words_for(theirs.len()) };
+        // What waits to be told is in the bit field only from when it is told on.
+        (0..words).filter_map(move |index| {
+            let word = Word { first: PieceIndex(index * WORD_BITS), bits: theirs.word(index) };
+            (word.bits != 0).then_some(word)
+        })
+    }
+
+    fn pieces(&self) -> u32 {
+        self.shared.theirs.len()
+    }
+
+    fn handle_interest(&mut self, interested: bool) {
+        if self.interested != interested {
+            self.interested = interested;
+            let news = if interested { PeerNews::Interested } else { PeerNews::NotInterested };
+            self.news.push_back(news);
+        }
+    }
+
+    fn handle_have(&mut self, piece: PieceIndex) -> Result<(), Violation> {
+        if piece.0 >= self.pieces() {
+            let pieces = self.pieces();
+            return Err(Violation(format!("it has piece {} of {pieces}", piece.0)));
+        }
+        if self.shared.theirs.set(piece) {
+            self.news.push_back(PeerNews::Gained(Word::of(piece)));
+            self.tell_completion();
+        }
+        Ok(())
+    }
+
+    fn handle_bitfield(&mut self, bytes: Vec<u8>) -> Result<(), Violation> {
+        let pieces = self.pieces();
+        if self.bitfield_seen {
+            return Err(Violation("it sent a second bitfield".into()));
+        }
+        if bytes.len() != wire_len(pieces) {
+            let (len, right) = (bytes.len(), wire_len(pieces));
+            return Err(Violation(format!("its bitfield has {len} bytes instead of {right}")));
+        }
+        let spare = bytes.len() * 8 - pieces as usize;
+        if bytes
+            .last()
+            .is_some_and(|last| last.trailing_zeros() < u32::try_from(spare).unwrap_or(0))
+        {
+            return Err(Violation("its bitfield has spare bits set".into()));
+        }
+        self.bitfield_seen = true;
+        self.telling = Some(Telling { bytes, next: 0 });
+        self.tell_a_seeder();
+        Ok(())
+    }
+
+    /// A full bit field, and nothing told before: one word for all.
+    fn tell_a_seeder(&mut self) {
+        let pieces = self.pieces();
+        let Some(telling) = &self.telling else { return };
+        let ones: u32 = telling.bytes.iter().map(|byte| byte.count_ones()).sum();
+        if ones == pieces && self.shared.theirs.count() == 0 && pieces > 0 {
+            self.telling = None;
+            self.told_as_seeder = true;
+            (0..pieces).for_each(|piece| {
+                self.shared.theirs.set(PieceIndex(piece));
+            });
+            self.news.push_back(PeerNews::Seeder);
+        }
+    }
+
+    /// The next word of the bit field that is being told.
+    fn tell_on(&mut self) -> Option<PeerNews> {
+        let telling = self.telling.as_mut()?;
+        while telling.next < words_for(self.shared.theirs.len()) {
+            let index = telling.next;
+            telling.next += 1;
+            let fresh = word_from_wire(&telling.bytes, index) & !self.shared.theirs.word(index);
+            if fresh != 0 {
+                let word = Word { first: PieceIndex(index * WORD_BITS), bits: fresh };
+                word.pieces().for_each(|piece| {
+                    self.shared.theirs.set(piece);
+                });
+                return Some(PeerNews::Gained(word));
+            }
+        }
+        self.telling = None;
+        self.tell_completion();
+        self.news.pop_front()
+    }
+
+    fn tell_completion(&mut self) {
+        if self.shared.theirs.is_full() && self.telling.is_none() {
+            self.news.push_back(PeerNews::Completed);
+        }
+    }
+
+    /// A block that the peer names in a request or a cancel.
+    fn asked(&self, block: Block, verb: &str) -> Result<Block, Violation> {
+        let Block { piece, offset, len } = block;
+        if len > limits::REQUEST_LEN_MAX || !self.context.metainfo.holds(block) {
+            let piece = piece.0;
+            return Err(Violation(format!("it {verb} {len} bytes at {offset} of piece {piece}")));
+        }
+        Ok(block)
+    }
+
+    fn handle_block(
+        &mut self,
+        piece: PieceIndex,
+        offset: u32,
+        data: Vec<u8>,
+        now: Instant,
+    ) -> Result<(), Violation> {
+        let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let block = Block { piece, offset, len };
+        if !self.context.metainfo.holds(block) {
+            let piece = piece.0;
+            return Err(Violation(format!("it sent {len} bytes at {offset} of piece {piece}")));
+        }
+        if !self.shared.credit.take() {
+            return Err(Violation("it sent a block that nobody asked for".into()));
+        }
+        self.stall_at = self.shared.credit.is_owed().then(|| now + limits::STALL_AFTER);
+        self.news.push_back(PeerNews::Block(block, data));
+        Ok(())
+    }
+}

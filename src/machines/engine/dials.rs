@@ -1,0 +1,100 @@
+//! Whom to dial, and when.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::bus::Order;
+use crate::machines::engine::peer::{Peer, Stage};
+use crate::machines::engine::timers::Timer;
+use crate::machines::engine::{Engine, Phase};
+use crate::words::id::{PeerKey, TorrentKey};
+use crate::words::limits;
+
+/// The queue of those to dial. A contact is in here once, or dialled, or connected, or waits for
+/// its timer.
+#[derive(Debug, Default)]
+pub(super) struct Dials {
+    queue: VecDeque<(TorrentKey, usize)>,
+    half_open: u32,
+}
+
+impl Dials {
+    /// Connections that are being made.
+    pub(super) fn half_open(&self) -> u32 {
+        self.half_open
+    }
+
+    /// One of them is made, or failed.
+    pub(super) fn handle_over(&mut self) {
+        self.half_open -= 1;
+    }
+
+    /// Nobody is dialled any more.
+    pub(super) fn clear(&mut self) {
+        self.queue.clear();
+    }
+}
+
+/// A contact is to be dialled.
+pub(super) fn enqueue(engine: &mut Engine, torrent: TorrentKey, contact: usize) {
+    engine.dials.queue.push_back((torrent, contact));
+}
+
+/// Dials the next in the queue, as far as limits allow.
+pub(super) fn dial_next(engine: &mut Engine) {
+    // Bound: limits::DIALS_MAX
+    while engine.phase == Phase::Running
+        && engine.dials.half_open < limits::DIALS_MAX
+        && engine.peers.len() < engine.settings.peers_max
+    {
+        engine.steps.step();
+        let Some((key, contact)) = engine.dials.queue.pop_front() else { return };
+        dial(engine, key, contact);
+    }
+}
+
+fn dial(engine: &mut Engine, key: TorrentKey, contact: usize) {
+    let Some(torrent) = engine.torrents.get(key.0) else { return };
+    let to = torrent.contacts[contact].address.clone();
+    let context = Arc::clone(&torrent.context);
+    let peer = Peer {
+        torrent: Some(key),
+        contact: Some(contact),
+        stage: Stage::Dialling,
+        connected: false,
+        address: to.to_string(),
+        client: String::new(),
+        retrying: false,
+    };
+    let peer = engine.peers.insert(peer).expect("the table was not full");
+    engine.dials.half_open += 1;
+    engine.order(Order::Dial { peer: PeerKey(peer), to, torrent: key, context });
+}
+
+/// The connection to a contact is over: it is dialled again after a while, the longer the more
+/// often it was of no use.
+pub(super) fn redial_later(engine: &mut Engine, key: TorrentKey, contact: usize, useful: bool) {
+    let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
+    let failures = &mut torrent.contacts[contact].failures;
+    *failures = if useful { 0 } else { *failures + 1 };
+    let delay = back_off(*failures);
+    engine.start_timer(delay, Timer::Redial(key, contact));
+}
+
+/// 1 s, doubled with each failure, up to [`limits::REDIAL_DELAY_MAX`].
+fn back_off(failures: u32) -> Duration {
+    let doubled = limits::REDIAL_DELAY.checked_mul(1 << failures.min(16));
+    doubled.map_or(limits::REDIAL_DELAY_MAX, |delay| delay.min(limits::REDIAL_DELAY_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_delay_doubles_up_to_a_minute() {
+        let seconds = [0, 1, 2, 5, 6, 100].map(|failures| back_off(failures).as_secs());
+        assert_eq!(seconds, [1, 2, 4, 32, 60, 60]);
+    }
+}

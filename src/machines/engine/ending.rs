@@ -1,0 +1,82 @@
+//! How a session ends: hang up, let the storage sync and save, and wait for nobody longer than
+//! [`limits::ENDING_MAX`].
+
+use std::time::Duration;
+
+use crate::bus::{Fault, Order, ToStorage, TorrentEvent, Trouble, TroubleKind};
+use crate::machines::engine::timers::Timer;
+use crate::machines::engine::{Engine, Goal, Phase, exchange};
+use crate::words::id::{PeerKey, TorrentKey};
+use crate::words::limits;
+
+/// How far the goodbyes are: the next places of the tables of peers and torrents.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    next_peer: u32,
+    next_torrent: u32,
+}
+
+/// Begins to say goodbye.
+pub(super) fn begin(engine: &mut Engine) {
+    if engine.phase == Phase::Running {
+        engine.phase = Phase::Ending;
+        engine.dials.clear();
+        engine.start_timer(Duration::ZERO, Timer::Farewell);
+        engine.start_timer(limits::ENDING_MAX, Timer::Deadline);
+    }
+}
+
+/// Says goodbye to the next peers and torrents, a bounded number of each.
+pub(super) fn handle_farewell(engine: &mut Engine) {
+    // Bound: limits::FAREWELLS_MAX
+    for _ in 0..limits::FAREWELLS_MAX {
+        engine.steps.step();
+        let peer = engine.peers.at(engine.ending.next_peer).map(|(key, _)| PeerKey(key));
+        engine.ending.next_peer += 1;
+        if let Some(peer) = peer {
+            exchange::hang_up(engine, peer, Fault::Ours, "the session ends");
+        }
+        let torrent = engine.torrents.at(engine.ending.next_torrent).map(|(key, _)| key);
+        engine.ending.next_torrent += 1;
+        if let Some(torrent) = torrent {
+            close(engine, TorrentKey(torrent));
+        }
+    }
+    if is_through(engine) {
+        end_if_done(engine);
+    } else {
+        engine.start_timer(Duration::ZERO, Timer::Farewell);
+    }
+}
+
+fn is_through(engine: &Engine) -> bool {
+    engine.ending.next_peer >= engine.peers.places()
+        && engine.ending.next_torrent >= engine.torrents.places()
+}
+
+fn close(engine: &mut Engine, key: TorrentKey) {
+    let Some(torrent) = engine.torrents.get(key.0) else { return };
+    if torrent.is_unfinished() && engine.settings.goal != Goal::Seed {
+        let trouble = Trouble {
+            kind: TroubleKind::Interrupted,
+            what: torrent.context.metainfo.name().to_owned(),
+            why: "stopped before it was complete; the same command resumes it".to_owned(),
+        };
+        engine.tell(key, TorrentEvent::Error(trouble));
+    }
+    engine.order(Order::Storage(key, ToStorage::Close));
+}
+
+/// Ends the session if everybody has said the last word.
+pub(super) fn end_if_done(engine: &mut Engine) {
+    let done = engine.unclosed == 0 && engine.connected == 0 && is_through(engine);
+    if engine.phase == Phase::Ending && done {
+        end(engine);
+    }
+}
+
+/// Ends the session, whoever has not answered.
+pub(super) fn end(engine: &mut Engine) {
+    engine.phase = Phase::Ended;
+    engine.order(Order::End);
+}

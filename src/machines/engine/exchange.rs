@@ -1,0 +1,186 @@
+//! Asking peers for blocks, and serving theirs.
+
+use std::collections::VecDeque;
+
+use crate::bus::{Farewell, Fault, ToPeer};
+use crate::machines::choker::Change;
+use crate::machines::engine::peer::Stage;
+use crate::machines::engine::timers::Timer;
+use crate::machines::engine::{Engine, pair, torrent};
+use crate::machines::picker::Pick;
+use crate::words::id::{Block, PeerKey, TorrentKey};
+use crate::words::limits;
+
+/// The peers for which there was nothing to ask, to be tried again when that may have changed.
+#[derive(Debug, Default)]
+pub(super) struct Retries {
+    queue: VecDeque<PeerKey>,
+    /// How many of them are to be tried now.
+    due: usize,
+    timer_runs: bool,
+}
+
+/// Asks `key` for as many blocks as its pipeline has room for: at most [`limits::PICKS_MAX`]
+/// ranges, so a pipeline grows with the answers.
+pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
+    // Bound: limits::PICKS_MAX
+    for _ in 0..limits::PICKS_MAX {
+        let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else {
+            return;
+        };
+        if torrent.stage != torrent::Stage::Downloading {
+            return;
+        }
+        let Some(talk) = peer.talk() else { return };
+        let outstanding = u32::try_from(talk.outstanding.len()).unwrap_or(u32::MAX);
+        let room = talk.pipeline.saturating_sub(outstanding);
+        let batch = (talk.pipeline / 4).clamp(1, limits::RANGE_MAX);
+        if !talk.unchoked || room < batch || !talk.has_room() {
+            return;
+        }
+        let pick = torrent.picker.pick(
+            &mut talk.place,
+            &talk.shared.theirs,
+            room.min(limits::RANGE_MAX),
+            &mut engine.budget,
+            &mut engine.rng,
+            &mut engine.steps,
+        );
+        match pick {
+            Pick::Range(range) => {
+                let metainfo = &torrent.context.metainfo;
+                // Bound: limits::RANGE_MAX
+                let blocks = (0..range.count).map(|n| metainfo.block(range.piece, range.first + n));
+                talk.outstanding.extend(blocks);
+                talk.shared.credit.grant(range.count);
+                talk.tell(&mut engine.orders, key, ToPeer::Request(range));
+            }
+            Pick::Later => {
+                retry_later(engine, key);
+                return arm_retries(engine);
+            }
+            Pick::Nothing => return retry_later(engine, key),
+        }
+    }
+}
+
+/// Puts `key` at the end of the queue of those to try again.
+fn retry_later(engine: &mut Engine, key: PeerKey) {
+    let Some(peer) = engine.peers.get_mut(key.0) else { return };
+    if !std::mem::replace(&mut peer.retrying, true) {
+        engine.retries.queue.push_back(key);
+    }
+}
+
+/// Something may be asked for that was not there before: everyone in the queue is tried again,
+/// some at a time.
+pub(super) fn arm_retries(engine: &mut Engine) {
+    engine.retries.due = engine.retries.queue.len();
+    if engine.retries.due > 0 && !std::mem::replace(&mut engine.retries.timer_runs, true) {
+        engine.start_timer(limits::RETRY_DELAY, Timer::Retry);
+    }
+}
+
+/// The timer of [`arm_retries`].
+pub(super) fn handle_retry(engine: &mut Engine) {
+    engine.retries.timer_runs = false;
+    let due = engine.retries.due;
+    retry_some(engine, limits::RETRIES_MAX);
+    // What was put back by this very turn waits for the next.
+    engine.retries.due = due.saturating_sub(limits::RETRIES_MAX);
+    if engine.retries.queue.is_empty() {
+        engine.retries.due = 0;
+    }
+    if engine.retries.due > 0 && !std::mem::replace(&mut engine.retries.timer_runs, true) {
+        engine.start_timer(limits::RETRY_DELAY, Timer::Retry);
+    }
+}
+
+/// Tries up to `count` of those in the queue again.
+pub(super) fn retry_some(engine: &mut Engine, count: usize) {
+    // Bound: limits::RETRIES_MAX
+    for _ in 0..count.min(engine.retries.queue.len()) {
+        let Some(key) = engine.retries.queue.pop_front() else { return };
+        if let Some(peer) = engine.peers.get_mut(key.0) {
+            peer.retrying = false;
+            fill(engine, key);
+        }
+    }
+}
+
+/// What `key` was asked for is to be asked of others.
+pub(super) fn put_back(engine: &mut Engine, key: PeerKey) {
+    let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
+    let Some(talk) = peer.talk_or_last() else { return };
+    if talk.outstanding.is_empty() {
+        return;
+    }
+    // Bound: limits::PIPELINE_MAX
+    while let Some(block) = talk.outstanding.pop_front() {
+        engine.steps.step();
+        torrent.picker.put_back(block);
+    }
+    arm_retries(engine);
+}
+
+/// Passes on to the writer of `key` what it asked us for, as far as there is room.
+pub(super) fn serve(engine: &mut Engine, key: PeerKey) {
+    let Some(talk) = engine.peers.get_mut(key.0).and_then(|peer| peer.talk()) else { return };
+    // Bound: limits::OUTBOX_MAX
+    while talk.unperformed < limits::UPLOADS_ORDERED_MAX {
+        engine.steps.step();
+        let Some(block) = talk.uploads.pop_front() else { return };
+        talk.tell(&mut engine.orders, key, ToPeer::Upload(block));
+    }
+}
+
+/// `key` no longer wants `block`.
+pub(super) fn withdraw(engine: &mut Engine, key: PeerKey, block: Block) {
+    let Some(talk) = engine.peers.get_mut(key.0).and_then(|peer| peer.talk()) else { return };
+    // Bound: limits::UPLOADS_MAX
+    if let Some(place) = talk.uploads.iter().position(|waiting| *waiting == block) {
+        talk.uploads.remove(place);
+    } else if talk.has_room() {
+        talk.tell(&mut engine.orders, key, ToPeer::Withdraw(block));
+    }
+}
+
+/// Tells the peers of a torrent what its choker has decided.
+pub(super) fn apply_choking(engine: &mut Engine, torrent: TorrentKey) {
+    // Bound: limits::CHANGES_MAX
+    for _ in 0..limits::CHANGES_MAX {
+        engine.steps.step();
+        let Some(torrent) = engine.torrents.get_mut(torrent.0) else { return };
+        let Some(change) = torrent.choker.poll_change() else { return };
+        let (key, order) = match change {
+            Change::Choke(key) => (key, ToPeer::Choke),
+            Change::Unchoke(key) => (key, ToPeer::Unchoke),
+        };
+        let Some(talk) = engine.peers.get_mut(key.0).and_then(|peer| peer.talk()) else { continue };
+        if order == ToPeer::Choke {
+            talk.uploads.clear();
+        }
+        talk.tell(&mut engine.orders, key, order);
+        if talk.unperformed >= limits::OUTBOX_MAX {
+            hang_up(engine, key, Fault::Theirs, "it does not read what we say");
+        }
+    }
+}
+
+/// Ends the connection of `key`. Its threads' last words are still to come.
+pub(super) fn hang_up(engine: &mut Engine, key: PeerKey, fault: Fault, reason: &str) {
+    let Some(peer) = engine.peers.get_mut(key.0) else { return };
+    if matches!(peer.stage, Stage::Leaving(..)) {
+        return;
+    }
+    if peer.is_dialling() {
+        engine.dials.handle_over();
+    }
+    let farewell = Farewell { reason: reason.to_owned(), fault };
+    peer.stage = match std::mem::replace(&mut peer.stage, Stage::Greeting) {
+        Stage::Talking(talk) => Stage::Leaving(farewell, Some(talk)),
+        Stage::Dialling | Stage::Greeting | Stage::Leaving(..) => Stage::Leaving(farewell, None),
+    };
+    engine.order(crate::bus::Order::HangUp(key));
+    put_back(engine, key);
+}

@@ -1,0 +1,61 @@
+//! What is due.
+
+use crate::bus::{TorrentEvent, TroubleKind};
+use crate::machines::engine::timers::Timer;
+use crate::machines::engine::torrent::Stage;
+use crate::machines::engine::{Engine, Phase, dials, ending, exchange, handlers};
+use crate::words::id::TorrentKey;
+use crate::words::limits;
+
+pub(in crate::machines::engine) fn handle_timer(engine: &mut Engine, timer: Timer) {
+    match timer {
+        Timer::Progress(torrent) => handle_progress_due(engine, torrent),
+        Timer::Rotate(torrent) => handle_rotation_due(engine, torrent),
+        Timer::Timeout(torrent) => handle_timeout_due(engine, torrent),
+        Timer::Redial(torrent, contact) => {
+            dials::enqueue(engine, torrent, contact);
+            dials::dial_next(engine);
+        }
+        Timer::Retry => exchange::handle_retry(engine),
+        Timer::Farewell => ending::handle_farewell(engine),
+        Timer::Deadline => ending::end(engine),
+    }
+}
+
+fn handle_progress_due(engine: &mut Engine, key: TorrentKey) {
+    let now = engine.now;
+    let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
+    if torrent.stage != Stage::Opening {
+        let progress = torrent.progress(now);
+        engine.tell(key, TorrentEvent::Progress(progress));
+    }
+    engine.start_timer(limits::PROGRESS_EVERY, Timer::Progress(key));
+}
+
+fn handle_rotation_due(engine: &mut Engine, key: TorrentKey) {
+    let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
+    torrent.choker.rotate();
+    exchange::apply_choking(engine, key);
+    engine.start_timer(limits::ROTATE_EVERY, Timer::Rotate(key));
+}
+
+/// `--timeout` may have passed without a block; if one came, the timer runs on from there.
+fn handle_timeout_due(engine: &mut Engine, key: TorrentKey) {
+    let Some(timeout) = engine.settings.timeout else { return };
+    let Some(torrent) = engine.torrents.get(key.0) else { return };
+    if torrent.stage != Stage::Downloading || engine.phase != Phase::Running {
+        return;
+    }
+    let until = torrent.meter.heard_at + timeout;
+    if engine.now < until {
+        engine.timers.start(until, Timer::Timeout(key));
+        return;
+    }
+    let seconds = timeout.as_secs();
+    let why = match torrent.peers() {
+        0 => format!("no peer answered for {seconds} s; try --peer, or a longer --timeout"),
+        1 => format!("one peer is connected, but nothing arrived for {seconds} s"),
+        n => format!("{n} peers are connected, but nothing arrived for {seconds} s"),
+    };
+    handlers::storage::give_up(engine, key, TroubleKind::Network, why);
+}

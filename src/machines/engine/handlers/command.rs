@@ -1,0 +1,58 @@
+//! What the user wants.
+
+use crate::bus::{
+    Command, Event, NewTorrent, Order, ToStorage, TorrentEvent, Trouble, TroubleKind,
+};
+use crate::machines::engine::timers::Timer;
+use crate::machines::engine::torrent::Torrent;
+use crate::machines::engine::{Engine, Phase, ending};
+use crate::words::id::TorrentKey;
+use crate::words::limits;
+
+pub(in crate::machines::engine) fn handle_command(engine: &mut Engine, command: Command) {
+    match command {
+        Command::Add(new) => handle_added(engine, *new),
+        Command::Listening(address) => engine.events.push_back(Event::Listening(address)),
+        Command::Quit => ending::begin(engine),
+    }
+}
+
+fn handle_added(engine: &mut Engine, new: NewTorrent) {
+    let metainfo = &new.context.metainfo;
+    let refused = if engine.phase != Phase::Running {
+        Some("the session ends")
+    } else if engine.by_info_hash.contains_key(&metainfo.info_hash()) {
+        Some("it was added before")
+    } else if engine.torrents.is_full() {
+        Some("there are too many torrents")
+    } else {
+        None
+    };
+    if let Some(why) = refused {
+        let what = metainfo.name().to_owned();
+        let trouble = Trouble { kind: TroubleKind::Other, what, why: why.to_owned() };
+        let error = TorrentEvent::Error(trouble);
+        engine.events.push_back(Event::Torrent(metainfo.info_hash(), error));
+        return;
+    }
+    start(engine, new);
+}
+
+fn start(engine: &mut Engine, new: NewTorrent) {
+    let torrent = Torrent::new(new, engine.now);
+    let (context, place) = (torrent.context.clone(), torrent.place.clone());
+    let started = TorrentEvent::Started {
+        name: context.metainfo.name().to_owned(),
+        size: context.metainfo.size(),
+        pieces: context.metainfo.pieces(),
+    };
+    let key = TorrentKey(engine.torrents.insert(torrent).expect("the table was not full"));
+    engine.by_info_hash.insert(context.metainfo.info_hash(), key);
+    engine.unfinished += 1;
+    engine.alive += 1;
+    engine.unclosed += 1;
+    engine.tell(key, started);
+    engine.order(Order::Storage(key, ToStorage::Open { context, place }));
+    engine.start_timer(limits::PROGRESS_EVERY, Timer::Progress(key));
+    engine.start_timer(limits::ROTATE_EVERY, Timer::Rotate(key));
+}

@@ -1,0 +1,6 @@
+//! One function for each kind of news, named after what happened.
+
+pub(super) mod clock;
+pub(super) mod command;
+pub(super) mod peer;
+pub(super) mod storage;

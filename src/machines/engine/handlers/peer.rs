@@ -1,0 +1,356 @@
+//! News of peers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::bus::{
+    Farewell, Fault, Order, PeerNews, PeerShared, PeerState, SocketNumber, ToPeer, TorrentEvent,
+};
+use crate::formats::wire::ExtensionHandshake;
+use crate::machines::engine::exchange::{self, hang_up};
+use crate::machines::engine::peer::{Peer, Stage, Talk};
+use crate::machines::engine::{Engine, Phase, dials, ending, pair, torrent};
+use crate::words::bitfield::Word;
+use crate::words::id::{Block, InfoHash, PeerId, PeerKey, TorrentKey};
+use crate::words::limits;
+
+pub(in crate::machines::engine) fn handle_news(engine: &mut Engine, peer: PeerKey, news: PeerNews) {
+    match news {
+        PeerNews::Hello(info_hash) => handle_hello(engine, peer, info_hash),
+        PeerNews::Connected { address, peer_id, reserved: _, shared } => {
+            handle_connected(engine, peer, address, peer_id, shared);
+        }
+        PeerNews::Gained(word) => handle_gained(engine, peer, word),
+        PeerNews::Lost(word) => handle_lost(engine, peer, word),
+        PeerNews::Seeder => handle_seeder(engine, peer),
+        PeerNews::Completed => handle_completed(engine, peer),
+        PeerNews::Choked => handle_choked(engine, peer),
+        PeerNews::Unchoked => handle_unchoked(engine, peer),
+        PeerNews::Interested => handle_interested(engine, peer),
+        PeerNews::NotInterested => handle_not_interested(engine, peer),
+        PeerNews::Requested(block) => handle_requested(engine, peer, block),
+        PeerNews::Cancelled(block) => exchange::withdraw(engine, peer, block),
+        PeerNews::Block(block, data) => handle_block(engine, peer, block, data),
+        PeerNews::Extended(handshake) => handle_extended(engine, peer, &handshake),
+        PeerNews::Stalled => handle_stalled(engine, peer),
+        PeerNews::Sample => handle_sample(engine, peer),
+        PeerNews::Performed { orders, uploaded } => {
+            handle_performed(engine, peer, orders, uploaded);
+        }
+        PeerNews::Gone(farewell) => handle_gone(engine, peer, farewell),
+    }
+}
+
+/// Somebody dialled us. Which torrent it wants is known only when it has said hello.
+pub(in crate::machines::engine) fn handle_accepted(
+    engine: &mut Engine,
+    socket: SocketNumber,
+    address: SocketAddr,
+) {
+    let full = engine.connected >= engine.settings.peers_max;
+    let peer = Peer {
+        torrent: None,
+        contact: None,
+        stage: Stage::Greeting,
+        connected: true,
+        address: address.to_string(),
+        client: String::new(),
+        retrying: false,
+    };
+    let key =
+        if full || engine.phase != Phase::Running { Err(peer) } else { engine.peers.insert(peer) };
+    match key {
+        Ok(key) => {
+            engine.connected += 1;
+            engine.order(Order::Admit { socket, peer: PeerKey(key) });
+        }
+        Err(_) => engine.order(Order::Refuse(socket)),
+    }
+}
+
+/// An order found its actor gone or its channel full: the connection is of no use any more.
+pub(in crate::machines::engine) fn handle_undelivered(engine: &mut Engine, order: Order) {
+    match order {
+        Order::Dial { peer, .. } | Order::Admit { peer, .. } => {
+            let reason = "its threads could not be started".to_owned();
+            handle_gone(engine, peer, Farewell { reason, fault: Fault::Ours });
+        }
+        Order::Introduce { peer, .. } | Order::Peer(peer, _) => {
+            hang_up(engine, peer, Fault::Ours, "its writer is gone");
+        }
+        // A socket is dropped with the porter, and at the end nobody waits for the rest.
+        Order::Refuse(_) | Order::HangUp(_) | Order::Reap(_) | Order::Storage(..) | Order::End => {}
+    }
+}
+
+fn handle_hello(engine: &mut Engine, key: PeerKey, info_hash: InfoHash) {
+    let torrent = engine.by_info_hash.get(&info_hash).copied();
+    let Some(torrent) = torrent else {
+        let reason = format!("it wants torrent {info_hash}, which is not here");
+        return hang_up(engine, key, Fault::Nobodys, &reason);
+    };
+    let Some(peer) = engine.peers.get_mut(key.0) else { return };
+    peer.torrent = Some(torrent);
+    let Some(known) = engine.torrents.get(torrent.0) else { return };
+    let context = Arc::clone(&known.context);
+    engine.order(Order::Introduce { peer: key, torrent, context });
+}
+
+fn handle_connected(
+    engine: &mut Engine,
+    key: PeerKey,
+    address: SocketAddr,
+    peer_id: PeerId,
+    shared: Arc<PeerShared>,
+) {
+    let Some(peer) = engine.peers.get_mut(key.0) else { return };
+    if peer.is_dialling() {
+        engine.dials.handle_over();
+    }
+    if !std::mem::replace(&mut peer.connected, true) {
+        engine.connected += 1;
+    }
+    if matches!(peer.stage, Stage::Leaving(..)) {
+        return;
+    }
+    let dialled = peer.contact.is_some();
+    let talk = Talk::new(peer_id, shared, engine.now);
+    peer.client = talk.client();
+    peer.address = address.to_string();
+    peer.stage = Stage::Talking(Box::new(talk));
+    let (address, client) = (peer.address.clone(), peer.client.clone());
+    if peer_id == engine.peer_id {
+        return hang_up(engine, key, Fault::Ours, OURSELVES);
+    }
+    let Some(torrent) = engine.peers.get(key.0).and_then(|peer| peer.torrent) else { return };
+    let known = engine.torrents.get(torrent.0).and_then(|torrent| torrent.peer_ids.get(&peer_id));
+    if let Some(&other) = known {
+        // Two that dial each other must both keep the same connection: the one that was dialled by
+        // the greater peer id.
+        let keep_new = dialled == (engine.peer_id > peer_id) && !is_same_way(engine, key, other);
+        let loser = if keep_new { other } else { key };
+        hang_up(engine, loser, Fault::Nobodys, "there is another connection to it");
+        if !keep_new {
+            return;
+        }
+    }
+    if let Some(torrent) = engine.torrents.get_mut(torrent.0) {
+        torrent.peer_ids.insert(peer_id, key);
+    }
+    engine.tell(torrent, TorrentEvent::Peer { address, state: PeerState::Connected, client });
+    dials::dial_next(engine);
+}
+
+const OURSELVES: &str = "it is ourselves";
+
+/// Whether both connections were dialled by us, or both by the other side.
+fn is_same_way(engine: &Engine, one: PeerKey, other: PeerKey) -> bool {
+    let dialled = |key: PeerKey| engine.peers.get(key.0).map(|peer| peer.contact.is_some());
+    dialled(one) == dialled(other)
+}
+
+/// It has these pieces. The picker learns it even of a peer that is leaving, which will take all of
+/// it back.
+fn handle_gained(engine: &mut Engine, key: PeerKey, word: Word) {
+    let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
+    engine.steps.step();
+    torrent.picker.handle_gained(word);
+    let wanted = torrent.context.wanted.word(word.first.0 / crate::words::bitfield::WORD_BITS);
+    let Some(talk) = peer.talk() else { return };
+    if wanted & word.bits != 0 {
+        if !talk.looked && talk.has_room() {
+            talk.looked = true;
+            talk.tell(&mut engine.orders, key, ToPeer::Look);
+        }
+        exchange::fill(engine, key);
+    }
+}
+
+fn handle_lost(engine: &mut Engine, key: PeerKey, word: Word) {
+    if let Some((_, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) {
+        torrent.picker.handle_lost(word);
+    }
+}
+
+fn handle_seeder(engine: &mut Engine, key: PeerKey) {
+    let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
+    torrent.picker.handle_seeder();
+    torrent.seeders += 1;
+    let Some(talk) = peer.talk_or_last() else { return };
+    (talk.seeder, talk.told_as_seeder) = (true, true);
+    let Some(talk) = peer.talk() else { return };
+    talk.looked = true;
+    talk.tell(&mut engine.orders, key, ToPeer::Look);
+    exchange::fill(engine, key);
+}
+
+fn handle_completed(engine: &mut Engine, key: PeerKey) {
+    let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
+    let Some(talk) = peer.talk_or_last() else { return };
+    if !std::mem::replace(&mut talk.seeder, true) {
+        torrent.seeders += 1;
+    }
+}
+
+/// BEP 3: what was asked before a choke is forgotten.
+fn handle_choked(engine: &mut Engine, key: PeerKey) {
+    if let Some(talk) = engine.peers.get_mut(key.0).and_then(Peer::talk) {
+        talk.unchoked = false;
+        exchange::put_back(engine, key);
+    }
+}
+
+fn handle_unchoked(engine: &mut Engine, key: PeerKey) {
+    if let Some(talk) = engine.peers.get_mut(key.0).and_then(Peer::talk) {
+        talk.unchoked = true;
+        exchange::fill(engine, key);
+    }
+}
+
+fn handle_interested(engine: &mut Engine, key: PeerKey) {
+    if !engine.settings.upload {
+        return;
+    }
+    let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
+    let (Some(at), Some(_)) = (peer.torrent, peer.talk()) else { return };
+    torrent.choker.handle_interested(key, torrent.peers());
+    exchange::apply_choking(engine, at);
+}
+
+fn handle_not_interested(engine: &mut Engine, key: PeerKey) {
+    let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
+    let Some(at) = peer.torrent else { return };
+    torrent.choker.handle_uninterested(key);
+    exchange::apply_choking(engine, at);
+}
+
+/// A request is served if the peer holds a slot and we have the piece. Without the fast extension
+/// there is no way to decline, so others are dropped (BEP 3).
+fn handle_requested(engine: &mut Engine, key: PeerKey, block: Block) {
+    let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
+    let served = torrent.choker.is_unchoked(key) && torrent.has(block.piece);
+    let Some(talk) = peer.talk() else { return };
+    if !served {
+        return;
+    }
+    if talk.uploads.len() >= limits::UPLOADS_MAX {
+        let most = limits::UPLOADS_MAX;
+        let reason = format!("it asked for more than {most} blocks at once");
+        return hang_up(engine, key, Fault::Theirs, &reason);
+    }
+    talk.uploads.push_back(block);
+    exchange::serve(engine, key);
+}
+
+/// One block's journey: ticked off against what was asked, given to the storage, and the next one
+/// asked for.
+fn handle_block(engine: &mut Engine, key: PeerKey, block: Block, data: Vec<u8>) {
+    let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
+    let Some(at) = peer.torrent else { return };
+    let Some(talk) = peer.talk() else { return };
+    if !talk.tick_off(block) {
+        // It had credit, so it was asked once and then put back: somebody else is asked by now.
+        return;
+    }
+    talk.downloaded += u64::from(block.len);
+    if talk.slow_start {
+        talk.pipeline = (talk.pipeline + 1).min(limits::PIPELINE_MAX);
+    }
+    torrent.meter.downloaded += u64::from(block.len);
+    torrent.meter.heard_at = engine.now;
+    if torrent.stage == torrent::Stage::Downloading && torrent.picker.expects(block) {
+        torrent.picker.handle_stored(block, key);
+        engine.order(Order::Storage(at, crate::bus::ToStorage::Store(block, data)));
+    }
+    exchange::fill(engine, key);
+}
+
+fn handle_extended(engine: &mut Engine, key: PeerKey, handshake: &ExtensionHandshake) {
+    let Some(peer) = engine.peers.get_mut(key.0) else { return };
+    if let Some(client) = &handshake.client {
+        peer.client.clone_from(client);
+    }
+}
+
+/// It owes us blocks and sends none: others are asked, and it is asked less.
+fn handle_stalled(engine: &mut Engine, key: PeerKey) {
+    if let Some(talk) = engine.peers.get_mut(key.0).and_then(Peer::talk) {
+        talk.pipeline = 1;
+        exchange::put_back(engine, key);
+        exchange::fill(engine, key);
+    }
+}
+
+fn handle_sample(engine: &mut Engine, key: PeerKey) {
+    let now = engine.now;
+    let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
+    let Some(at) = peer.torrent else { return };
+    let Some(talk) = peer.talk() else { return };
+    let (down, up) = talk.sample(now);
+    if down > 0 {
+        // Two seconds' worth is the bandwidth-delay product of any path there is.
+        let blocks = down * limits::PIPELINE_SECONDS / u64::from(limits::BLOCK_LEN);
+        let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
+        talk.pipeline = blocks.clamp(limits::PIPELINE_START, limits::PIPELINE_MAX);
+        talk.slow_start = false;
+    }
+    let leeching = torrent.stage == torrent::Stage::Downloading;
+    torrent.choker.handle_sample(key, if leeching { down } else { up });
+    exchange::apply_choking(engine, at);
+}
+
+fn handle_performed(engine: &mut Engine, key: PeerKey, orders: u32, uploaded: u64) {
+    let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
+    torrent.meter.uploaded += uploaded;
+    let Some(talk) = peer.talk() else { return };
+    talk.unperformed = talk.unperformed.saturating_sub(orders);
+    talk.uploaded += uploaded;
+    exchange::serve(engine, key);
+    exchange::fill(engine, key);
+}
+
+/// Its threads' last words: whatever it held goes back, and nothing of it remains.
+fn handle_gone(engine: &mut Engine, key: PeerKey, farewell: Farewell) {
+    exchange::put_back(engine, key);
+    let Some(mut peer) = engine.peers.remove(key.0) else { return };
+    engine.order(Order::Reap(key));
+    if peer.is_dialling() {
+        engine.dials.handle_over();
+    }
+    engine.connected -= u32::from(peer.connected);
+    let useful = peer.talk_or_last().is_some_and(|talk| talk.downloaded + talk.uploaded > 0);
+    if let Some(torrent) = peer.torrent {
+        forget(engine, key, torrent, &mut peer);
+        let ourselves = matches!(&peer.stage, Stage::Leaving(ours, _) if ours.reason == OURSELVES);
+        if let Some(contact) = peer.contact
+            && !ourselves
+        {
+            dials::redial_later(engine, torrent, contact, useful);
+        }
+        let farewell = match peer.stage {
+            Stage::Leaving(ours, _) => ours,
+            Stage::Dialling | Stage::Greeting | Stage::Talking(_) => farewell,
+        };
+        let state = PeerState::Gone(farewell.reason);
+        let (address, client) = (peer.address, peer.client);
+        engine.tell(torrent, TorrentEvent::Peer { address, state, client });
+    }
+    dials::dial_next(engine);
+    ending::end_if_done(engine);
+}
+
+/// Takes back what a torrent knew of a peer. Its pieces were taken back word by word before.
+fn forget(engine: &mut Engine, key: PeerKey, at: TorrentKey, peer: &mut Peer) {
+    let Some(torrent) = engine.torrents.get_mut(at.0) else { return };
+    torrent.choker.handle_uninterested(key);
+    if let Some(talk) = peer.talk_or_last() {
+        if torrent.peer_ids.get(&talk.peer_id) == Some(&key) {
+            torrent.peer_ids.remove(&talk.peer_id);
+        }
+        torrent.seeders -= u32::from(talk.seeder);
+        if talk.told_as_seeder {
+            torrent.picker.handle_seeder_lost();
+        }
+    }
+    exchange::apply_choking(engine, at);
+}

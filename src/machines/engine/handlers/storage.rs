@@ -1,0 +1,152 @@
+//! News of the disk.
+
+use crate::bus::Fault;
+use crate::bus::{StorageNews, TorrentEvent, Trouble, TroubleKind};
+use crate::machines::engine::timers::Timer;
+use crate::machines::engine::torrent::Stage;
+use crate::machines::engine::{Engine, Goal, dials, ending, exchange};
+use crate::words::bitfield::Word;
+use crate::words::id::{PieceIndex, TorrentKey};
+use crate::words::limits;
+
+pub(in crate::machines::engine) fn handle_news(
+    engine: &mut Engine,
+    torrent: TorrentKey,
+    news: StorageNews,
+) {
+    match news {
+        StorageNews::Checking(done) => handle_checking(engine, torrent, done),
+        StorageNews::Found(word) => handle_found(engine, torrent, word),
+        StorageNews::Opened => handle_opened(engine, torrent),
+        StorageNews::Verified(piece) => handle_verified(engine, torrent, piece),
+        StorageNews::Corrupt(piece) => handle_corrupt(engine, torrent, piece),
+        StorageNews::Failed(trouble) => handle_failed(engine, torrent, trouble),
+        StorageNews::Warned(message) => engine.tell(torrent, TorrentEvent::Warning(message)),
+        StorageNews::Closed => {
+            engine.unclosed -= 1;
+            ending::end_if_done(engine);
+        }
+    }
+}
+
+fn handle_checking(engine: &mut Engine, key: TorrentKey, done: u64) {
+    let Some(torrent) = engine.torrents.get(key.0) else { return };
+    let size = torrent.context.metainfo.len();
+    engine.tell(key, TorrentEvent::Checking { done, size });
+}
+
+fn handle_found(engine: &mut Engine, key: TorrentKey, word: Word) {
+    let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
+    // Bound: the 64 pieces of a word.
+    for piece in word.pieces() {
+        engine.steps.step();
+        if torrent.gain(piece) {
+            torrent.picker.handle_verified(piece, &mut engine.budget);
+        }
+    }
+}
+
+fn handle_opened(engine: &mut Engine, key: TorrentKey) {
+    let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
+    if torrent.stage != Stage::Opening {
+        return;
+    }
+    torrent.stage = Stage::Downloading;
+    torrent.meter.heard_at = engine.now;
+    let (good, pieces) = (torrent.good(), torrent.context.metainfo.pieces());
+    let contacts = torrent.contacts.len();
+    engine.tell(key, TorrentEvent::Checked { good, pieces });
+    finish_if_done(engine, key);
+    // Bound: limits::CONTACTS_MAX
+    for contact in 0..contacts {
+        dials::enqueue(engine, key, contact);
+    }
+    dials::dial_next(engine);
+    if let Some(timeout) = engine.settings.timeout {
+        engine.start_timer(timeout, Timer::Timeout(key));
+    }
+    exchange::arm_retries(engine);
+}
+
+fn handle_verified(engine: &mut Engine, key: TorrentKey, piece: PieceIndex) {
+    let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
+    torrent.picker.handle_verified(piece, &mut engine.budget);
+    if torrent.gain(piece) {
+        engine.tell(key, TorrentEvent::Piece(piece));
+        finish_if_done(engine, key);
+    }
+    // The piece has given its memory back.
+    exchange::retry_some(engine, limits::PICKS_MAX);
+}
+
+fn handle_corrupt(engine: &mut Engine, key: TorrentKey, piece: PieceIndex) {
+    let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
+    let sender = torrent.picker.handle_corrupt(piece, &mut engine.budget);
+    let message = format!("piece {} arrived corrupt and is fetched again", piece.0);
+    engine.tell(key, TorrentEvent::Warning(message));
+    if let Some(peer) = sender {
+        exchange::hang_up(engine, peer, Fault::Theirs, "it alone sent a piece that is corrupt");
+    }
+    exchange::arm_retries(engine);
+}
+
+fn handle_failed(engine: &mut Engine, key: TorrentKey, trouble: Trouble) {
+    let kind = trouble.kind;
+    let Some(torrent) = engine.torrents.get(key.0) else { return };
+    if torrent.stage == Stage::GivenUp {
+        return;
+    }
+    stop_downloading(engine, key);
+    engine.tell(key, TorrentEvent::Error(Trouble { kind, ..trouble }));
+    end_if_nothing_is_left(engine);
+}
+
+/// Ends the download of a torrent. What is there is still served while others go on.
+pub(super) fn give_up(engine: &mut Engine, key: TorrentKey, kind: TroubleKind, why: String) {
+    let Some(torrent) = engine.torrents.get(key.0) else { return };
+    let what = torrent.context.metainfo.name().to_owned();
+    stop_downloading(engine, key);
+    engine.tell(key, TorrentEvent::Error(Trouble { kind, what, why }));
+    end_if_nothing_is_left(engine);
+}
+
+fn stop_downloading(engine: &mut Engine, key: TorrentKey) {
+    let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
+    engine.unfinished -= u32::from(torrent.is_unfinished());
+    engine.alive -= u32::from(torrent.stage != Stage::GivenUp);
+    torrent.stage = Stage::GivenUp;
+    torrent.picker.close_all(&mut engine.budget);
+}
+
+fn finish_if_done(engine: &mut Engine, key: TorrentKey) {
+    let now = engine.now;
+    let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
+    if torrent.stage != Stage::Downloading || !torrent.is_all_there() {
+        return;
+    }
+    torrent.stage = Stage::Complete;
+    engine.unfinished -= 1;
+    if engine.settings.goal == Goal::Seed {
+        return;
+    }
+    let metainfo = &torrent.context.metainfo;
+    let finished = TorrentEvent::Finished {
+        seconds: now.duration_since(torrent.meter.started_at).as_secs_f64(),
+        bytes: torrent.meter.downloaded,
+        uploaded: torrent.meter.uploaded,
+        path: torrent.place.dir.join(metainfo.name()),
+    };
+    let progress = torrent.progress(now);
+    engine.tell(key, TorrentEvent::Progress(progress));
+    engine.tell(key, finished);
+    end_if_nothing_is_left(engine);
+}
+
+/// Whoever only downloads is done when every torrent is complete or given up; whoever seeds, when
+/// every torrent is given up.
+fn end_if_nothing_is_left(engine: &mut Engine) {
+    let downloaded = engine.settings.goal == Goal::Complete && engine.unfinished == 0;
+    if downloaded || engine.alive == 0 {
+        ending::begin(engine);
+    }
+}

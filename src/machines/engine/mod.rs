@@ -1,0 +1,231 @@
+//! The engine: everything that main decides.
+//!
+//! Notifications and the time come in, orders and events come out. Each call does a constant number
+//! of steps, whatever the number of peers, pieces, torrents or bytes; a loop says what bounds it.
+//!
+//! The state is here, `torrent` and `peer` hold what one of each is, `exchange` asks and serves, and
+//! `handlers` has one function for each kind of news.
+
+mod dials;
+mod ending;
+mod exchange;
+mod handlers;
+mod peer;
+mod timers;
+mod torrent;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::bus::{Event, Notification, Order, TorrentEvent};
+use crate::machines::picker::Budget;
+use crate::words::id::{InfoHash, PeerId, PeerKey, TorrentKey};
+use crate::words::limits;
+use crate::words::rng::Rng;
+use crate::words::slab::Slab;
+use crate::words::steps::Steps;
+
+use dials::Dials;
+use ending::Ending;
+use exchange::Retries;
+use peer::Peer;
+use timers::{Timer, Timers};
+use torrent::Torrent;
+
+/// What the user chose, for all torrents.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// When the process is done.
+    pub goal: Goal,
+    /// Whether we serve others.
+    pub upload: bool,
+    /// Bytes that blocks may take until their pieces are written.
+    pub memory: u64,
+    /// Connections at once.
+    pub peers_max: u32,
+    /// Give up a torrent when nothing arrives for so long.
+    pub timeout: Option<Duration>,
+}
+
+/// When a session is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// When every torrent is complete.
+    Complete,
+    /// When told so; but torrents are to become complete before.
+    CompleteAndSeed,
+    /// When told so; whatever is there is served.
+    Seed,
+}
+
+/// The main thread's machine.
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    peer_id: PeerId,
+    now: Instant,
+    rng: Rng,
+    steps: Steps,
+    torrents: Slab<Torrent>,
+    by_info_hash: BTreeMap<InfoHash, TorrentKey>,
+    peers: Slab<Peer>,
+    budget: Budget,
+    timers: Timers,
+    retries: Retries,
+    dials: Dials,
+    /// Torrents that are neither complete nor given up.
+    unfinished: u32,
+    /// Torrents that are not given up.
+    alive: u32,
+    /// Torrents whose storage has not said its last word.
+    unclosed: u32,
+    phase: Phase,
+    ending: Ending,
+    /// Connections whose threads can be woken: all but those that are being dialled.
+    connected: u32,
+    orders: VecDeque<Order>,
+    events: VecDeque<Event>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// Saying goodbye.
+    Ending,
+    Ended,
+}
+
+impl Engine {
+    /// An engine without torrents. All its chance comes from `seed`.
+    pub fn new(settings: Settings, peer_id: PeerId, seed: u64, now: Instant) -> Self {
+        Self {
+            peers: Slab::new(settings.peers_max + limits::GREETINGS_MAX),
+            torrents: Slab::new(limits::TORRENTS_MAX),
+            by_info_hash: BTreeMap::new(),
+            budget: Budget::new(settings.memory),
+            settings,
+            peer_id,
+            now,
+            rng: Rng::new(seed),
+            steps: Steps::new(),
+            timers: Timers::default(),
+            retries: Retries::default(),
+            dials: Dials::default(),
+            unfinished: 0,
+            alive: 0,
+            unclosed: 0,
+            phase: Phase::Running,
+            ending: Ending::default(),
+            connected: 0,
+            orders: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Something happened.
+    pub fn handle(&mut self, now: Instant, notification: Notification) {
+        self.begin_turn(now);
+        match notification {
+            Notification::Peer(peer, news) => handlers::peer::handle_news(self, peer, news),
+            Notification::Accepted { socket, address } => {
+                handlers::peer::handle_accepted(self, socket, address);
+            }
+            Notification::Storage(torrent, news) => {
+                handlers::storage::handle_news(self, torrent, news);
+            }
+            Notification::Command(command) => handlers::command::handle_command(self, command),
+        }
+        self.end_turn();
+    }
+
+    /// The deadline of [`poll_deadline`](Self::poll_deadline) has come: handles one timer that is
+    /// due.
+    pub fn handle_time(&mut self, now: Instant) {
+        self.begin_turn(now);
+        if let Some(timer) = self.timers.pop_due(now) {
+            handlers::clock::handle_timer(self, timer);
+        }
+        self.end_turn();
+    }
+
+    /// An order could not be given, because its actor is gone or does not keep up.
+    pub fn handle_undelivered(&mut self, now: Instant, order: Order) {
+        self.begin_turn(now);
+        handlers::peer::handle_undelivered(self, order);
+        self.end_turn();
+    }
+
+    /// The next order to give.
+    pub fn poll_order(&mut self) -> Option<Order> {
+        self.orders.pop_front()
+    }
+
+    /// The next event to tell the user.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`handle_time`](Self::handle_time) is to be called, if nothing happens before.
+    pub fn poll_deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// The steps of the last turn.
+    pub fn steps(&self) -> u32 {
+        self.steps.taken()
+    }
+
+    /// Whether everything is said and done.
+    pub fn is_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
+    fn begin_turn(&mut self, now: Instant) {
+        self.now = now;
+        self.steps = Steps::new();
+    }
+
+    fn end_turn(&mut self) {
+        let steps = self.steps.taken();
+        debug_assert!(steps as usize <= limits::STEPS_MAX, "a turn took {steps} steps");
+    }
+
+    fn order(&mut self, order: Order) {
+        self.orders.push_back(order);
+    }
+
+    fn tell(&mut self, torrent: TorrentKey, event: TorrentEvent) {
+        if let Some(torrent) = self.torrents.get(torrent.0) {
+            self.events.push_back(Event::Torrent(torrent.info_hash(), event));
+        }
+    }
+
+    fn start_timer(&mut self, after: Duration, timer: Timer) {
+        self.timers.start(self.now + after, timer);
+    }
+
+    /// Asserts every invariant; O(everything), for tests.
+    pub fn check(&self) {
+        let size = self.settings.memory;
+        let mut reserved = 0;
+        // Bound: none; for tests.
+        for (_, torrent) in self.torrents.iter() {
+            torrent.check();
+            reserved += torrent.picker.reserved(size);
+        }
+        assert_eq!(self.budget.reserved(), reserved, "the budget knows what is reserved");
+        let half_open = self.peers.iter().filter(|(_, peer)| peer.is_dialling()).count();
+        assert_eq!(self.dials.half_open() as usize, half_open);
+    }
+}
+
+/// A peer that talks, with its torrent.
+fn pair<'a>(
+    peers: &'a mut Slab<Peer>,
+    torrents: &'a mut Slab<Torrent>,
+    peer: PeerKey,
+) -> Option<(&'a mut Peer, &'a mut Torrent)> {
+    let peer = peers.get_mut(peer.0)?;
+    let torrent = torrents.get_mut(peer.torrent?.0)?;
+    Some((peer, torrent))
+}

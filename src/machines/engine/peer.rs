@@ -1,0 +1,157 @@
+//! One connection as main sees it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::bus::{Farewell, Order, PeerShared, ToPeer};
+use crate::formats::client;
+use crate::machines::picker;
+use crate::words::id::{Block, PeerId, PeerKey, TorrentKey};
+use crate::words::limits;
+
+/// A connection, from dialling or accepting to its threads' last words.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) torrent: Option<TorrentKey>,
+    /// Which of the torrent's contacts was dialled.
+    pub(super) contact: Option<usize>,
+    pub(super) stage: Stage,
+    /// It counts among the connected.
+    pub(super) connected: bool,
+    /// For messages: its address as far as it is known.
+    pub(super) address: String,
+    pub(super) client: String,
+    /// The place among those for which there was nothing to ask.
+    pub(super) retrying: bool,
+}
+
+/// How far a connection is.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// It is being dialled; the handshakes count.
+    Dialling,
+    /// It dialled us, and the handshakes are not done.
+    Greeting,
+    /// It talks.
+    Talking(Box<Talk>),
+    /// We hung up, for this reason; its threads have not said their last words yet.
+    Leaving(Farewell, Option<Box<Talk>>),
+}
+
+/// What there is to know of a peer that talks.
+#[derive(Debug)]
+pub(super) struct Talk {
+    pub(super) peer_id: PeerId,
+    pub(super) shared: Arc<PeerShared>,
+    /// It serves us.
+    pub(super) unchoked: bool,
+    /// What we asked it for and have not received.
+    pub(super) outstanding: VecDeque<Block>,
+    /// How many blocks to have outstanding.
+    pub(super) pipeline: u32,
+    /// Nothing is known of its rate yet, so the pipeline grows with each block.
+    pub(super) slow_start: bool,
+    pub(super) place: picker::Place,
+    /// What it asked us for and its writer was not told yet.
+    pub(super) uploads: VecDeque<Block>,
+    /// Orders that its writer has not carried out yet.
+    pub(super) unperformed: u32,
+    /// It has everything.
+    pub(super) seeder: bool,
+    /// It said so at once, so the picker counts it as one.
+    pub(super) told_as_seeder: bool,
+    /// Its writer was told to look whether it is interesting.
+    pub(super) looked: bool,
+    pub(super) downloaded: u64,
+    pub(super) uploaded: u64,
+    pub(super) sampled: Sampled,
+}
+
+/// The last measurement.
+#[derive(Debug)]
+pub(super) struct Sampled {
+    pub(super) at: Instant,
+    pub(super) downloaded: u64,
+    pub(super) uploaded: u64,
+}
+
+impl Peer {
+    pub(super) fn is_dialling(&self) -> bool {
+        matches!(self.stage, Stage::Dialling)
+    }
+
+    /// The peer, if it talks.
+    pub(super) fn talk(&mut self) -> Option<&mut Talk> {
+        match &mut self.stage {
+            Stage::Talking(talk) => Some(talk),
+            Stage::Dialling | Stage::Greeting | Stage::Leaving(..) => None,
+        }
+    }
+
+    /// The peer, if it talks or did until we hung up.
+    pub(super) fn talk_or_last(&mut self) -> Option<&mut Talk> {
+        match &mut self.stage {
+            Stage::Talking(talk) => Some(talk),
+            Stage::Leaving(_, talk) => talk.as_deref_mut(),
+            Stage::Dialling | Stage::Greeting => None,
+        }
+    }
+}
+
+impl Talk {
+    pub(super) fn new(peer_id: PeerId, shared: Arc<PeerShared>, now: Instant) -> Self {
+        Self {
+            peer_id,
+            shared,
+            unchoked: false,
+            outstanding: VecDeque::new(),
+            pipeline: limits::PIPELINE_START,
+            slow_start: true,
+            place: picker::Place::default(),
+            uploads: VecDeque::new(),
+            unperformed: 0,
+            seeder: false,
+            told_as_seeder: false,
+            looked: false,
+            downloaded: 0,
+            uploaded: 0,
+            sampled: Sampled { at: now, downloaded: 0, uploaded: 0 },
+        }
+    }
+
+    /// The client's name, from its peer id.
+    pub(super) fn client(&self) -> String {
+        client::client_name(self.peer_id)
+    }
+
+    /// Gives an order to its writer. The caller has made sure that there is room for it, or it is
+    /// one of the few for which [`limits::OUTBOX_RESERVE`] is kept free.
+    pub(super) fn tell(&mut self, orders: &mut VecDeque<Order>, key: PeerKey, order: ToPeer) {
+        self.unperformed += 1;
+        orders.push_back(Order::Peer(key, order));
+    }
+
+    /// Whether its writer can take another request or upload.
+    pub(super) fn has_room(&self) -> bool {
+        self.unperformed + limits::OUTBOX_RESERVE < limits::OUTBOX_MAX
+    }
+
+    /// Ticks `block` off, if it was asked for. What was asked first mostly comes first.
+    pub(super) fn tick_off(&mut self, block: Block) -> bool {
+        // Bound: limits::PIPELINE_MAX
+        let place = self.outstanding.iter().position(|asked| *asked == block);
+        place.and_then(|place| self.outstanding.remove(place)).is_some()
+    }
+
+    /// Bytes a second (down, up) since the last measurement.
+    pub(super) fn sample(&mut self, now: Instant) -> (u64, u64) {
+        let millis = now.duration_since(self.sampled.at).as_millis().max(1);
+        let rate =
+            |bytes: u64| u64::try_from(u128::from(bytes) * 1000 / millis).unwrap_or(u64::MAX);
+        let down = rate(self.downloaded - self.sampled.downloaded);
+        let up = rate(self.uploaded - self.sampled.uploaded);
+        self.sampled = Sampled { at: now, downloaded: self.downloaded, uploaded: self.uploaded };
+        (down, up)
+    }
+}

@@ -1,0 +1,48 @@
+//! What is to be done at a time: one ordered map, so that the next deadline is its first entry.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::words::id::TorrentKey;
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timer {
+    /// Tell the user how a torrent goes.
+    Progress(TorrentKey),
+    /// Pass the optimistic slot of a torrent on.
+    Rotate(TorrentKey),
+    /// Give a torrent up if nothing arrived.
+    Timeout(TorrentKey),
+    /// Dial this peer of the user's again.
+    Redial(TorrentKey, usize),
+    /// Try again some of the peers for which there was nothing to ask.
+    Retry,
+    /// Say goodbye to the next peers and torrents.
+    Farewell,
+    /// Wait for nobody any longer.
+    Deadline,
+}
+
+/// The timers by time; those of one time in the order in which they were started.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    by_time: BTreeMap<(Instant, u64), Timer>,
+    started: u64,
+}
+
+impl Timers {
+    pub(super) fn start(&mut self, at: Instant, timer: Timer) {
+        self.started += 1;
+        self.by_time.insert((at, self.started), timer);
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.by_time.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<Timer> {
+        let first = self.by_time.first_entry()?;
+        (first.key().0 <= now).then(|| first.remove())
+    }
+}

@@ -1,0 +1,205 @@
+//! One torrent as main sees it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::bus::{NewTorrent, Place, Progress, TorrentContext};
+use crate::machines::choker::Choker;
+use crate::machines::picker::Picker;
+use crate::words::address::Address;
+use crate::words::bitfield::Bitfield;
+use crate::words::have_log::Publisher;
+use crate::words::id::{InfoHash, PeerId, PeerKey, PieceIndex};
+use crate::words::limits;
+
+/// A torrent.
+#[derive(Debug)]
+pub(super) struct Torrent {
+    pub(super) context: Arc<TorrentContext>,
+    pub(super) place: Place,
+    pub(super) picker: Picker,
+    pub(super) choker: Choker,
+    /// The peers that the user named.
+    pub(super) contacts: Vec<Contact>,
+    /// The connections whose handshakes are done.
+    pub(super) peer_ids: BTreeMap<PeerId, PeerKey>,
+    pub(super) stage: Stage,
+    /// Connected peers that have everything.
+    pub(super) seeders: u32,
+    pub(super) meter: Meter,
+    publisher: Publisher,
+    have: Bitfield,
+}
+
+/// How far a torrent is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// What is already there is being looked at.
+    Opening,
+    /// Some pieces are missing.
+    Downloading,
+    /// Nothing more is wanted.
+    Complete,
+    /// The disk refused, or nothing arrived: what is there is still served.
+    GivenUp,
+}
+
+/// A peer that the user named.
+#[derive(Debug)]
+pub(super) struct Contact {
+    pub(super) address: Address,
+    /// Connections in a row that brought nothing.
+    pub(super) failures: u32,
+}
+
+/// What has come and gone, and how fast.
+#[derive(Debug)]
+pub(super) struct Meter {
+    pub(super) started_at: Instant,
+    /// When the last block arrived that we had asked for.
+    pub(super) heard_at: Instant,
+    pub(super) downloaded: u64,
+    pub(super) uploaded: u64,
+    /// Bytes of verified pieces, pads included.
+    done: u64,
+    down: Rate,
+    up: Rate,
+}
+
+/// Bytes a second, smoothed over some seconds.
+#[derive(Debug)]
+struct Rate {
+    at: Instant,
+    total: u64,
+    rate: f64,
+}
+
+impl Rate {
+    fn new(now: Instant) -> Self {
+        Self { at: now, total: 0, rate: 0.0 }
+    }
+
+    fn measure(&mut self, total: u64, now: Instant) -> f64 {
+        let seconds = now.duration_since(self.at).as_secs_f64();
+        if seconds > 0.0 {
+            #[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
+            let latest = (total - self.total) as f64 / seconds;
+            // A second's rate counts a third: five seconds ago weigh little.
+            let weight = if self.rate == 0.0 { 1.0 } else { 1.0 / 3.0 };
+            self.rate += (latest - self.rate) * weight;
+            (self.at, self.total) = (now, total);
+        }
+        self.rate
+    }
+}
+
+impl Torrent {
+    pub(super) fn new(new: NewTorrent, now: Instant) -> Self {
+        let NewTorrent { context, publisher, place, peers } = new;
+        let contact = |address| Contact { address, failures: 0 };
+        Self {
+            picker: Picker::new(Arc::clone(&context.metainfo)),
+            choker: Choker::default(),
+            // Bound: limits::CONTACTS_MAX
+            contacts: peers.into_iter().take(limits::CONTACTS_MAX).map(contact).collect(),
+            peer_ids: BTreeMap::new(),
+            stage: Stage::Opening,
+            seeders: 0,
+            meter: Meter {
+                started_at: now,
+                heard_at: now,
+                downloaded: 0,
+                uploaded: 0,
+                done: 0,
+                down: Rate::new(now),
+                up: Rate::new(now),
+            },
+            publisher,
+            have: Bitfield::zeros(context.metainfo.pieces()),
+            place,
+            context,
+        }
+    }
+
+    pub(super) fn info_hash(&self) -> InfoHash {
+        self.context.metainfo.info_hash()
+    }
+
+    pub(super) fn has(&self, piece: PieceIndex) -> bool {
+        self.have.get(piece)
+    }
+
+    pub(super) fn good(&self) -> u32 {
+        self.have.ones()
+    }
+
+    /// The number of connected peers.
+    pub(super) fn peers(&self) -> u32 {
+        u32::try_from(self.peer_ids.len()).unwrap_or(u32::MAX)
+    }
+
+    /// We have `piece`: tells everyone by one append. `false` if we had it before.
+    pub(super) fn gain(&mut self, piece: PieceIndex) -> bool {
+        if !self.have.set(piece) {
+            return false;
+        }
+        self.publisher.publish(piece);
+        self.context.wanted.clear(piece);
+        self.meter.done += u64::from(self.context.metainfo.piece_len(piece));
+        true
+    }
+
+    /// Whether it is neither complete nor given up.
+    pub(super) fn is_unfinished(&self) -> bool {
+        matches!(self.stage, Stage::Opening | Stage::Downloading)
+    }
+
+    /// Whether nothing that we want is missing.
+    pub(super) fn is_all_there(&self) -> bool {
+        self.context.wanted.count() == 0
+    }
+
+    pub(super) fn progress(&mut self, now: Instant) -> Progress {
+        let size = self.context.metainfo.size();
+        let meter = &mut self.meter;
+        let down = meter.down.measure(meter.downloaded, now);
+        let up = meter.up.measure(meter.uploaded, now);
+        let done = if self.have.is_full() { size } else { meter.done.min(size) };
+        #[expect(clippy::cast_precision_loss, reason = "an estimate for people to read")]
+        let eta = (down >= 1.0).then(|| whole((size - done) as f64 / down));
+        Progress {
+            done,
+            size,
+            down: whole(down),
+            up: whole(up),
+            uploaded: meter.uploaded,
+            peers: self.peers(),
+            seeders: self.seeders,
+            eta,
+        }
+    }
+
+    /// Asserts every invariant; O(pieces), for tests.
+    pub(super) fn check(&self) {
+        self.picker.check();
+        self.choker.check();
+        let wanted = &self.context.wanted;
+        // Bound: none; for tests.
+        for piece in (0..self.have.len()).map(PieceIndex) {
+            assert!(!(self.has(piece) && wanted.get(piece)), "{piece:?} is here and wanted");
+        }
+        assert_eq!(self.context.have_log.len(), self.have.ones());
+    }
+}
+
+/// The whole number nearest to `value`, which is not negative.
+fn whole(value: f64) -> u64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "rates and times are not negative, and the cast saturates"
+    )]
+    let whole = value.round() as u64;
+    whole
+}

@@ -1,0 +1,7 @@
+//! Whatever decides: pure, deterministic, given the time and the chance that it needs.
+
+pub mod choker;
+pub mod conversation;
+pub mod engine;
+pub mod picker;
+pub mod rarity;

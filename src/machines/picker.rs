@@ -1,0 +1,369 @@
+//! Which blocks to ask a peer for.
+//!
+//! A piece is in exactly one state: *unopened* (wanted, nothing asked), *open* (some of its blocks
+//! are asked for or here), or neither (we have it, or do not want it). Open pieces come first, since
+//! only a whole piece can be verified and passed on; then the rarest of the unopened (BEP 3 leaves
+//! the order open; "Rarest First and Choke Algorithms Are Enough", Legout et al., 2006).
+//!
+//! An open piece reserves its length from the memory budget until it is written, so the picker is
+//! what bounds the bytes that wait for the disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::formats::metainfo::Metainfo;
+use crate::machines::rarity::Rarity;
+use crate::words::bitfield::{Bitfield, SharedBitfield, WORD_BITS, Word, words_for};
+use crate::words::id::{Block, BlockRange, PeerKey, PieceIndex};
+use crate::words::limits::{self, BLOCK_LEN};
+use crate::words::rng::Rng;
+use crate::words::steps::Steps;
+
+/// The blocks of one torrent that are to be asked for.
+#[derive(Debug)]
+pub struct Picker {
+    metainfo: Arc<Metainfo>,
+    rarity: Rarity,
+    /// The pieces that are not unopened: a zero is a piece to choose.
+    taken: Bitfield,
+    open: BTreeMap<PieceIndex, OpenPiece>,
+    /// The open pieces that have blocks nobody was asked for.
+    hungry: BTreeSet<PieceIndex>,
+    /// Connected peers that said at once that they have every piece.
+    seeders: u32,
+}
+
+/// What a peer's own place in the picker is.
+#[derive(Debug, Default)]
+pub struct Place {
+    /// The piece of its last range: it goes on there.
+    piece: Option<PieceIndex>,
+    /// The word of the bit field where its scan goes on.
+    cursor: u32,
+}
+
+/// An answer of the picker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pick {
+    /// Ask for these.
+    Range(BlockRange),
+    /// The peer has nothing that is to be asked for.
+    Nothing,
+    /// There may be something: the scan is not through, or the memory is reserved just now.
+    Later,
+}
+
+/// The bytes that open pieces may still reserve, over all torrents.
+#[derive(Debug)]
+pub struct Budget {
+    left: u64,
+    size: u64,
+}
+
+impl Budget {
+    /// `size` bytes, none reserved.
+    pub fn new(size: u64) -> Self {
+        Self { left: size, size }
+    }
+
+    /// Reserves `len`. A piece that is larger than the whole budget is written in place, block by
+    /// block, so it takes no more than one share of it.
+    fn reserve(&mut self, len: u32) -> bool {
+        let share = self.share(len);
+        let enough = self.left >= share;
+        if enough {
+            self.left -= share;
+        }
+        enough
+    }
+
+    fn release(&mut self, len: u32) {
+        self.left += self.share(len);
+    }
+
+    fn share(&self, len: u32) -> u64 {
+        u64::from(len).min(self.size)
+    }
+
+    /// Bytes that are reserved.
+    pub fn reserved(&self) -> u64 {
+        self.size - self.left
+    }
+}
+
+#[derive(Debug)]
+struct OpenPiece {
+    asked: Bitfield,
+    stored: Bitfield,
+    /// Who sent the blocks that are here.
+    sender: Option<Sender>,
+    /// No block below this word is unasked.
+    cursor: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Sender {
+    One(PeerKey),
+    Several,
+}
+
+impl OpenPiece {
+    fn new(blocks: u32) -> Self {
+        let zeros = || Bitfield::zeros(blocks);
+        Self { asked: zeros(), stored: zeros(), sender: None, cursor: 0 }
+    }
+
+    /// Marks the first run of unasked blocks, at most `room` of them, as asked.
+    fn ask(&mut self, room: u32, steps: &mut Steps) -> Option<(u32, u32)> {
+        let words = words_for(self.asked.len());
+        while self.cursor < words && self.asked.word(self.cursor) == u64::MAX {
+            steps.step();
+            self.cursor += 1;
+        }
+        let first = self.cursor * WORD_BITS + self.asked.word(self.cursor).trailing_ones();
+        let mut count = 0;
+        while count < room && first + count < self.asked.len() {
+            steps.step();
+            if !self.asked.set(PieceIndex(first + count)) {
+                break;
+            }
+            count += 1;
+        }
+        (count > 0).then_some((first, count))
+    }
+
+    fn put_back(&mut self, block: u32) {
+        if !self.stored.get(PieceIndex(block)) && self.asked.clear(PieceIndex(block)) {
+            self.cursor = self.cursor.min(block / WORD_BITS);
+        }
+    }
+}
+
+impl Picker {
+    /// Every piece is wanted and unopened.
+    pub fn new(metainfo: Arc<Metainfo>) -> Self {
+        let pieces = metainfo.pieces();
+        Self {
+            metainfo,
+            rarity: Rarity::new(pieces),
+            taken: Bitfield::zeros(pieces),
+            open: BTreeMap::new(),
+            hungry: BTreeSet::new(),
+            seeders: 0,
+        }
+    }
+
+    /// Connected peers that said at once that they have every piece.
+    pub fn seeders(&self) -> u32 {
+        self.seeders
+    }
+
+    /// How many peers have `piece`.
+    pub fn copies(&self, piece: PieceIndex) -> u32 {
+        u32::from(self.rarity.copies(piece)) + self.seeders
+    }
+
+    /// Whether every block of every wanted piece has been asked for.
+    pub fn is_all_asked(&self) -> bool {
+        self.rarity.is_empty() && self.hungry.is_empty()
+    }
+
+    /// Whether `block` belongs to an open piece and is not here yet.
+    pub fn expects(&self, block: Block) -> bool {
+        let missing = |open: &OpenPiece| !open.stored.get(PieceIndex(number_of(block)));
+        self.open.get(&block.piece).is_some_and(missing)
+    }
+
+    /// A peer has these pieces.
+    pub fn handle_gained(&mut self, word: Word) {
+        word.pieces().for_each(|piece| self.rarity.gained(piece));
+    }
+
+    /// A peer that had these pieces is gone.
+    pub fn handle_lost(&mut self, word: Word) {
+        word.pieces().for_each(|piece| self.rarity.lost(piece));
+    }
+
+    /// A peer that has every piece came.
+    pub fn handle_seeder(&mut self) {
+        self.seeders += 1;
+    }
+
+    /// A peer that had every piece when it came is gone.
+    pub fn handle_seeder_lost(&mut self) {
+        self.seeders = self.seeders.saturating_sub(1);
+    }
+
+    /// `block` arrived from `peer`.
+    pub fn handle_stored(&mut self, block: Block, peer: PeerKey) {
+        if let Some(open) = self.open.get_mut(&block.piece) {
+            open.stored.set(PieceIndex(number_of(block)));
+            open.sender = match open.sender {
+                None => Some(Sender::One(peer)),
+                Some(Sender::One(other)) if other == peer => open.sender,
+                Some(Sender::One(_) | Sender::Several) => Some(Sender::Several),
+            };
+        }
+    }
+
+    /// `block` will not come from whom it was asked: somebody else is to be asked.
+    pub fn put_back(&mut self, block: Block) {
+        if let Some(open) = self.open.get_mut(&block.piece) {
+            open.put_back(number_of(block));
+            if !open.asked.is_full() {
+                self.hungry.insert(block.piece);
+            }
+        }
+    }
+
+    /// We have `piece`: it was found on the disk, or verified and written.
+    pub fn handle_verified(&mut self, piece: PieceIndex, budget: &mut Budget) {
+        self.close(piece, budget);
+        self.take(piece);
+    }
+
+    /// `piece` was whole and wrong: all of it is to be asked for again. Who sent it, if it was one
+    /// peer alone.
+    pub fn handle_corrupt(&mut self, piece: PieceIndex, budget: &mut Budget) -> Option<PeerKey> {
+        let sender = self.close(piece, budget).and_then(|open| open.sender);
+        self.taken.clear(piece);
+        self.rarity.restore(piece);
+        match sender {
+            Some(Sender::One(peer)) => Some(peer),
+            Some(Sender::Several) | None => None,
+        }
+    }
+
+    /// Gives back what the open pieces have reserved: the torrent ends. It visits every open
+    /// piece, of which there are at most [`limits::OPEN_MAX`].
+    pub fn close_all(&mut self, budget: &mut Budget) {
+        while let Some((piece, _)) = self.open.pop_first() {
+            budget.release(self.metainfo.piece_len(piece));
+        }
+        self.hungry.clear();
+    }
+
+    /// The blocks to ask a peer for that has `theirs`: at most `room`, all of one piece.
+    pub fn pick(
+        &mut self,
+        place: &mut Place,
+        theirs: &SharedBitfield,
+        room: u32,
+        budget: &mut Budget,
+        rng: &mut Rng,
+        steps: &mut Steps,
+    ) -> Pick {
+        if let Some(piece) = self.hungry_piece(place.piece, theirs, steps) {
+            return self.ask(piece, place, room, steps);
+        }
+        if self.open.len() >= limits::OPEN_MAX {
+            return Pick::Later;
+        }
+        let rarest = self.rarity.rarest(theirs, rng, steps);
+        let found = match rarest {
+            Some(piece) => Scan::Piece(piece),
+            None => self.scan(place, theirs, steps),
+        };
+        match found {
+            Scan::Piece(piece) if budget.reserve(self.metainfo.piece_len(piece)) => {
+                self.take(piece);
+                self.open.insert(piece, OpenPiece::new(self.metainfo.blocks(piece)));
+                self.hungry.insert(piece);
+                self.ask(piece, place, room, steps)
+            }
+            Scan::Piece(_) | Scan::Unfinished => Pick::Later,
+            Scan::Through => Pick::Nothing,
+        }
+    }
+
+    /// The peer's own open piece, or any other that it has, with blocks to ask for.
+    fn hungry_piece(
+        &self,
+        own: Option<PieceIndex>,
+        theirs: &SharedBitfield,
+        steps: &mut Steps,
+    ) -> Option<PieceIndex> {
+        own.filter(|piece| self.hungry.contains(piece) && theirs.get(*piece)).or_else(|| {
+            let has = |piece: &&PieceIndex| {
+                steps.step();
+                theirs.get(**piece)
+            };
+            self.hungry.iter().find(has).copied()
+        })
+    }
+
+    fn ask(&mut self, piece: PieceIndex, place: &mut Place, room: u32, steps: &mut Steps) -> Pick {
+        let open = self.open.get_mut(&piece).expect("a hungry piece is open");
+        let range = open.ask(room, steps);
+        if open.asked.is_full() {
+            self.hungry.remove(&piece);
+        }
+        place.piece = Some(piece);
+        match range {
+            Some((first, count)) => Pick::Range(BlockRange { piece, first, count }),
+            None => Pick::Later,
+        }
+    }
+
+    /// Goes on through *unopened and theirs*, a bounded number of words a call. The order of
+    /// rarity moves under a cursor; the order of the pieces does not, so nothing is missed.
+    fn scan(&self, place: &mut Place, theirs: &SharedBitfield, steps: &mut Steps) -> Scan {
+        for _ in 0..limits::SCAN_MAX {
+            steps.step();
+            if place.cursor >= words_for(self.taken.len()) {
+                place.cursor = 0;
+                return Scan::Through;
+            }
+            let first = PieceIndex(place.cursor * WORD_BITS);
+            let bits = theirs.word(place.cursor) & !self.taken.word(place.cursor);
+            if let Some(piece) = (Word { first, bits }).pieces().next() {
+                return Scan::Piece(piece);
+            }
+            place.cursor += 1;
+        }
+        Scan::Unfinished
+    }
+
+    fn take(&mut self, piece: PieceIndex) {
+        if self.taken.set(piece) {
+            self.rarity.remove(piece);
+        }
+    }
+
+    fn close(&mut self, piece: PieceIndex, budget: &mut Budget) -> Option<OpenPiece> {
+        self.hungry.remove(&piece);
+        let open = self.open.remove(&piece)?;
+        budget.release(self.metainfo.piece_len(piece));
+        Some(open)
+    }
+
+    /// The bytes that the open pieces have reserved of a budget of `size`; O(open), for tests.
+    pub fn reserved(&self, size: u64) -> u64 {
+        self.open.keys().map(|piece| u64::from(self.metainfo.piece_len(*piece)).min(size)).sum()
+    }
+
+    /// Asserts every invariant; O(pieces), for tests.
+    pub fn check(&self) {
+        self.rarity.check();
+        for piece in (0..self.metainfo.pieces()).map(PieceIndex) {
+            assert_eq!(self.taken.get(piece), !self.rarity.contains(piece), "{piece:?}");
+        }
+        for (piece, open) in &self.open {
+            assert!(self.taken.get(*piece), "{piece:?} is open, so it is not unopened");
+            assert_eq!(!open.asked.is_full(), self.hungry.contains(piece), "{piece:?}");
+            assert!(open.stored.iter().all(|block| open.asked.get(block)), "{piece:?}");
+        }
+        assert!(self.hungry.iter().all(|piece| self.open.contains_key(piece)));
+    }
+}
+
+enum Scan {
+    Piece(PieceIndex),
+    Unfinished,
+    Through,
+}
+
+/// The number of a block in its piece.
+pub fn number_of(block: Block) -> u32 {
+    block.offset / BLOCK_LEN
+}
