@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::words::address::{Address, Host};
-use crate::words::limits::{BLOCK_LEN, PIECE_LEN_MAX, WAIT_MAX};
+use crate::words::limits::{BLOCK_LEN, PIECE_LEN_MAX, WAIT_MAX_S};
 use crate::words::units::{Size, Unparsable};
 
 /// Where an argument stands in the [`Shield`](super::rewrite::Shield).
@@ -79,19 +79,19 @@ pub(super) fn ratio(text: &str) -> Result<f64, String> {
 /// A stretch of time in seconds, longer than none.
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     decimal(text)
-        .filter(|&seconds| seconds > 0.0 && seconds <= WAIT_MAX.as_secs_f64())
+        .filter(|&seconds| seconds > 0.0 && seconds <= f64::from(WAIT_MAX_S))
         .map(Duration::from_secs_f64)
         .filter(|wait| !wait.is_zero())
-        .ok_or_else(|| format!("write a number of seconds above 0, at most {}", WAIT_MAX.as_secs()))
+        .ok_or_else(|| format!("write a number of seconds above 0, at most {}", WAIT_MAX_S))
 }
 
 /// A stretch of time in minutes.
 pub(super) fn minutes(text: &str) -> Result<Duration, String> {
     decimal(text)
         .map(|minutes| minutes * 60.0)
-        .filter(|&seconds| seconds <= WAIT_MAX.as_secs_f64())
+        .filter(|&seconds| seconds <= f64::from(WAIT_MAX_S))
         .map(Duration::from_secs_f64)
-        .ok_or_else(|| format!("write a number of minutes, at most {}", WAIT_MAX.as_secs() / 60))
+        .ok_or_else(|| format!("write a number of minutes, at most {}", WAIT_MAX_S / 60))
 }
 
 /// An absolute URL (RFC 3986, section 3). Which schemes are spoken is for others to say.
