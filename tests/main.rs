@@ -10,3 +10,5 @@ mod interop;
 
 /// Torrents made and read by mktorrent, Transmission and libtorrent, compared with ours.
 mod makers;
+/// The command line: arguments, exit codes, and which stream says what.
+mod cli;

@@ -196,3 +196,6 @@ pub const LISTEN_PORTS: RangeInclusive<u16> = 6881..=6889;
 
 /// Longest name of a host: 255 octets on the wire (RFC 1035, section 2.3.4) are 253 characters.
 pub const HOST_LEN_MAX: usize = 253;
+
+/// Longest wait in seconds that can be asked for: ten years, which `Instant` adds without overflow.
+pub const WAIT_MAX_S: u32 = 10 * 365 * 86_400;

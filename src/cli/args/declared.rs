@@ -1,0 +1,228 @@
+//! The options as argh knows them. The comments of the fields are the help texts.
+
+use argh::{ArgsInfo, FromArgs};
+
+use super::values::{self, Shielded};
+use crate::cli::options::{Encryption, Selection};
+use crate::words::address::{Address, ListenAddress};
+use crate::words::units::{Rate, Size};
+
+/// Makes NAME.torrent from a file or folder and prints its info-hash.
+#[derive(Debug, FromArgs, ArgsInfo)]
+pub(super) struct Create {
+    /// where the torrent goes; - is stdout (default: NAME.torrent)
+    #[argh(option, short = 'o', arg_name = "FILE")]
+    pub(super) output: Option<Shielded>,
+    /// replace FILE if it exists
+    #[argh(switch)]
+    pub(super) overwrite: bool,
+    /// leave out files whose path matches (repeatable)
+    #[argh(option, arg_name = "GLOB", from_str_fn(values::filled))]
+    pub(super) exclude: Vec<String>,
+    /// follow symbolic links, which are otherwise left out with a warning
+    #[argh(switch)]
+    pub(super) follow: bool,
+    /// length of a piece, a power of two (default: chosen by size)
+    #[argh(option, arg_name = "SIZE", from_str_fn(values::piece_length))]
+    pub(super) piece_length: Option<u32>,
+    /// the torrent's name (default: that of the file or folder)
+    #[argh(option, arg_name = "NAME", from_str_fn(values::filled))]
+    pub(super) name: Option<String>,
+    /// a comment
+    #[argh(option, arg_name = "TEXT")]
+    pub(super) comment: Option<String>,
+    /// a mark that changes the info-hash
+    #[argh(option, arg_name = "TEXT")]
+    pub(super) source: Option<String>,
+    /// only the torrent's own trackers may give peers
+    #[argh(switch)]
+    pub(super) private: bool,
+    /// leave out the date, so that the same input gives the same bytes
+    #[argh(switch)]
+    pub(super) no_date: bool,
+    /// announce here; repeated: a new tier; commas: the same tier
+    #[argh(option, arg_name = "URL", from_str_fn(values::tier))]
+    pub(super) tracker: Vec<Vec<String>>,
+    /// the data can be had here by HTTP (repeatable)
+    #[argh(option, arg_name = "URL", from_str_fn(values::url))]
+    pub(super) web_seed: Vec<String>,
+    /// an entry point of the Chord ring, stored in the torrent (repeatable)
+    #[argh(option, arg_name = "ADDR", from_str_fn(values::entry_point))]
+    pub(super) node: Vec<Address>,
+    /// print one JSON object
+    #[argh(switch)]
+    pub(super) json: bool,
+    /// say nothing but errors
+    #[argh(switch, short = 'q')]
+    pub(super) quiet: bool,
+    /// say more; -vv says most
+    #[argh(switch, short = 'v')]
+    pub(super) verbose: u8,
+    /// the file or folder
+    #[argh(positional, arg_name = "PATH")]
+    pub(super) path: Shielded,
+}
+
+/// Prints what a torrent or magnet link holds.
+#[derive(Debug, FromArgs, ArgsInfo)]
+pub(super) struct Show {
+    /// print one JSON object
+    #[argh(switch)]
+    pub(super) json: bool,
+    /// say nothing but errors
+    #[argh(switch, short = 'q')]
+    pub(super) quiet: bool,
+    /// say more; -vv says most
+    #[argh(switch, short = 'v')]
+    pub(super) verbose: u8,
+    /// a .torrent file, - for stdin, a URL of one, or a magnet link
+    #[argh(positional, arg_name = "SOURCE")]
+    pub(super) source: Shielded,
+}
+
+/// Checks data against a torrent: exit 0 if complete, 3 if not.
+#[derive(Debug, FromArgs, ArgsInfo)]
+pub(super) struct Verify {
+    /// where the data is (default: the current folder)
+    #[argh(option, short = 'd', arg_name = "DIR")]
+    pub(super) dir: Option<Shielded>,
+    /// only these files, numbered from 1, such as 1-5,8
+    #[argh(option, arg_name = "FILES")]
+    pub(super) select: Option<Selection>,
+    /// print one JSON object
+    #[argh(switch)]
+    pub(super) json: bool,
+    /// say nothing but errors
+    #[argh(switch, short = 'q')]
+    pub(super) quiet: bool,
+    /// say more; -vv says most
+    #[argh(switch, short = 'v')]
+    pub(super) verbose: u8,
+    /// a .torrent file, or - for stdin
+    #[argh(positional, arg_name = "TORRENT")]
+    pub(super) torrent: Shielded,
+}
+
+/// Prints the magnet link of a torrent.
+#[derive(Debug, FromArgs, ArgsInfo)]
+pub(super) struct Magnet {
+    /// print one JSON object
+    #[argh(switch)]
+    pub(super) json: bool,
+    /// say nothing but errors
+    #[argh(switch, short = 'q')]
+    pub(super) quiet: bool,
+    /// say more; -vv says most
+    #[argh(switch, short = 'v')]
+    pub(super) verbose: u8,
+    /// a .torrent file, or - for stdin
+    #[argh(positional, arg_name = "TORRENT")]
+    pub(super) torrent: Shielded,
+}
+
+/// Moves the data of torrents: what `download` and `seed` have in common, which is all.
+#[derive(Debug, FromArgs, ArgsInfo)]
+pub(super) struct Transfer {
+    /// where the data goes or is (default: the current folder)
+    #[argh(option, short = 'd', arg_name = "DIR")]
+    pub(super) dir: Option<Shielded>,
+    /// where state is kept (default: $XDG_STATE_HOME/rondalla, else ~/.local/state/rondalla)
+    #[argh(option, arg_name = "DIR")]
+    pub(super) state: Option<Shielded>,
+    /// only these files, numbered from 1, such as 1-5,8
+    #[argh(option, arg_name = "FILES")]
+    pub(super) select: Option<Selection>,
+    /// hash everything, trust no resume file
+    #[argh(switch)]
+    pub(super) check: bool,
+    /// write to files that no state of ours knows and of which no piece matches
+    #[argh(switch)]
+    pub(super) overwrite: bool,
+    /// a magnet link: save NAME.torrent and exit
+    #[argh(switch)]
+    pub(super) metadata_only: bool,
+    /// start the torrents and magnet files that are put there
+    #[argh(option, arg_name = "DIR")]
+    pub(super) watch: Option<Shielded>,
+
+    /// where to listen, the first free port of a range (default: :6881-6889; port 0: any)
+    #[argh(option, arg_name = "ADDR", default = "ListenAddress::default()")]
+    pub(super) listen: ListenAddress,
+    /// a peer to dial at once (repeatable)
+    #[argh(option, arg_name = "ADDR", from_str_fn(values::dialled))]
+    pub(super) peer: Vec<Address>,
+    /// a node of the Chord ring (repeatable)
+    #[argh(option, arg_name = "ADDR", from_str_fn(values::dialled))]
+    pub(super) join: Vec<Address>,
+    /// a tracker beside the torrent's own (repeatable)
+    #[argh(option, arg_name = "URL", from_str_fn(values::url))]
+    pub(super) tracker: Vec<String>,
+    /// most peers of the whole process (default: at most 100, as the host bears)
+    #[argh(option, arg_name = "N", from_str_fn(values::count))]
+    pub(super) max_peers: Option<u32>,
+    /// prefer, require or off (default: prefer)
+    #[argh(option, arg_name = "MODE", default = "Encryption::default()")]
+    pub(super) encryption: Encryption,
+    /// do without the Chord ring
+    #[argh(switch)]
+    pub(super) no_chord: bool,
+    /// do without trackers
+    #[argh(switch)]
+    pub(super) no_trackers: bool,
+    /// do without peer exchange
+    #[argh(switch)]
+    pub(super) no_pex: bool,
+    /// do without discovery in the local network
+    #[argh(switch)]
+    pub(super) no_lan: bool,
+    /// do without the Mainline DHT
+    #[argh(switch)]
+    pub(super) no_dht: bool,
+    /// upload nothing
+    #[argh(switch)]
+    pub(super) no_upload: bool,
+
+    /// go on seeding when done
+    #[argh(switch)]
+    pub(super) seed: bool,
+    /// seed until uploaded / size is R (implies --seed)
+    #[argh(option, arg_name = "R", from_str_fn(values::ratio))]
+    pub(super) seed_ratio: Option<f64>,
+    /// seed for so many minutes (implies --seed)
+    #[argh(option, arg_name = "MIN", from_str_fn(values::minutes))]
+    pub(super) seed_time: Option<std::time::Duration>,
+    /// most bytes a second that arrive; 0: no limit (the default)
+    #[argh(option, arg_name = "RATE", default = "Rate(0)")]
+    pub(super) limit_down: Rate,
+    /// most bytes a second that leave; 0: no limit (the default)
+    #[argh(option, arg_name = "RATE", default = "Rate(0)")]
+    pub(super) limit_up: Rate,
+    /// budget for blocks in flight (default: at most 16 MiB, as the host bears)
+    #[argh(option, arg_name = "SIZE", from_str_fn(values::memory))]
+    pub(super) memory: Option<Size>,
+    /// ask for pieces in their order
+    #[argh(switch)]
+    pub(super) sequential: bool,
+    /// give up when nothing arrives for so long (default: never)
+    #[argh(option, arg_name = "SECS", from_str_fn(values::seconds))]
+    pub(super) timeout: Option<std::time::Duration>,
+
+    /// run by sh -c once a torrent, with RONDALLA_INFOHASH, RONDALLA_NAME and RONDALLA_PATH
+    #[argh(option, arg_name = "COMMAND")]
+    pub(super) on_done: Option<Shielded>,
+    /// write each notification and order there as one JSON line
+    #[argh(option, arg_name = "FILE")]
+    pub(super) trace: Option<Shielded>,
+    /// print a stream of JSON objects, one a line
+    #[argh(switch)]
+    pub(super) json: bool,
+    /// say nothing but errors
+    #[argh(switch, short = 'q')]
+    pub(super) quiet: bool,
+    /// say more; -vv says most
+    #[argh(switch, short = 'v')]
+    pub(super) verbose: u8,
+    /// a .torrent file, - for stdin, a URL of one, a magnet link, or an info-hash
+    #[argh(positional, arg_name = "SOURCE")]
+    pub(super) sources: Vec<Shielded>,
+}

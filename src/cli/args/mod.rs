@@ -1,0 +1,504 @@
+//! From the arguments of the process to a [`Command`] with its options.
+//!
+//! argh reads the values; what it does not take stands in `rewrite`, what it does not print in
+//! `help`.
+
+mod declared;
+mod help;
+mod later;
+mod nearest;
+mod rewrite;
+mod values;
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FromArgs};
+
+use crate::cli::failure::Failure;
+use crate::cli::options::{
+    Command, CreateOptions, MagnetOptions, NetworkOptions, OutputOptions, Parts, ShowOptions,
+    TransferOptions, VerifyOptions,
+};
+use declared::{Create, Magnet, Show, Transfer, Verify};
+use nearest::nearest;
+use rewrite::{Rewritten, Shield, rewrite};
+
+/// The variables that decide where state is kept.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// `XDG_STATE_HOME`.
+    pub state_home: Option<OsString>,
+    /// `HOME`.
+    pub home: Option<OsString>,
+}
+
+impl Environment {
+    /// Those of this process.
+    pub fn of_process() -> Self {
+        Self { state_home: env::var_os("XDG_STATE_HOME"), home: env::var_os("HOME") }
+    }
+
+    /// Where state is kept unless `--state` says so: a relative `XDG_STATE_HOME` is ignored, as
+    /// the XDG Base Directory Specification demands.
+    fn state_folder(&self, dir: &Path) -> PathBuf {
+        let state_home = self.state_home.as_ref().map(PathBuf::from).filter(|p| p.is_absolute());
+        let home = self.home.as_ref().filter(|home| !home.is_empty());
+        state_home
+            .or_else(|| home.map(|home| Path::new(home).join(".local/state")))
+            .map_or_else(|| dir.join(".rondalla"), |folder| folder.join("rondalla"))
+    }
+}
+
+/// What the arguments ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Invocation {
+    /// Run a subcommand.
+    Run(Box<Command>),
+    /// Print this text to stdout and exit 0: help or the version.
+    Print(String),
+    /// Print this short usage to stderr and exit 2: no subcommand was given.
+    Usage(String),
+}
+
+/// One subcommand of the program.
+struct Subcommand {
+    name: &'static str,
+    about: &'static str,
+    info: fn() -> CommandInfoWithArgs,
+    read: fn(Rewritten, &Environment) -> Result<Command, Failure>,
+    /// Options that are not in this version.
+    later: &'static [&'static str],
+}
+
+const SUBCOMMANDS: [Subcommand; 6] = [
+    Subcommand {
+        name: "download",
+        about: "download every SOURCE, until all are complete and verified",
+        info: Transfer::get_args_info,
+        read: |rewritten, environment| transfer(rewritten, environment).map(Command::Download),
+        later: &later::TRANSFER,
+    },
+    Subcommand {
+        name: "seed",
+        about: "check and upload what is there, until a signal",
+        info: Transfer::get_args_info,
+        read: |rewritten, environment| transfer(rewritten, environment).map(Command::Seed),
+        later: &later::TRANSFER,
+    },
+    Subcommand {
+        name: "create",
+        about: "make NAME.torrent from a file or folder and print its info-hash",
+        info: Create::get_args_info,
+        read: |rewritten, _| create(rewritten).map(Command::Create),
+        later: &[],
+    },
+    Subcommand {
+        name: "show",
+        about: "print what a torrent or magnet link holds",
+        info: Show::get_args_info,
+        read: |rewritten, _| show(rewritten).map(Command::Show),
+        later: &[],
+    },
+    Subcommand {
+        name: "verify",
+        about: "check data against a torrent: exit 0 if complete, 3 if not",
+        info: Verify::get_args_info,
+        read: |rewritten, _| verify(rewritten).map(Command::Verify),
+        later: &later::VERIFY,
+    },
+    Subcommand {
+        name: "magnet",
+        about: "print the magnet link of a torrent",
+        info: Magnet::get_args_info,
+        read: |rewritten, _| magnet(rewritten).map(Command::Magnet),
+        later: &[],
+    },
+];
+
+/// Reads the arguments behind the program's own name.
+///
+/// # Errors
+///
+/// Bad usage, as one line that names the argument at fault.
+pub fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: &Environment,
+) -> Result<Invocation, Failure> {
+    let mut arguments = arguments.into_iter();
+    let Some(first) = arguments.next() else {
+        return Ok(Invocation::Usage(help::usage(&SUBCOMMANDS)));
+    };
+    match first.to_str() {
+        Some("-h" | "--help") => return Ok(Invocation::Print(help::overview(&SUBCOMMANDS))),
+        Some("-V" | "--version") => {
+            return Ok(Invocation::Print(
+                concat!("rondalla ", env!("CARGO_PKG_VERSION"), "\n").into(),
+            ));
+        }
+        _ => {}
+    }
+    let subcommand = subcommand(&first)?;
+    match rewrite(&(subcommand.info)(), arguments)? {
+        Some(rewritten) => {
+            (subcommand.read)(rewritten, environment).map(Box::new).map(Invocation::Run)
+        }
+        None => Ok(Invocation::Print(help::of_subcommand(subcommand))),
+    }
+}
+
+fn subcommand(name: &OsStr) -> Result<&'static Subcommand, Failure> {
+    let name = name.to_string_lossy();
+    if let Some(found) = SUBCOMMANDS.iter().find(|subcommand| subcommand.name == name) {
+        return Ok(found);
+    }
+    if later::SUBCOMMANDS.contains(&&*name) {
+        return Err(later::refusal(&name));
+    }
+    if name.starts_with('-') {
+        return Err(Failure::usage(name, "options stand after the subcommand"));
+    }
+    let why = match nearest(&name, SUBCOMMANDS.iter().map(|subcommand| subcommand.name)) {
+        Some(meant) => format!("there is no such subcommand; did you mean {meant}?"),
+        None => "there is no such subcommand; 'rondalla --help' lists them".into(),
+    };
+    Err(Failure::usage(name, why))
+}
+
+fn transfer(rewritten: Rewritten, environment: &Environment) -> Result<TransferOptions, Failure> {
+    let (given, mut shield): (Transfer, _) = read(rewritten)?;
+    let dir = folder(given.dir.map(|dir| shield.take(dir)));
+    let state = given.state.map(|state| shield.take(state).into());
+    let options = TransferOptions {
+        sources: given.sources.into_iter().map(|source| shield.take(source)).collect(),
+        network: NetworkOptions {
+            listen: given.listen,
+            joins: given.join,
+            peers: given.peer,
+            trackers: given.tracker,
+            parts: Parts {
+                chord: !given.no_chord,
+                trackers: !given.no_trackers,
+                pex: !given.no_pex,
+                lan: !given.no_lan,
+                dht: !given.no_dht,
+                upload: !given.no_upload,
+            },
+            max_peers: given.max_peers,
+            encryption: given.encryption,
+        },
+        state: state.unwrap_or_else(|| environment.state_folder(&dir)),
+        dir,
+        select: given.select,
+        sequential: given.sequential,
+        seed: given.seed || given.seed_ratio.is_some() || given.seed_time.is_some(),
+        seed_ratio: given.seed_ratio,
+        seed_time: given.seed_time,
+        limit_down: given.limit_down,
+        limit_up: given.limit_up,
+        memory: given.memory,
+        timeout: given.timeout,
+        check: given.check,
+        overwrite: given.overwrite,
+        metadata_only: given.metadata_only,
+        watch: given.watch.map(|watch| shield.take(watch).into()),
+        on_done: given.on_done.map(|command| shield.take(command)),
+        trace: given.trace.map(|trace| shield.take(trace).into()),
+        output: OutputOptions { quiet: given.quiet, verbose: given.verbose, json: given.json },
+    };
+    later::refuse_unbuilt(&options)?;
+    Ok(options)
+}
+
+fn create(rewritten: Rewritten) -> Result<CreateOptions, Failure> {
+    let (given, mut shield): (Create, _) = read(rewritten)?;
+    Ok(CreateOptions {
+        path: shield.take(given.path).into(),
+        to: given.output.map(|output| shield.take(output).into()),
+        overwrite: given.overwrite,
+        piece_length: given.piece_length,
+        trackers: given.tracker,
+        web_seeds: given.web_seed,
+        nodes: given.node,
+        private: given.private,
+        comment: given.comment,
+        name: given.name,
+        source: given.source,
+        excludes: given.exclude,
+        follow: given.follow,
+        no_date: given.no_date,
+        output: OutputOptions { quiet: given.quiet, verbose: given.verbose, json: given.json },
+    })
+}
+
+fn show(rewritten: Rewritten) -> Result<ShowOptions, Failure> {
+    let (given, mut shield): (Show, _) = read(rewritten)?;
+    Ok(ShowOptions {
+        source: shield.take(given.source),
+        output: OutputOptions { quiet: given.quiet, verbose: given.verbose, json: given.json },
+    })
+}
+
+fn verify(rewritten: Rewritten) -> Result<VerifyOptions, Failure> {
+    let (given, mut shield): (Verify, _) = read(rewritten)?;
+    let options = VerifyOptions {
+        torrent: shield.take(given.torrent),
+        dir: folder(given.dir.map(|dir| shield.take(dir))),
+        select: given.select,
+        output: OutputOptions { quiet: given.quiet, verbose: given.verbose, json: given.json },
+    };
+    later::refuse_unbuilt_in_verify(&options)?;
+    Ok(options)
+}
+
+fn magnet(rewritten: Rewritten) -> Result<MagnetOptions, Failure> {
+    let (given, mut shield): (Magnet, _) = read(rewritten)?;
+    Ok(MagnetOptions {
+        torrent: shield.take(given.torrent),
+        output: OutputOptions { quiet: given.quiet, verbose: given.verbose, json: given.json },
+    })
+}
+
+fn folder(given: Option<OsString>) -> PathBuf {
+    given.map_or_else(|| ".".into(), PathBuf::from)
+}
+
+/// Lets argh read the values.
+fn read<T: FromArgs>(rewritten: Rewritten) -> Result<(T, Shield), Failure> {
+    let arguments: Vec<&str> = rewritten.arguments.iter().map(String::as_str).collect();
+    match T::from_args(&["rondalla"], &arguments) {
+        Ok(given) => Ok((given, rewritten.shield)),
+        Err(exit) => Err(failure_of(&exit, &arguments)),
+    }
+}
+
+/// argh says `Error parsing option 'NAME' with value 'VALUE': WHY`, and anything may stand in a
+/// value, so the sentence is searched for each pair of arguments that can have led to it.
+fn failure_of(exit: &EarlyExit, arguments: &[&str]) -> Failure {
+    let why = arguments.windows(2).find_map(|pair| {
+        let (name, value) = (pair[0], pair[1]);
+        let head = format!("Error parsing option '{name}' with value '{value}': ");
+        Some((name, value, exit.output.strip_prefix(&head)?.trim_end()))
+    });
+    match why {
+        Some((name, _, "duplicate values provided")) => Failure::usage(name, "given twice"),
+        Some((name, value, why)) => Failure::usage(format!("{name} {value}"), why),
+        None => Failure::usage("arguments", exit.output.trim_end()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::options::Encryption;
+    use crate::words::units::{Rate, Size};
+
+    fn parsed(line: &[&str]) -> Result<Invocation, Failure> {
+        let environment = Environment { state_home: None, home: Some("/home/me".into()) };
+        parse(line.iter().map(OsString::from), &environment)
+    }
+
+    fn command(line: &[&str]) -> Command {
+        match parsed(line) {
+            Ok(Invocation::Run(command)) => *command,
+            other => panic!("{line:?}: {other:?}"),
+        }
+    }
+
+    fn transferred(options: &[&str]) -> TransferOptions {
+        let Command::Download(options) = command(&[&["download", "x"], options].concat()) else {
+            panic!("{options:?} are no options of a download");
+        };
+        options
+    }
+
+    #[test]
+    fn what_is_not_given_has_its_default() {
+        let options = transferred(&[]);
+        assert_eq!(options.sources, ["x"]);
+        assert_eq!(options.dir, Path::new("."));
+        assert_eq!(options.state, Path::new("/home/me/.local/state/rondalla"));
+        assert_eq!(options.network.listen.to_string(), ":6881-6889");
+        assert_eq!(options.network.encryption, Encryption::Prefer);
+        let (on, parts) = (true, options.network.parts);
+        assert_eq!(parts, Parts { chord: on, trackers: on, pex: on, lan: on, dht: on, upload: on });
+        assert_eq!((options.limit_down, options.limit_up), (Rate(0), Rate(0)));
+        assert_eq!(
+            (options.timeout, options.memory, options.network.max_peers),
+            (None, None, None)
+        );
+        assert!(!options.seed && !options.check && !options.overwrite);
+        assert_eq!(options.output, OutputOptions::default());
+    }
+
+    #[test]
+    fn what_is_given_arrives() {
+        let options = transferred(&[
+            "--dir",
+            "to",
+            "--state=here",
+            "--listen",
+            "127.0.0.1:0",
+            "--peer",
+            "a:1",
+            "--peer=[::1]:2",
+            "--max-peers",
+            "7",
+            "--memory",
+            "1M",
+            "--timeout",
+            "0.5",
+            "--encryption",
+            "off",
+            "--seed",
+            "--check",
+            "--overwrite",
+            "--no-chord",
+            "--no-trackers",
+            "--no-pex",
+            "--no-lan",
+            "--no-dht",
+            "--no-upload",
+            "--limit-down",
+            "0",
+            "--limit-up=0K",
+            "--json",
+            "-qvv",
+            "y",
+        ]);
+        assert_eq!(options.sources, ["x", "y"]);
+        assert_eq!((&*options.dir, &*options.state), (Path::new("to"), Path::new("here")));
+        assert_eq!(options.network.listen.to_string(), "127.0.0.1:0");
+        let peers = options.network.peers.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(peers, ["a:1", "[::1]:2"]);
+        assert_eq!(options.network.max_peers, Some(7));
+        assert_eq!(options.memory, Some(Size(1 << 20)));
+        assert_eq!(options.timeout.map(|timeout| timeout.as_millis()), Some(500));
+        assert_eq!(options.network.encryption, Encryption::Off);
+        assert!(options.seed && options.check && options.overwrite);
+        let (off, parts) = (false, options.network.parts);
+        assert_eq!(
+            parts,
+            Parts { chord: off, trackers: off, pex: off, lan: off, dht: off, upload: off }
+        );
+        assert_eq!(options.output, OutputOptions { quiet: true, verbose: 2, json: true });
+    }
+
+    #[test]
+    fn a_torrent_is_described_in_full() {
+        let line = [
+            "create",
+            "-o",
+            "-",
+            "data",
+            "--overwrite",
+            "--piece-length=64K",
+            "--private",
+            "--comment=",
+            "--name",
+            "n",
+            "--source",
+            "s",
+            "--exclude=*.tmp",
+            "--exclude",
+            "b",
+            "--follow",
+            "--no-date",
+            "--tracker",
+            "http://a,http://b",
+            "--tracker=udp://c:1",
+            "--web-seed",
+            "http://w/",
+            "--node",
+            "n.example:6881",
+        ];
+        let expected = CreateOptions {
+            path: "data".into(),
+            to: Some("-".into()),
+            overwrite: true,
+            piece_length: Some(65_536),
+            trackers: vec![vec!["http://a".into(), "http://b".into()], vec!["udp://c:1".into()]],
+            web_seeds: vec!["http://w/".into()],
+            nodes: vec!["n.example:6881".parse().unwrap()],
+            private: true,
+            comment: Some(String::new()),
+            name: Some("n".into()),
+            source: Some("s".into()),
+            excludes: vec!["*.tmp".into(), "b".into()],
+            follow: true,
+            no_date: true,
+            output: OutputOptions::default(),
+        };
+        assert_eq!(command(&line), Command::Create(expected));
+    }
+
+    #[test]
+    fn each_subcommand_is_recognized() {
+        let output = OutputOptions { json: true, ..OutputOptions::default() };
+        let show = ShowOptions { source: "-".into(), output };
+        assert_eq!(command(&["show", "-", "--json"]), Command::Show(show));
+        let magnet = MagnetOptions { torrent: "--json".into(), output };
+        assert_eq!(command(&["magnet", "--json", "--", "--json"]), Command::Magnet(magnet));
+        let verify = VerifyOptions { torrent: "t".into(), dir: "d".into(), select: None, output };
+        assert_eq!(command(&["verify", "-dd", "t", "--json"]), Command::Verify(verify));
+        assert!(matches!(command(&["seed", "a"]), Command::Seed(_)));
+    }
+
+    #[test]
+    fn what_is_not_there_yet_is_refused_by_name() {
+        let table: [&[&str]; 13] = [
+            &["--join", "h:1"],
+            &["--tracker", "http://a/announce"],
+            &["--limit-down", "1K"],
+            &["--limit-up", "1K"],
+            &["--select", "1"],
+            &["--sequential"],
+            &["--seed-ratio", "1"],
+            &["--seed-time", "1"],
+            &["--metadata-only"],
+            &["--watch", "w"],
+            &["--on-done", "true"],
+            &["--trace", "t"],
+            &["--encryption", "require"],
+        ];
+        for (options, subcommand) in table.iter().flat_map(|o| [(o, "download"), (o, "seed")]) {
+            let failure = parsed(&[&[subcommand, "x"], *options].concat()).unwrap_err();
+            assert!(failure.what.starts_with(options[0]), "{failure}");
+            assert_eq!(failure.why, "not in this version");
+        }
+        let failure = parsed(&["verify", "t", "--select", "1"]).unwrap_err();
+        assert_eq!(failure.to_string(), "--select: not in this version");
+    }
+
+    #[test]
+    fn a_value_in_error_is_shown_with_its_option() {
+        let table: [(&[&str], &str); 5] = [
+            (&["--peer", "h"], "--peer h: the port is missing"),
+            (&["--peer", "': x"], "--peer ': x: a host's name has"),
+            (&["--encryption", "on"], "--encryption on: write prefer, require or off"),
+            (&["--listen", ":1", "--listen", ":2"], "--listen: given twice"),
+            (&["--limit-up", "fast"], "--limit-up fast: write a whole number of bytes"),
+        ];
+        for (options, expected) in table {
+            let failure = parsed(&[&["download", "x"], options].concat()).unwrap_err().to_string();
+            assert!(failure.starts_with(expected), "{failure}");
+        }
+    }
+
+    #[test]
+    fn state_has_a_home_wherever_there_is_one() {
+        let table = [
+            (Some("/state"), Some("/home/me"), "/state/rondalla"),
+            (Some("relative"), Some("/home/me"), "/home/me/.local/state/rondalla"),
+            (Some(""), Some("/home/me"), "/home/me/.local/state/rondalla"),
+            (None, Some(""), "dir/.rondalla"),
+            (None, None, "dir/.rondalla"),
+        ];
+        for (state_home, home, expected) in table {
+            let environment =
+                Environment { state_home: state_home.map(Into::into), home: home.map(Into::into) };
+            assert_eq!(environment.state_folder(Path::new("dir")), Path::new(expected));
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Values of options that are no words of the program: each reader says what would be right.
+
+use std::num::ParseIntError;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::words::address::{Address, Host};
+use crate::words::limits::{BLOCK_LEN, PIECE_LEN_MAX, WAIT_MAX_S};
+use crate::words::units::{Size, Unparsable};
+
+/// Where an argument stands in the [`Shield`](super::rewrite::Shield).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shielded(pub(super) usize);
+
+impl FromStr for Shielded {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+/// An address that can be dialled.
+pub(super) fn dialled(text: &str) -> Result<Address, String> {
+    let address: Address = text.parse().map_err(|Unparsable(why)| why)?;
+    if address.port == 0 {
+        return Err("port 0 cannot be dialled".into());
+    }
+    Ok(address)
+}
+
+/// An address that others can dial too.
+pub(super) fn entry_point(text: &str) -> Result<Address, String> {
+    let address = dialled(text)?;
+    if address.host == Host::Any {
+        return Err("the host is missing: write HOST:PORT, such as example.org:6881".into());
+    }
+    Ok(address)
+}
+
+/// A whole number above 0.
+pub(super) fn count(text: &str) -> Result<u32, String> {
+    if text.is_empty() || !text.chars().all(|c| c.is_ascii_digit()) {
+        return Err("write a whole number".into());
+    }
+    match text.parse() {
+        Ok(0) => Err("it must be at least 1".into()),
+        Ok(number) => Ok(number),
+        Err(_overflow) => Err("the number is too large".into()),
+    }
+}
+
+/// Bytes, at least a block.
+pub(super) fn memory(text: &str) -> Result<Size, String> {
+    let size: Size = text.parse().map_err(|Unparsable(why)| why)?;
+    if size < Size(BLOCK_LEN.into()) {
+        return Err(format!("it must be at least a block, {}", Size(BLOCK_LEN.into())));
+    }
+    Ok(size)
+}
+
+/// A power of two between a block and the longest piece.
+pub(super) fn piece_length(text: &str) -> Result<u32, String> {
+    let Size(size) = text.parse().map_err(|Unparsable(why)| why)?;
+    u32::try_from(size)
+        .ok()
+        .filter(|length| (BLOCK_LEN..=PIECE_LEN_MAX).contains(length) && length.is_power_of_two())
+        .ok_or_else(|| {
+            let (least, most) = (Size(BLOCK_LEN.into()), Size(PIECE_LEN_MAX.into()));
+            format!("it must be a power of two from {least} to {most}")
+        })
+}
+
+/// Uploaded / size.
+pub(super) fn ratio(text: &str) -> Result<f64, String> {
+    decimal(text).ok_or_else(|| "write a number such as 1.5".into())
+}
+
+/// A stretch of time in seconds, longer than none.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    decimal(text)
+        .filter(|&seconds| seconds > 0.0 && seconds <= f64::from(WAIT_MAX_S))
+        .map(Duration::from_secs_f64)
+        .filter(|wait| !wait.is_zero())
+        .ok_or_else(|| format!("write a number of seconds above 0, at most {}", WAIT_MAX_S))
+}
+
+/// A stretch of time in minutes.
+pub(super) fn minutes(text: &str) -> Result<Duration, String> {
+    decimal(text)
+        .map(|minutes| minutes * 60.0)
+        .filter(|&seconds| seconds <= f64::from(WAIT_MAX_S))
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| format!("write a number of minutes, at most {}", WAIT_MAX_S / 60))
+}
+
+/// An absolute URL (RFC 3986, section 3). Which schemes are spoken is for others to say.
+pub(super) fn url(text: &str) -> Result<String, String> {
+    let has_form = text.split_once("://").is_some_and(|(scheme, rest)| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+            && !rest.is_empty()
+            && !rest.starts_with('/')
+            && !rest.contains(|c: char| c.is_whitespace() || c.is_control())
+    });
+    if !has_form {
+        return Err("write a URL such as http://tracker.example:6969/announce".into());
+    }
+    Ok(text.into())
+}
+
+/// A tier of trackers: URLs with commas between them.
+pub(super) fn tier(text: &str) -> Result<Vec<String>, String> {
+    text.split(',').map(url).collect()
+}
+
+/// A text that says something.
+pub(super) fn filled(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("it must not be empty".into()) } else { Ok(text.into()) }
+}
+
+/// Digits with at most one dot: nothing negative, infinite or in exponents.
+fn decimal(text: &str) -> Option<f64> {
+    if !text.chars().all(|c| c.is_ascii_digit() || c == '.') {
+        return None;
+    }
+    text.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each text is taken, or refused with a sentence that holds what is given.
+    fn check<T>(read: fn(&str) -> Result<T, String>, table: &[(&str, Option<&str>)]) {
+        for &(text, refusal) in table {
+            match (read(text), refusal) {
+                (Ok(_), None) => {}
+                (Err(why), Some(part)) => assert!(why.contains(part), "{text}: {why}"),
+                (Ok(_), Some(_)) => panic!("{text} was taken"),
+                (Err(why), None) => panic!("{text}: {why}"),
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_taken_or_refused_with_a_sentence() {
+        check(
+            dialled,
+            &[(":1", None), ("h:1", None), ("h:0", Some("port 0")), ("h", Some("the port is"))],
+        );
+        check(entry_point, &[("h:1", None), (":1", Some("host is missing"))]);
+        let too_large = Some("too large");
+        check(
+            count,
+            &[
+                ("1", None),
+                ("4294967295", None),
+                ("0", Some("at least 1")),
+                ("4294967296", too_large),
+                ("99999999999999999999", too_large),
+                ("-1", Some("whole number")),
+                ("+1", Some("whole number")),
+                ("many", Some("whole number")),
+            ],
+        );
+        check(memory, &[("16K", None), ("16383", Some("16.0 KiB")), ("x", Some("whole number"))]);
+        let power = Some("power of two from 16.0 KiB to 256 MiB");
+        check(
+            piece_length,
+            &[
+                ("16K", None),
+                ("256M", None),
+                ("8K", power),
+                ("512M", power),
+                ("48K", power),
+                ("8G", power),
+                ("", Some("whole number")),
+            ],
+        );
+        let number = Some("such as 1.5");
+        check(ratio, &[("0", None), ("1.5", None), (".5", None), ("-1", number), ("inf", number)]);
+        check(ratio, &[("NaN", number), ("1e3", number), ("", number), (".", number)]);
+        let above = Some("above 0");
+        check(
+            seconds,
+            &[("1", None), ("0.5", None), ("0", above), ("5000000000", above), ("1s", above)],
+        );
+        check(seconds, &[("0.0000000001", above)]);
+        check(minutes, &[("0", None), ("90", None), ("1h", Some("minutes")), ("1e9", Some("m"))]);
+        check(filled, &[("a", None), ("", Some("empty"))]);
+    }
+
+    #[test]
+    fn urls_have_a_scheme_and_a_host() {
+        let form = Some("such as http://");
+        check(
+            url,
+            &[
+                ("http://tracker.example:6969/announce", None),
+                ("udp://[::1]:80", None),
+                ("tracker.example", form),
+                ("http:///announce", form),
+                ("http://", form),
+                ("://x", form),
+                ("1http://x", form),
+                ("http://a b", form),
+                ("http://a\n", form),
+            ],
+        );
+        check(tier, &[("http://a,udp://b:1", None), ("http://a,", form), ("", form)]);
+    }
+}
