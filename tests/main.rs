@@ -10,3 +10,6 @@ mod interop;
 
 /// Torrents made and read by mktorrent, Transmission and libtorrent, compared with ours.
 mod makers;
+
+/// A raw-socket peer that breaks the protocol in every way of a table, against a running seed.
+mod hostile;
