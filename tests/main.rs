@@ -12,3 +12,6 @@ mod interop;
 mod makers;
 /// The command line: arguments, exit codes, and which stream says what.
 mod cli;
+
+/// A raw-socket peer that breaks the protocol in every way of a table, against a running seed.
+mod hostile;

@@ -65,7 +65,7 @@ impl Aria2 {
         let mut command = Command::new("aria2c");
         command.args(["--no-conf", "--enable-dht=false", "--enable-dht6=false"]);
         command.args(["--bt-enable-lpd=false", "--file-allocation=none", "--summary-interval=0"]);
-        command.args(["--show-console-readout=false", "--console-log-level=info"]);
+        command.args(["--show-console-readout=false", "--console-log-level=notice"]);
         command.arg(format!("--stop-with-process={}", std::process::id()));
         command.arg(format!("--interface={}", share.listen.ip()));
         command.arg(format!("--listen-port={}", share.listen.port()));
