@@ -23,3 +23,5 @@
 pub mod words;
 
 pub mod formats;
+
+pub mod cli;
