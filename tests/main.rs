@@ -15,3 +15,9 @@ mod cli;
 
 /// A raw-socket peer that breaks the protocol in every way of a table, against a running seed.
 mod hostile;
+// The command that makes torrents: its output against that of other makers, its errors.
+mod create;
+// A folder of its own for each test, gone when the test ends.
+mod folder;
+// Torrents that other programs made, against what libtorrent reads in them.
+mod torrents;

@@ -17,6 +17,12 @@ pub const PIECES_MAX: usize = 1 << 22;
 /// Longest piece: libtorrent and qBittorrent make at most 256 MiB.
 pub const PIECE_LEN_MAX: u32 = 256 * 1024 * 1024;
 
+/// Shortest piece that is made: one block, below which no other client goes. Shorter ones are read.
+pub const PIECE_LEN_MIN: u32 = BLOCK_LEN;
+
+/// Longest piece that is chosen without being asked for; libtorrent goes no further either.
+pub const PIECE_LEN_CHOSEN_MAX: u32 = 16 * 1024 * 1024;
+
 /// Most files of a torrent. Each costs some hundred bytes of memory.
 pub const FILES_MAX: usize = 1 << 20;
 
@@ -157,6 +163,15 @@ pub const EXTENSIONS_MAX: usize = 32;
 
 /// Longest name of an extension, in bytes; longer ones are ignored. `ut_holepunch` has 12.
 pub const EXTENSION_NAME_LEN_MAX: usize = 32;
+/// The ports that are tried when none is given: BEP 3, "commonly 6881 to 6889".
+pub const LISTEN_PORTS: RangeInclusive<u16> = 6881..=6889;
+
+/// Longest name of a host: 255 octets on the wire (RFC 1035, section 2.3.4) are 253 characters.
+pub const HOST_LEN_MAX: usize = 253;
+
+/// Longest wait that can be asked for: ten years, which `Instant` can add without overflow.
+pub const WAIT_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// Most keys of a dictionary whose keys are out of order: these are sorted to find one that occurs
 /// twice. The largest dictionary that a maker writes by hand is the outer one, with some twenty.
 pub const BENCODE_UNSORTED_KEYS_MAX: usize = 256;
@@ -199,3 +214,9 @@ pub const HOST_LEN_MAX: usize = 253;
 
 /// Longest wait in seconds that can be asked for: ten years, which `Instant` adds without overflow.
 pub const WAIT_MAX_S: u32 = 10 * 365 * 86_400;
+
+/// What is read from a file at once to be hashed: more is not faster, and each hasher has one.
+pub const HASH_READ_LEN: usize = 256 * 1024;
+
+/// Most threads that hash for `create`: disks give no more than so many cores take.
+pub const HASHERS_MAX: usize = 16;

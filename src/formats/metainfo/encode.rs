@@ -3,11 +3,7 @@
 use serde::Serialize;
 use serde_bytes::Bytes;
 
-/// Shortest piece that is made: one block, below which no other client goes.
-pub const PIECE_LEN_MIN: u32 = 16 * 1024;
-
-/// Longest piece that is chosen without being asked for; libtorrent goes no further either.
-const PIECE_LEN_CHOSEN_MAX: u32 = 16 * 1024 * 1024;
+use crate::words::limits::{PIECE_LEN_CHOSEN_MAX, PIECE_LEN_MIN};
 
 /// A torrent before it is written. Its `info` has the keys of BEP 3, `private` (BEP 27) and
 /// `source`, and nothing else, as that of mktorrent and libtorrent.

@@ -18,7 +18,7 @@ use crate::words::bencode;
 use crate::words::id::InfoHash;
 use crate::words::limits::{FILES_MAX, PIECE_LEN_MAX, PIECES_MAX, TORRENT_LEN_MAX};
 
-pub use encode::{Draft, DraftFile, PIECE_LEN_MIN, piece_length_for};
+pub use encode::{Draft, DraftFile, piece_length_for};
 pub use geometry::Stretch;
 
 /// A torrent.

@@ -1,0 +1,132 @@
+//! What a user means by SOURCE: a torrent's path, stdin, a URL, a magnet link or an info-hash.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::cli::failure::{Exit, Failure};
+use crate::formats::magnet::{Magnet, parse_info_hash};
+use crate::formats::metainfo::Metainfo;
+use crate::words::limits::TORRENT_LEN_MAX;
+
+/// Where a torrent is to be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In this file.
+    File(PathBuf),
+    /// On stdin.
+    Stdin,
+    /// Behind this URL.
+    Url(String),
+    /// From peers, by a magnet link or a bare info-hash.
+    Magnet(Box<Magnet>),
+}
+
+impl Source {
+    /// Tells from the text alone which it is. A file whose name is an info-hash or begins like a
+    /// link is meant by `./NAME`.
+    ///
+    /// # Errors
+    /// If it is a magnet link with something wrong in it.
+    pub fn recognise(text: &OsStr) -> Result<Self, Failure> {
+        let Some(text) = text.to_str() else { return Ok(Self::File(text.into())) };
+        let begins = |scheme: &str| {
+            text.get(..scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme))
+        };
+        if text == "-" {
+            return Ok(Self::Stdin);
+        }
+        if begins("http://") || begins("https://") {
+            return Ok(Self::Url(text.to_owned()));
+        }
+        let link = match parse_info_hash(text) {
+            Some(info_hash) => format!("magnet:?xt=urn:btih:{info_hash}"),
+            None if begins("magnet:") => text.to_owned(),
+            None => return Ok(Self::File(text.into())),
+        };
+        match Magnet::parse(&link) {
+            Ok(magnet) => Ok(Self::Magnet(Box::new(magnet))),
+            Err(error) => Err(not_a_torrent(text, &error)),
+        }
+    }
+}
+
+/// Reads the torrent in a file.
+///
+/// # Errors
+/// If the file cannot be read ([`Exit::FileSystem`]) or holds none ([`Exit::NotATorrent`]).
+pub fn read_file(path: &Path) -> Result<Metainfo, Failure> {
+    let what = path.to_string_lossy();
+    fs::File::open(path)
+        .map_err(|error| Failure::file(&*what, &error))
+        .and_then(|file| read(file, &what))
+}
+
+/// Reads the torrent on stdin.
+///
+/// # Errors
+/// As [`read_file`].
+pub fn read_stdin() -> Result<Metainfo, Failure> {
+    read(io::stdin().lock(), "stdin")
+}
+
+/// Reads the torrent that an argument names: a path, or `-` for stdin.
+///
+/// # Errors
+/// As [`read_file`].
+pub fn read_argument(argument: &OsStr) -> Result<Metainfo, Failure> {
+    if argument == "-" { read_stdin() } else { read_file(Path::new(argument)) }
+}
+
+fn read(from: impl Read, what: &str) -> Result<Metainfo, Failure> {
+    let mut bytes = Vec::new();
+    // One byte more than is allowed, so that the parser sees that it is too much.
+    from.take(TORRENT_LEN_MAX as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::file(what, &error))?;
+    Metainfo::parse(&bytes).map_err(|error| not_a_torrent(what, &error))
+}
+
+fn not_a_torrent(what: &str, why: &dyn std::error::Error) -> Failure {
+    Failure { exit: Exit::NotATorrent, what: what.to_owned(), why: why.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_told_apart_by_their_text() {
+        let hash = "0123456789abcdef0123456789ABCDEF01234567";
+        let recognise = |text: &str| Source::recognise(OsStr::new(text));
+        let magnet = Magnet::parse(&format!("magnet:?xt=urn:btih:{hash}")).unwrap();
+        let magnet = Source::Magnet(Box::new(magnet));
+        let table = [
+            ("a.torrent", Source::File("a.torrent".into())),
+            ("./-", Source::File("./-".into())),
+            ("httpd.torrent", Source::File("httpd.torrent".into())),
+            ("-", Source::Stdin),
+            ("HTTP://h/a.torrent", Source::Url("HTTP://h/a.torrent".to_owned())),
+            (hash, magnet.clone()),
+            (&format!("Magnet:?xt=urn:btih:{hash}"), magnet),
+        ];
+        for (text, wanted) in table {
+            assert_eq!(recognise(text).unwrap(), wanted, "{text}");
+        }
+        let bad = recognise("magnet:?dn=x").unwrap_err();
+        assert_eq!(bad.exit, Exit::NotATorrent);
+    }
+
+    #[test]
+    fn what_cannot_be_read_has_its_exit_code() {
+        let missing = read_file(Path::new("/nowhere/at all.torrent")).unwrap_err();
+        assert_eq!(missing.exit, Exit::FileSystem);
+        assert!(missing.to_string().starts_with("/nowhere/at all.torrent: "));
+        assert_eq!(read_file(&std::env::temp_dir()).unwrap_err().exit, Exit::FileSystem);
+        let bad = read(&b"<html>"[..], "x").unwrap_err();
+        assert_eq!((bad.exit, bad.what.as_str()), (Exit::NotATorrent, "x"));
+        let endless = read(io::repeat(b'x'), "x").unwrap_err();
+        assert_eq!(endless.why, "it is longer than 64 MiB");
+    }
+}
