@@ -4,4 +4,5 @@ pub mod client;
 pub mod magnet;
 pub mod metainfo;
 pub mod path;
+pub mod resume;
 pub mod wire;
