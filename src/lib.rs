@@ -28,4 +28,6 @@ pub mod bus;
 
 pub mod machines;
 
+pub mod actors;
+
 pub mod cli;

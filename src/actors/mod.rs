@@ -1,0 +1,7 @@
+//! Whatever waits: threads that decide nothing. They meet only on the bus.
+
+pub mod file_error;
+pub mod state;
+
+#[cfg(test)]
+mod scratch;
