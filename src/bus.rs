@@ -334,6 +334,13 @@ pub enum Event {
     Listening(SocketAddr),
     /// About one torrent.
     Torrent(InfoHash, TorrentEvent),
+    /// A connection ended before it was known what it was about.
+    Stranger {
+        /// Its address.
+        address: String,
+        /// Why it ended.
+        reason: String,
+    },
     /// Something that the user should know.
     Warning(String),
     /// Something that ends the process.

@@ -28,6 +28,8 @@ pub mod bus;
 
 pub mod machines;
 
-pub mod actors;
+mod actors;
+
+pub mod session;
 
 pub mod cli;

@@ -8,8 +8,6 @@ mod support;
 /// Exchanges with aria2, Transmission and libtorrent over loopback, compared to the byte.
 mod interop;
 
-/// Torrents made and read by mktorrent, Transmission and libtorrent, compared with ours.
-mod makers;
 /// The command line: arguments, exit codes, and which stream says what.
 mod cli;
 
@@ -20,4 +18,6 @@ mod create;
 // A folder of its own for each test, gone when the test ends.
 mod folder;
 // Torrents that other programs made, against what libtorrent reads in them.
+/// Torrents made and read by mktorrent, Transmission and libtorrent, compared with ours.
+mod makers;
 mod torrents;

@@ -1,7 +1,16 @@
 //! Whatever waits: threads that decide nothing. They meet only on the bus.
 
-pub mod file_error;
-pub mod state;
+pub(crate) mod clock;
+pub(crate) mod events;
+pub(crate) mod file_error;
+pub(crate) mod files;
+pub(crate) mod hasher;
+pub(crate) mod listener;
+pub(crate) mod messenger;
+pub(crate) mod peer;
+pub(crate) mod porter;
+pub(crate) mod state;
+pub(crate) mod storage;
 
 #[cfg(test)]
 mod scratch;

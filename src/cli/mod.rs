@@ -1,10 +1,21 @@
 //! The command line: one file a subcommand.
 
 pub mod args;
+pub mod create;
 pub mod failure;
+pub mod magnet;
 pub mod options;
 pub mod progress;
+pub mod show;
+pub mod source;
 pub mod terminal;
+pub mod transfer;
+pub mod verify;
+
+mod console;
+mod glob;
+mod json;
+mod signals;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -34,7 +45,7 @@ fn run(
     err: &mut dyn Write,
 ) -> Result<ExitCode, Failure> {
     match args::parse(arguments, &Environment::of_process())? {
-        Invocation::Run(command) => dispatch(&command, out, err)?,
+        Invocation::Run(command) => return dispatch(&command, out, err),
         Invocation::Print(text) => print(&text, out).map_err(|e| Failure::file("stdout", &e))?,
         Invocation::Usage(text) => {
             print(&text, err)
@@ -51,32 +62,21 @@ fn print(text: &str, to: &mut dyn Write) -> io::Result<()> {
 }
 
 /// One subcommand, one call.
-fn dispatch(command: &Command, _out: &mut dyn Write, _err: &mut dyn Write) -> Result<(), Failure> {
+fn dispatch(
+    command: &Command,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<ExitCode, Failure> {
+    let done = |()| ExitCode::SUCCESS;
     match command {
-        Command::Create(_options) => absent("create"),
-        Command::Show(_options) => absent("show"),
-        Command::Verify(_options) => absent("verify"),
-        Command::Magnet(_options) => absent("magnet"),
-        Command::Download(_options) => absent("download"),
-        Command::Seed(_options) => absent("seed"),
+        Command::Create(options) => create::run(options, out, err).map(done),
+        Command::Show(options) => show::run(options, out, err).map(done),
+        Command::Verify(options) => verify::run(options, out, err),
+        Command::Magnet(options) => magnet::run(options, out, err).map(done),
+        Command::Download(options) => transfer::download(options, err),
+        Command::Seed(options) => transfer::seed(options, err),
     }
 }
-
-fn absent(subcommand: &str) -> Result<(), Failure> {
-    Err(Failure::usage(subcommand, "not in this version"))
-pub mod create;
-pub mod failure;
-pub mod magnet;
-pub mod options;
-pub mod show;
-pub mod source;
-pub mod terminal;
-
-mod glob;
-
-use std::io::{self, Write};
-
-use failure::Failure;
 
 /// Writes data for the user to stdout.
 fn say(out: &mut dyn Write, text: &str) -> Result<(), Failure> {

@@ -206,11 +206,6 @@ pub const MAGNET_PEERS_MAX: usize = 64;
 
 /// Most ranges of files that a magnet link selects.
 pub const MAGNET_RANGES_MAX: usize = 4096;
-/// The ports that are tried when none is given: BEP 3, "commonly 6881 to 6889".
-pub const LISTEN_PORTS: RangeInclusive<u16> = 6881..=6889;
-
-/// Longest name of a host: 255 octets on the wire (RFC 1035, section 2.3.4) are 253 characters.
-pub const HOST_LEN_MAX: usize = 253;
 
 /// Longest wait in seconds that can be asked for: ten years, which `Instant` adds without overflow.
 pub const WAIT_MAX_S: u32 = 10 * 365 * 86_400;
@@ -220,3 +215,87 @@ pub const HASH_READ_LEN: usize = 256 * 1024;
 
 /// Most threads that hash for `create`: disks give no more than so many cores take.
 pub const HASHERS_MAX: usize = 16;
+/// Stack of a peer's thread. It needs some 10 KiB in a release build and 40 in a debug build;
+/// memory that is never touched is never taken.
+pub const PEER_STACK: usize = 128 * 1024;
+/// Stack of the porter.
+pub const PORTER_STACK: usize = 128 * 1024;
+/// Stack of the listener.
+pub const LISTENER_STACK: usize = 64 * 1024;
+/// Stack of a hasher; its buffer is on the heap.
+pub const HASHER_STACK: usize = 128 * 1024;
+/// Stack of the storage thread.
+pub const STORAGE_STACK: usize = 256 * 1024;
+
+/// Orders that the porter may not have carried out: every half-open dial, and a join and an answer
+/// for every peer that comes or goes at once.
+pub const PORTER_ORDERS_MAX: usize = 1024;
+
+/// Sockets that the listener has accepted and the porter has not taken.
+pub const ACCEPTED_MAX: usize = 16;
+
+/// Connections that the kernel keeps until they are accepted.
+pub const BACKLOG: i32 = 128;
+
+/// How long the listener waits when it has no descriptors left.
+pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
+
+/// How long the connection that wakes the listener at the end may take.
+pub const WAKE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A connection that is not made by then never will be: two lost SYNs are three seconds.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Both handshakes have to be over after this (a client with much to check answers late).
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A peer that takes nothing we write for so long is ended.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The shortest time limit of a read: zero would mean none.
+pub const READ_TIMEOUT_MIN: Duration = Duration::from_millis(1);
+
+/// Addresses of one name that are tried.
+pub const ADDRESSES_MAX: usize = 8;
+
+/// Bytes that a writer says at once: several blocks, so that a block costs less than one call.
+pub const OUTGOING_LEN_MAX: usize = 128 * 1024;
+/// Of its buffer, what a writer keeps when it falls silent.
+pub const OUTGOING_LEN_KEPT: usize = 1024;
+
+/// Blocks after which a busy writer reports, so that main can order more while it works.
+pub const UPLOADS_REPORTED: u32 = 8;
+
+/// Notifications that main may not have received. With a block in each they are 4 MiB.
+pub const NOTIFICATIONS_MAX: usize = 256;
+
+/// Bytes that a hasher reads at a time.
+pub const HASH_BUFFER_LEN: usize = 128 * 1024;
+
+/// Bytes that a hasher looks at before it tells what it found.
+pub const PORTION_LEN: u32 = 4 * 1024 * 1024;
+
+/// Files that are open at once, of the 256 descriptors that a small host allows.
+pub const FILES_OPEN_MAX: usize = 128;
+
+/// Orders that the storage may not have carried out, beside the blocks of the memory budget.
+pub const STORAGE_TASKS_SPARE: usize = 64;
+/// Blocks of the largest memory budget for which the storage's channel has slots: 1 GiB.
+pub const STORAGE_TASKS_MAX: usize = 64 * 1024;
+
+/// What was written is synced after so long, or so many bytes: that much is lost in a power cut.
+pub const SYNC_EVERY: Duration = Duration::from_secs(30);
+/// See [`SYNC_EVERY`].
+pub const SYNC_LEN: u64 = 64 * 1024 * 1024;
+
+/// Events of lesser weight that may wait for a slow reader.
+pub const EVENTS_MAX: usize = 1024;
+
+/// The default memory budget.
+pub const MEMORY_DEFAULT: u64 = 16 * 1024 * 1024;
+
+/// The default number of connections.
+pub const PEERS_DEFAULT: u32 = 100;
+
+/// Stack of the console.
+pub const CONSOLE_STACK: usize = 256 * 1024;

@@ -40,7 +40,7 @@ pub(super) fn hash(
             done += plan.piece_len(piece);
             progress(done, plan.size);
         }
-        Ok(())
+        Ok::<(), Failure>(())
     })?;
     Ok(hashes.concat())
 }

@@ -155,7 +155,8 @@ impl Inbound {
         })
     }
 
-    fn pieces(&self) -> u32 {
+    /// The number of pieces of the torrent.
+    pub fn pieces(&self) -> u32 {
         self.shared.theirs.len()
     }
 

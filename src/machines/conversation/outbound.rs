@@ -141,6 +141,11 @@ impl Outbound {
         keep_alive.min(now + have_delay(self.context.writers.load(Ordering::Relaxed)))
     }
 
+    /// Where `block` begins in the torrent, in bytes.
+    pub fn offset_of(&self, block: Block) -> u64 {
+        self.context.metainfo.piece_offset(block.piece) + u64::from(block.offset)
+    }
+
     /// A block of `len` bytes was sent.
     pub fn handle_uploaded(&mut self, len: u32) {
         self.performed += 1;

@@ -175,6 +175,11 @@ impl Engine {
         self.steps.taken()
     }
 
+    /// Whether every torrent's storage has said its last word.
+    pub fn is_closed(&self) -> bool {
+        self.unclosed == 0
+    }
+
     /// Whether everything is said and done.
     pub fn is_ended(&self) -> bool {
         self.phase == Phase::Ended

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::bus::{
-    Farewell, Fault, Order, PeerNews, PeerShared, PeerState, SocketNumber, ToPeer, TorrentEvent,
+    Event, Farewell, Fault, Order, PeerNews, PeerShared, PeerState, SocketNumber, ToPeer,
+    TorrentEvent,
 };
 use crate::formats::wire::ExtensionHandshake;
 use crate::machines::engine::exchange::{self, hang_up};
@@ -318,6 +319,14 @@ fn handle_gone(engine: &mut Engine, key: PeerKey, farewell: Farewell) {
         engine.dials.handle_over();
     }
     engine.connected -= u32::from(peer.connected);
+    if peer.torrent.is_none() {
+        let reason = match &peer.stage {
+            Stage::Leaving(ours, _) => &ours.reason,
+            Stage::Dialling | Stage::Greeting | Stage::Talking(_) => &farewell.reason,
+        };
+        let stranger = Event::Stranger { address: peer.address.clone(), reason: reason.clone() };
+        engine.events.push_back(stranger);
+    }
     let useful = peer.talk_or_last().is_some_and(|talk| talk.downloaded + talk.uploaded > 0);
     if let Some(torrent) = peer.torrent {
         forget(engine, key, torrent, &mut peer);

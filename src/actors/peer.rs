@@ -1,0 +1,427 @@
+//! The two threads of one peer: one that blocks on TCP and publishes, one that writes.
+//!
+//! The reader never writes (but for the handshake, which an empty socket always takes), the writer
+//! never reads: two clients that both block in `write` would otherwise wait for each other for ever.
+//! The reader makes the connection, starts the writer and joins it; its last words are `Gone`.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::actors::clock::now;
+use crate::actors::files::{Access, FileStore};
+use crate::actors::messenger::{HangUp, Messenger, TcpMessenger};
+use crate::bus::{
+    Credit, Farewell, Fault, Notification, PeerNews, PeerShared, ToPeer, TorrentContext,
+};
+use crate::formats::client;
+use crate::formats::wire::{EXTENSION_HANDSHAKE, ExtensionHandshake, Handshake, Message, Reserved};
+use crate::machines::conversation::{Inbound, Outbound, Speech};
+use crate::words::address::{Address, Host, fold};
+use crate::words::bitfield::SharedBitfield;
+use crate::words::id::{InfoHash, PeerId, PeerKey, TorrentKey};
+use crate::words::limits;
+
+/// What the threads of all peers know.
+#[derive(Debug)]
+pub(crate) struct Office {
+    pub(crate) peer_id: PeerId,
+    /// The port where we listen, told in the extension handshake.
+    pub(crate) port: Option<u16>,
+    /// The address that connections leave from, unless it is a wildcard.
+    pub(crate) leave_from: Option<IpAddr>,
+    pub(crate) files: Arc<FileStore>,
+    pub(crate) notifications: Sender<Notification>,
+}
+
+/// One peer's threads to be.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) peer: PeerKey,
+    pub(crate) way: Way,
+    pub(crate) line: Arc<Line>,
+    pub(crate) orders: Receiver<ToPeer>,
+    pub(crate) office: Arc<Office>,
+}
+
+/// A torrent as main introduces it to a peer's threads.
+pub(crate) type Introduction = (TorrentKey, Arc<TorrentContext>);
+
+/// Who dials whom.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// We dial it, for this torrent.
+    Out(Address, Introduction),
+    /// It dialled us; main says which torrent it means.
+    In(TcpStream, Receiver<Introduction>),
+}
+
+/// The end of a connection that main can pull: before there is a connection, while there is one,
+/// and after.
+#[derive(Debug, Default)]
+pub(crate) struct Line(Mutex<LineState>);
+
+#[derive(Debug, Default)]
+enum LineState {
+    #[default]
+    Idle,
+    Open(Arc<dyn HangUp>),
+    Ended,
+}
+
+impl Line {
+    /// There is a connection now; it is ended at once if the line has been hung up before.
+    fn open(&self, connection: Arc<dyn HangUp>) {
+        let mut state = self.0.lock();
+        match *state {
+            LineState::Ended => connection.hang_up(),
+            LineState::Idle | LineState::Open(_) => *state = LineState::Open(connection),
+        }
+    }
+
+    /// Ends the connection, or the one that is being made, without waiting.
+    pub(crate) fn hang_up(&self) {
+        let state = std::mem::replace(&mut *self.0.lock(), LineState::Ended);
+        if let LineState::Open(connection) = state {
+            connection.hang_up();
+        }
+    }
+}
+
+/// Starts the reader of a peer.
+pub(crate) fn start(call: Call) -> io::Result<JoinHandle<()>> {
+    let name = format!("peer-{}-in", call.peer);
+    Builder::new().name(name).stack_size(limits::PEER_STACK).spawn(move || {
+        let (peer, notifications) = (call.peer, call.office.notifications.clone());
+        let farewell = Reader(call).run();
+        // If main is gone, so is the need to tell it.
+        publish(&notifications, peer, PeerNews::Gone(farewell)).ok();
+    })
+}
+
+/// Main is gone; so should we be.
+#[derive(Debug)]
+struct MainIsGone;
+
+fn publish(
+    notifications: &Sender<Notification>,
+    peer: PeerKey,
+    news: PeerNews,
+) -> Result<(), MainIsGone> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a peer may wait for main; main waits for nobody"
+    )]
+    notifications.send(Notification::Peer(peer, news)).map_err(|_gone| MainIsGone)
+}
+
+fn nobodys(reason: impl fmt::Display) -> Farewell {
+    Farewell { reason: reason.to_string(), fault: Fault::Nobodys }
+}
+
+fn theirs(reason: impl fmt::Display) -> Farewell {
+    Farewell { reason: reason.to_string(), fault: Fault::Theirs }
+}
+
+fn ours(reason: impl fmt::Display) -> Farewell {
+    Farewell { reason: reason.to_string(), fault: Fault::Ours }
+}
+
+impl From<MainIsGone> for Farewell {
+    fn from(_: MainIsGone) -> Self {
+        ours("the session ended")
+    }
+}
+
+/// The reader: connecting, the handshakes, then whatever the peer says.
+struct Reader(Call);
+
+/// A connection whose handshakes are done.
+struct Met {
+    messenger: Box<dyn Messenger>,
+    address: SocketAddr,
+    greeting: Handshake,
+    introduction: Introduction,
+}
+
+impl Reader {
+    fn run(self) -> Farewell {
+        match self.meet() {
+            Ok(met) => self.talk(met),
+            Err(farewell) => farewell,
+        }
+    }
+
+    fn meet(&self) -> Result<Met, Farewell> {
+        match &self.0.way {
+            Way::Out(to, introduction) => self.dial(to, introduction.clone()),
+            Way::In(stream, introductions) => self.answer(stream, introductions),
+        }
+    }
+
+    fn dial(&self, to: &Address, introduction: Introduction) -> Result<Met, Farewell> {
+        let (stream, address) = connect(to, self.0.office.leave_from).map_err(nobodys)?;
+        let mut messenger = TcpMessenger::new(stream).map_err(nobodys)?;
+        self.0.line.open(messenger.line());
+        let info_hash = introduction.1.metainfo.info_hash();
+        messenger.greet(&self.our_handshake(info_hash)).map_err(nobodys)?;
+        let deadline = now() + limits::HANDSHAKE_TIMEOUT;
+        let greeting = messenger.receive_greeting(deadline).map_err(nobodys)?;
+        let greeting = greeting.ok_or_else(|| nobodys("it did not answer the handshake"))?;
+        if greeting.info_hash != info_hash {
+            return Err(theirs("it answered with another torrent"));
+        }
+        Ok(Met { messenger: Box::new(messenger), address, greeting, introduction })
+    }
+
+    fn answer(
+        &self,
+        stream: &TcpStream,
+        introductions: &Receiver<Introduction>,
+    ) -> Result<Met, Farewell> {
+        let address = stream.peer_addr().map(fold).map_err(nobodys)?;
+        let stream = stream.try_clone().map_err(ours)?;
+        let mut messenger = TcpMessenger::new(stream).map_err(nobodys)?;
+        self.0.line.open(messenger.line());
+        let deadline = now() + limits::HANDSHAKE_TIMEOUT;
+        let silent = || nobodys("it did not finish its handshake");
+        let head = messenger.receive_head(deadline).map_err(nobodys)?.ok_or_else(silent)?;
+        self.publish(PeerNews::Hello(head.info_hash))?;
+        // Main answers or hangs up; if it ends, the channel does.
+        let introduction = introductions.recv().map_err(|_gone| ours("its torrent is not here"))?;
+        messenger.greet(&self.our_handshake(head.info_hash)).map_err(nobodys)?;
+        let greeting = messenger.receive_greeting(deadline).map_err(nobodys)?.ok_or_else(silent)?;
+        Ok(Met { messenger: Box::new(messenger), address, greeting, introduction })
+    }
+
+    fn our_handshake(&self, info_hash: InfoHash) -> Handshake {
+        let reserved = Reserved::default().with_extension();
+        Handshake { reserved, info_hash, peer_id: self.0.office.peer_id }
+    }
+
+    fn talk(self, met: Met) -> Farewell {
+        let Met { mut messenger, address, greeting, introduction: (torrent, context) } = met;
+        let shared = Arc::new(PeerShared {
+            theirs: SharedBitfield::zeros(context.metainfo.pieces()),
+            credit: Credit::default(),
+        });
+        let extension = greeting.reserved.extension().then(|| self.our_extensions());
+        let outbound = Outbound::new(Arc::clone(&context), Arc::clone(&shared), extension, now());
+        let mut inbound = Inbound::new(context, Arc::clone(&shared), now());
+        let connected = PeerNews::Connected {
+            address,
+            peer_id: greeting.peer_id,
+            reserved: greeting.reserved,
+            shared,
+        };
+        if let Err(gone) = self.publish(connected) {
+            return gone.into();
+        }
+        let writer = Writer {
+            peer: self.0.peer,
+            torrent,
+            outbound,
+            messenger: messenger.split(),
+            orders: self.0.orders.clone(),
+            office: Arc::clone(&self.0.office),
+        };
+        let name = format!("peer-{}-out", self.0.peer);
+        let builder = Builder::new().name(name).stack_size(limits::PEER_STACK);
+        let farewell = match builder.spawn(move || writer.run()) {
+            Ok(writer) => {
+                let heard = self.listen(messenger.as_mut(), &mut inbound);
+                messenger.line().hang_up();
+                let said = writer.join();
+                match (heard, said) {
+                    (Err(farewell), Ok(None)) => farewell,
+                    (Err(_), Ok(Some(farewell))) => farewell,
+                    (Err(_), Err(_)) => ours("its writer failed"),
+                    (Ok(never), _) => match never {},
+                }
+            }
+            Err(error) => ours(format_args!("no thread for its writer: {error}")),
+        };
+        for word in inbound.take_back() {
+            if let Err(gone) = self.publish(PeerNews::Lost(word)) {
+                return gone.into();
+            }
+        }
+        farewell
+    }
+
+    /// Publishes what the peer says, until it ends.
+    fn listen(
+        &self,
+        messenger: &mut dyn Messenger,
+        inbound: &mut Inbound,
+    ) -> Result<std::convert::Infallible, Farewell> {
+        let pieces = inbound.pieces();
+        loop {
+            let message = messenger.receive(pieces, inbound.poll_deadline()).map_err(broken)?;
+            if let Some(message) = message {
+                inbound.handle_message(message, now()).map_err(theirs)?;
+            }
+            inbound.handle_time(now()).map_err(theirs)?;
+            while let Some(news) = inbound.poll_news() {
+                self.publish(news)?;
+            }
+        }
+    }
+
+    fn our_extensions(&self) -> Message {
+        let handshake = ExtensionHandshake {
+            port: self.0.office.port,
+            requests_max: u32::try_from(limits::UPLOADS_MAX).ok(),
+            client: Some(client::our_name()),
+            ..ExtensionHandshake::default()
+        };
+        Message::Extended { id: EXTENSION_HANDSHAKE, payload: handshake.emit() }
+    }
+
+    fn publish(&self, news: PeerNews) -> Result<(), MainIsGone> {
+        publish(&self.0.office.notifications, self.0.peer, news)
+    }
+}
+
+fn broken(breakdown: crate::actors::messenger::Breakdown) -> Farewell {
+    use crate::actors::messenger::Breakdown;
+    match breakdown {
+        Breakdown::Closed | Breakdown::Broken(_) => nobodys(breakdown),
+        Breakdown::Wire(_) => theirs(breakdown),
+    }
+}
+
+/// Connects to `to`, trying each address of a name.
+fn connect(to: &Address, leave_from: Option<IpAddr>) -> io::Result<(TcpStream, SocketAddr)> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in resolve(to)? {
+        let address = fold(address);
+        match connect_one(address, leave_from) {
+            Ok(stream) => return Ok((stream, address)),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn resolve(to: &Address) -> io::Result<Vec<SocketAddr>> {
+    let port = to.port;
+    match &to.host {
+        Host::Any => {
+            Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()])
+        }
+        Host::Ip(ip) => Ok(vec![(*ip, port).into()]),
+        Host::Name(name) => {
+            Ok((&**name, port).to_socket_addrs()?.take(limits::ADDRESSES_MAX).collect())
+        }
+    }
+}
+
+fn connect_one(address: SocketAddr, leave_from: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if let Some(ip) = leave_from.filter(|ip| ip.is_ipv4() == address.is_ipv4()) {
+        socket.bind(&SocketAddr::new(ip, 0).into())?;
+    }
+    socket.connect_timeout(&address.into(), limits::CONNECT_TIMEOUT)?;
+    Ok(socket.into())
+}
+
+/// The writer: carries out main's orders, and says by itself what its machine finds to say.
+struct Writer {
+    peer: PeerKey,
+    torrent: TorrentKey,
+    outbound: Outbound,
+    messenger: Box<dyn Messenger>,
+    orders: Receiver<ToPeer>,
+    office: Arc<Office>,
+}
+
+impl Writer {
+    /// Speaks until the connection ends; why, if it is this side that ended it.
+    fn run(mut self) -> Option<Farewell> {
+        let farewell = self.speak().err().flatten();
+        self.messenger.line().hang_up();
+        farewell
+    }
+
+    fn speak(&mut self) -> Result<std::convert::Infallible, Option<Farewell>> {
+        loop {
+            self.say_all()?;
+            match self.orders.recv_deadline(self.outbound.poll_deadline(now())) {
+                Ok(order) => self.outbound.handle_order(order),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(None),
+            }
+        }
+    }
+
+    /// Says whatever there is to say just now.
+    fn say_all(&mut self) -> Result<(), Option<Farewell>> {
+        let mut uploads = 0;
+        self.take_orders();
+        while let Some(speech) = self.outbound.poll_speech(now()) {
+            match speech {
+                Speech::Message(message) => self.messenger.send(&message).map_err(does_not_read)?,
+                Speech::Upload(block) => {
+                    let offset = self.outbound.offset_of(block);
+                    let files = &self.office.files;
+                    let parts = files
+                        .parts(self.torrent, offset, u64::from(block.len), Access::Read)
+                        .map_err(unreadable)?;
+                    self.messenger.send_block(block, &parts).map_err(does_not_read)?;
+                    self.outbound.handle_uploaded(block.len);
+                    uploads += 1;
+                    if uploads % limits::UPLOADS_REPORTED == 0 {
+                        self.report()?;
+                        self.take_orders();
+                    }
+                }
+                Speech::Farewell => {
+                    self.messenger.flush().map_err(does_not_read)?;
+                    return Err(Some(nobodys("both sides have everything")));
+                }
+            }
+        }
+        self.messenger.flush().map_err(does_not_read)?;
+        self.report()
+    }
+
+    fn take_orders(&mut self) {
+        self.orders.try_iter().for_each(|order| self.outbound.handle_order(order));
+    }
+
+    fn report(&mut self) -> Result<(), Option<Farewell>> {
+        if let Some((orders, uploaded)) = self.outbound.poll_performed() {
+            let performed = PeerNews::Performed { orders, uploaded };
+            publish(&self.office.notifications, self.peer, performed).map_err(|_gone| None)?;
+        }
+        Ok(())
+    }
+}
+
+/// A failed write: the reader hears of a closed connection by itself; one that takes nothing is
+/// ended here.
+fn does_not_read(error: io::Error) -> Option<Farewell> {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            let seconds = limits::WRITE_TIMEOUT.as_secs();
+            Some(theirs(format_args!("it read nothing for {seconds} s")))
+        }
+        io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => Some(unreadable_why(&error)),
+        _ => None,
+    }
+}
+
+fn unreadable(error: io::Error) -> Option<Farewell> {
+    Some(unreadable_why(&error))
+}
+
+fn unreadable_why(error: &io::Error) -> Farewell {
+    ours(format_args!("a block for it cannot be read: {error}"))
+}

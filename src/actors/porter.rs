@@ -1,0 +1,154 @@
+//! The porter starts and joins the threads of every peer, so that main does not spend the time.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::{io, mem};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use crate::actors::peer::{self, Call, Introduction, Line, Office, Way};
+use crate::bus::{Farewell, Fault, Notification, PeerNews, SocketNumber, ToPeer};
+use crate::words::address::Address;
+use crate::words::id::PeerKey;
+use crate::words::limits;
+
+/// What main orders, with the ends of the channels by which it will reach the peer.
+#[derive(Debug)]
+pub(crate) enum ToPorter {
+    Dial(PeerKey, Address, Introduction, Ends),
+    Admit(SocketNumber, PeerKey, Receiver<Introduction>, Ends),
+    Refuse(SocketNumber),
+    Reap(PeerKey),
+}
+
+/// The peer's ends of what connects it with main.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    pub(crate) line: Arc<Line>,
+    pub(crate) orders: Receiver<ToPeer>,
+}
+
+/// A socket that the listener accepted.
+pub(crate) type Accepted = (TcpStream, SocketAddr);
+
+/// Main's and the listener's ends of the porter. Fields are dropped in order: first the channel,
+/// whose end makes the thread end, then the thread is joined.
+#[derive(Debug)]
+pub(crate) struct PorterHandle {
+    pub(crate) orders: Sender<ToPorter>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl PorterHandle {
+    /// Starts the porter. The listener's sockets come on the channel that is returned.
+    pub(crate) fn start(office: Arc<Office>) -> io::Result<(Self, Sender<Accepted>)> {
+        let (orders, from_main) = bounded(limits::PORTER_ORDERS_MAX);
+        let (sockets, from_listener) = bounded(limits::ACCEPTED_MAX);
+        let porter =
+            Porter { office, waiting: BTreeMap::new(), accepted: 0, threads: BTreeMap::new() };
+        let thread = Builder::new()
+            .name("porter".into())
+            .stack_size(limits::PORTER_STACK)
+            .spawn(move || porter.run(&from_main, from_listener))?;
+        Ok((Self { orders, thread: Some(thread) }, sockets))
+    }
+}
+
+impl Drop for PorterHandle {
+    fn drop(&mut self) {
+        let (closed, _) = bounded(0);
+        drop(mem::replace(&mut self.orders, closed));
+        if let Some(thread) = self.thread.take() {
+            // A porter that failed has said so on stderr.
+            thread.join().ok();
+        }
+    }
+}
+
+struct Porter {
+    office: Arc<Office>,
+    /// Accepted sockets about which main has not decided.
+    waiting: BTreeMap<SocketNumber, TcpStream>,
+    accepted: u64,
+    threads: BTreeMap<PeerKey, JoinHandle<()>>,
+}
+
+impl Porter {
+    /// Works until main drops its end; then joins the threads that are over, and leaves those that
+    /// nothing can wake: the ones that connect or resolve a name.
+    fn run(mut self, from_main: &Receiver<ToPorter>, from_listener: Receiver<Accepted>) {
+        let mut from_listener = from_listener;
+        loop {
+            select! {
+                recv(from_main) -> order => match order {
+                    Ok(order) => self.carry_out(order),
+                    Err(_) => break,
+                },
+                recv(from_listener) -> accepted => match accepted {
+                    Ok((stream, address)) => self.keep(stream, address),
+                    Err(_) => from_listener = crossbeam_channel::never(),
+                },
+            }
+        }
+        for (_, thread) in mem::take(&mut self.threads) {
+            if thread.is_finished() {
+                thread.join().ok();
+            }
+        }
+    }
+
+    fn carry_out(&mut self, order: ToPorter) {
+        match order {
+            ToPorter::Dial(peer, to, introduction, ends) => {
+                self.start(peer, Way::Out(to, introduction), ends);
+            }
+            ToPorter::Admit(socket, peer, introductions, ends) => {
+                match self.waiting.remove(&socket) {
+                    Some(stream) => self.start(peer, Way::In(stream, introductions), ends),
+                    None => self.say_gone(peer, "its socket is gone"),
+                }
+            }
+            ToPorter::Refuse(socket) => {
+                self.waiting.remove(&socket);
+            }
+            ToPorter::Reap(peer) => {
+                // Its last words were heard, so the thread is over or about to be.
+                if let Some(thread) = self.threads.remove(&peer) {
+                    thread.join().ok();
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, peer: PeerKey, way: Way, ends: Ends) {
+        let Ends { line, orders } = ends;
+        let call = Call { peer, way, line, orders, office: Arc::clone(&self.office) };
+        match peer::start(call) {
+            Ok(thread) => {
+                self.threads.insert(peer, thread);
+            }
+            Err(error) => self.say_gone(peer, &format!("no thread for it: {error}")),
+        }
+    }
+
+    fn say_gone(&self, peer: PeerKey, reason: &str) {
+        let farewell = Farewell { reason: reason.to_owned(), fault: Fault::Ours };
+        self.publish(Notification::Peer(peer, PeerNews::Gone(farewell)));
+    }
+
+    fn keep(&mut self, stream: TcpStream, address: SocketAddr) {
+        self.accepted += 1;
+        let socket = SocketNumber(self.accepted);
+        self.waiting.insert(socket, stream);
+        self.publish(Notification::Accepted { socket, address });
+    }
+
+    fn publish(&self, notification: Notification) {
+        #[expect(clippy::disallowed_methods, reason = "the porter may wait for main")]
+        let sent = self.office.notifications.send(notification);
+        // If main is gone, so is the need to tell it.
+        sent.ok();
+    }
+}

@@ -1,0 +1,340 @@
+//! One torrent as the storage holds it: its lock, what is verified, what waits for a sync.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::actors::clock::now;
+use crate::actors::file_error::trouble;
+use crate::actors::files::{Access, FileStore};
+use crate::actors::hasher;
+use crate::actors::state::State;
+use crate::actors::storage::gather::Gathered;
+use crate::bus::{Place, StorageNews, TorrentContext, Trouble, TroubleKind};
+use crate::formats::metainfo::{File, Metainfo};
+use crate::formats::resume::{FileMark, Resume};
+use crate::words::bitfield::Bitfield;
+use crate::words::id::{Block, PieceIndex, TorrentKey};
+use crate::words::limits::{self, BLOCK_LEN};
+
+/// A torrent that is open.
+#[derive(Debug)]
+pub(super) struct Held {
+    context: Arc<TorrentContext>,
+    place: Place,
+    state: State,
+    /// The lengths of the files that were there before, of which nothing is known yet.
+    strangers: BTreeSet<usize>,
+    /// Pieces that are verified and synced: what the resume file may claim.
+    claimed: Bitfield,
+    /// Pieces that are verified and written, but not synced.
+    unsynced: Vec<PieceIndex>,
+    unsynced_len: u64,
+    unsynced_since: Option<Instant>,
+    dirty: BTreeSet<usize>,
+    gathered: BTreeMap<PieceIndex, Gathering>,
+    /// The resume file says that we are at work here.
+    marked_open: bool,
+    given_up: bool,
+}
+
+/// A torrent that was just opened.
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub(super) held: Held,
+    /// The pieces that the resume file vouches for.
+    pub(super) trusted: Bitfield,
+    /// The pieces that have to be hashed.
+    pub(super) to_check: Bitfield,
+    pub(super) warnings: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Gathering {
+    /// In memory.
+    Blocks(Gathered),
+    /// Larger than the budget: its blocks are in the files already, these of them.
+    InPlace(Bitfield),
+}
+
+impl Held {
+    /// Locks a torrent's state and finds what of its data is known.
+    pub(super) fn open(context: Arc<TorrentContext>, place: Place) -> Result<Opening, Trouble> {
+        let metainfo = &context.metainfo;
+        let (state, no_lock) = State::lock(&place, metainfo.info_hash())?;
+        let (loaded, not_believed) = match state.load(metainfo) {
+            Ok(loaded) => (loaded.filter(|_| !place.check), None),
+            Err(warning) => (None, Some(warning)),
+        };
+        let marks = state.marks(metainfo);
+        let (resume, trusted) = loaded.unzip();
+        let trusted = trusted.unwrap_or_else(|| Bitfield::zeros(metainfo.pieces()));
+        let to_check = to_check(resume.as_ref(), &trusted, &marks, metainfo);
+        let known = resume.is_some() || place.overwrite || place.read_only;
+        let strangers = if known { BTreeSet::new() } else { present(&marks, metainfo) };
+        let held = Self {
+            state,
+            strangers,
+            claimed: trusted.clone(),
+            unsynced: Vec::new(),
+            unsynced_len: 0,
+            unsynced_since: None,
+            dirty: BTreeSet::new(),
+            gathered: BTreeMap::new(),
+            marked_open: false,
+            given_up: false,
+            place,
+            context: Arc::clone(&context),
+        };
+        let warnings = no_lock.into_iter().chain(not_believed).collect();
+        Ok(Opening { held, trusted, to_check, warnings })
+    }
+
+    pub(super) fn metainfo(&self) -> Arc<Metainfo> {
+        Arc::clone(&self.context.metainfo)
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.place.dir
+    }
+
+    /// The hashers found these pieces right.
+    pub(super) fn handle_checked(&mut self, good: &Bitfield) {
+        good.iter().for_each(|piece| {
+            self.claimed.set(piece);
+        });
+    }
+
+    /// What was there is known: makes the empty files, or refuses to touch what is not ours.
+    pub(super) fn begin(&mut self, torrent: TorrentKey, files: &FileStore) -> Result<(), Trouble> {
+        let metainfo = self.metainfo();
+        let is_foreign =
+            |file: &usize| !metainfo.pieces_of(*file).any(|n| self.claimed.get(PieceIndex(n)));
+        if let Some(&file) = self.strangers.iter().find(|file| is_foreign(file)) {
+            let what = self.place.dir.join(&metainfo.files()[file].path).display().to_string();
+            let why = "it exists, and no piece of the torrent matches it; use --overwrite, or \
+                       another --dir";
+            return Err(Trouble { kind: TroubleKind::FileSystem, what, why: why.to_owned() });
+        }
+        if !self.place.read_only {
+            let empty = |(_, file): &(usize, &File)| file.len == 0;
+            for (file, _) in metainfo.files().iter().enumerate().filter(empty) {
+                if !metainfo.files()[file].pad {
+                    files
+                        .open(torrent, file, Access::Write)
+                        .map_err(|error| self.trouble(&error))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a block. What there is to tell when its piece is whole.
+    pub(super) fn store(
+        &mut self,
+        torrent: TorrentKey,
+        block: Block,
+        data: Vec<u8>,
+        memory: u64,
+        files: &FileStore,
+    ) -> Result<Option<StorageNews>, Trouble> {
+        if self.given_up {
+            return Ok(None);
+        }
+        self.mark_open()?;
+        let metainfo = self.metainfo();
+        let piece = block.piece;
+        let blocks = metainfo.blocks(piece);
+        let in_place = u64::from(metainfo.piece_len(piece)) > memory;
+        let gathering = self.gathered.entry(piece).or_insert_with(|| {
+            if in_place {
+                Gathering::InPlace(Bitfield::zeros(blocks))
+            } else {
+                Gathering::Blocks(Gathered::new(blocks))
+            }
+        });
+        let stored = match gathering {
+            Gathering::Blocks(gathered) => {
+                if !gathered.keep(block, data) {
+                    return Ok(None);
+                }
+                if gathered.hash() == metainfo.piece_hash(piece) {
+                    let len = u64::from(metainfo.piece_len(piece));
+                    let at = metainfo.piece_offset(piece);
+                    let parts = files.parts(torrent, at, len, Access::Write);
+                    parts.and_then(|parts| gathered.write(&parts)).map(|()| true)
+                } else {
+                    Ok(false)
+                }
+            }
+            Gathering::InPlace(here) => {
+                let at = metainfo.piece_offset(piece) + u64::from(block.offset);
+                let mut one = Gathered::new(1);
+                one.keep(Block { offset: 0, ..block }, data);
+                let parts = files.parts(torrent, at, u64::from(block.len), Access::Write);
+                let written = parts.and_then(|parts| one.write(&parts));
+                here.set(PieceIndex(block.offset / BLOCK_LEN));
+                if written.is_ok() && !here.is_full() {
+                    return Ok(None);
+                }
+                written.map(|()| hasher::is_right(&metainfo, &self.place.dir, piece))
+            }
+        };
+        self.gathered.remove(&piece);
+        match stored {
+            Ok(true) => {
+                self.handle_written(piece);
+                Ok(Some(StorageNews::Verified(piece)))
+            }
+            Ok(false) => Ok(Some(StorageNews::Corrupt(piece))),
+            Err(error) => Err(self.trouble(&error)),
+        }
+    }
+
+    /// The blocks of `piece` are of no use.
+    pub(super) fn forget(&mut self, piece: PieceIndex) {
+        self.gathered.remove(&piece);
+    }
+
+    /// Nothing more is written.
+    pub(super) fn give_up(&mut self) {
+        self.given_up = true;
+        self.gathered.clear();
+    }
+
+    /// When what was written has to be synced at the latest.
+    pub(super) fn sync_at(&self) -> Option<Instant> {
+        self.unsynced_since.map(|since| since + limits::SYNC_EVERY)
+    }
+
+    /// Whether what was written has to be synced.
+    pub(super) fn is_sync_due(&self, now: Instant) -> bool {
+        self.unsynced_len >= limits::SYNC_LEN || self.sync_at().is_some_and(|due| now >= due)
+    }
+
+    /// Syncs what was written; only then does the resume file claim it.
+    pub(super) fn sync(&mut self, torrent: TorrentKey, files: &FileStore) -> Result<(), Trouble> {
+        self.sync_files(torrent, files).map_err(|error| self.trouble(&error))?;
+        self.save(false).map_err(|error| self.state_trouble(&error))
+    }
+
+    /// Syncs, saves the state as clean, closes. What went wrong is for the user to read: the data
+    /// is hashed again next time.
+    pub(super) fn close(&mut self, torrent: TorrentKey, files: &FileStore) -> Option<String> {
+        self.gathered.clear();
+        if self.given_up && self.claimed.ones() == 0 && !self.marked_open {
+            return None;
+        }
+        let synced = self.sync_files(torrent, files);
+        let clean = synced.is_ok();
+        let saved = self.save(clean);
+        let error = synced.and(saved).err()?;
+        Some(format!("{}: the state is not saved: {error}", self.place.state.display()))
+    }
+
+    fn handle_written(&mut self, piece: PieceIndex) {
+        let metainfo = self.metainfo();
+        let len = u64::from(metainfo.piece_len(piece));
+        let stretches = metainfo.stretches(metainfo.piece_offset(piece), len);
+        self.dirty.extend(stretches.map(|stretch| stretch.file));
+        self.unsynced.push(piece);
+        self.unsynced_len += len;
+        self.unsynced_since.get_or_insert_with(now);
+    }
+
+    fn sync_files(&mut self, torrent: TorrentKey, files: &FileStore) -> io::Result<()> {
+        let metainfo = self.metainfo();
+        for &file in &self.dirty {
+            if !metainfo.files()[file].pad {
+                files.open(torrent, file, Access::Write)?.sync_data()?;
+            }
+        }
+        self.dirty.clear();
+        for piece in self.unsynced.drain(..) {
+            self.claimed.set(piece);
+        }
+        (self.unsynced_len, self.unsynced_since) = (0, None);
+        Ok(())
+    }
+
+    /// Before the first write the resume file is marked, so that a crash can be told from an exit.
+    fn mark_open(&mut self) -> Result<(), Trouble> {
+        if !self.marked_open {
+            self.save(false).map_err(|error| self.state_trouble(&error))?;
+            self.marked_open = true;
+        }
+        Ok(())
+    }
+
+    fn save(&mut self, clean: bool) -> io::Result<()> {
+        let metainfo = self.metainfo();
+        self.state.save(&Resume {
+            info_hash: metainfo.info_hash(),
+            clean,
+            pieces: self.claimed.clone(),
+            files: self.state.marks(&metainfo),
+        })
+    }
+
+    fn trouble(&self, error: &io::Error) -> Trouble {
+        resumable(trouble(&self.place.dir.join(self.context.metainfo.name()), error))
+    }
+
+    fn state_trouble(&self, error: &io::Error) -> Trouble {
+        resumable(trouble(&self.place.state, error))
+    }
+}
+
+/// Says what to do about a full disk.
+fn resumable(trouble: Trouble) -> Trouble {
+    match trouble.kind {
+        TroubleKind::NoSpace => {
+            let why = format!("{}; make room, and the same command resumes", trouble.why);
+            Trouble { why, ..trouble }
+        }
+        TroubleKind::FileSystem
+        | TroubleKind::Network
+        | TroubleKind::Interrupted
+        | TroubleKind::Other => trouble,
+    }
+}
+
+/// The pieces that have to be hashed: of a clean state, those that touch a file that has changed
+/// since; otherwise all that are not trusted. Never those whose files are too short to hold them.
+fn to_check(
+    resume: Option<&Resume>,
+    trusted: &Bitfield,
+    marks: &[Option<FileMark>],
+    metainfo: &Metainfo,
+) -> Bitfield {
+    let clean = resume.filter(|resume| resume.clean);
+    let changed = |file: usize| clean.is_none_or(|clean| clean.files[file] != marks[file]);
+    let mut to_check = Bitfield::zeros(metainfo.pieces());
+    for piece in (0..metainfo.pieces()).map(PieceIndex).filter(|piece| !trusted.get(*piece)) {
+        let len = u64::from(metainfo.piece_len(piece));
+        let (mut present, mut news) = (true, false);
+        for stretch in metainfo.stretches(metainfo.piece_offset(piece), len) {
+            if metainfo.files()[stretch.file].pad {
+                continue;
+            }
+            let there = marks[stretch.file].map_or(0, |mark| mark.len);
+            present &= there >= stretch.offset + stretch.len;
+            news |= changed(stretch.file);
+        }
+        if present && news {
+            to_check.set(piece);
+        }
+    }
+    to_check
+}
+
+/// The files that exist and have something in them.
+fn present(marks: &[Option<FileMark>], metainfo: &Metainfo) -> BTreeSet<usize> {
+    let has_data = |(_, (mark, file)): &(usize, (&Option<FileMark>, &File))| {
+        !file.pad && file.len > 0 && mark.is_some_and(|mark| mark.len > 0)
+    };
+    let files = marks.iter().zip(metainfo.files()).enumerate();
+    files.filter(has_data).map(|(file, _)| file).collect()
+}

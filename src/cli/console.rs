@@ -1,0 +1,267 @@
+//! The console: the thread that tells the user what happens, and finds the exit code.
+//!
+//! It reads events from a queue that never makes main wait, so a blocked pipe stops nobody else.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::actors::clock::now;
+use crate::bus::{Event, PeerState, Progress, TorrentEvent};
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::json;
+use crate::cli::options::OutputOptions;
+use crate::cli::progress::ProgressLine;
+use crate::cli::terminal::{CLEAR_LINE, NO_WRAP, Out, Terminal, WRAP, escape};
+use crate::session::Events;
+use crate::words::id::InfoHash;
+use crate::words::limits;
+
+/// How the torrents ended: the exit of each that failed.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// What ended the whole session.
+    pub(super) session: Option<Exit>,
+    /// What ended a torrent; of several failures the first.
+    pub(super) torrents: BTreeMap<InfoHash, Exit>,
+}
+
+/// Starts the console. `failures` were found before there was a session.
+pub(super) fn start(
+    events: Events,
+    output: OutputOptions,
+    failures: Vec<Failure>,
+) -> io::Result<JoinHandle<Outcome>> {
+    let console = Console {
+        out: Out::new(io::stdout()),
+        err: Out::new(io::stderr()),
+        output,
+        terminal: Terminal::of_stderr(),
+        torrents: BTreeMap::new(),
+        outcome: Outcome::default(),
+        drawn: false,
+        told_at: None,
+    };
+    let builder = Builder::new().name("console".into()).stack_size(limits::CONSOLE_STACK);
+    builder.spawn(move || console.run(events, &failures))
+}
+
+struct Console<W: Write, E: Write> {
+    out: Out<W>,
+    err: Out<E>,
+    output: OutputOptions,
+    terminal: Terminal,
+    torrents: BTreeMap<InfoHash, Known>,
+    outcome: Outcome,
+    /// A progress line stands on the terminal's last line.
+    drawn: bool,
+    /// When the last line of progress was written to a log.
+    told_at: Option<Instant>,
+}
+
+/// What the console knows of a torrent.
+#[derive(Debug, Default)]
+struct Known {
+    name: String,
+    stage: Stage,
+    progress: Progress,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Checking,
+    Running,
+    Ended,
+}
+
+impl<W: Write, E: Write> Console<W, E> {
+    fn run(mut self, events: Events, failures: &[Failure]) -> Outcome {
+        for failure in failures {
+            self.fail(failure);
+        }
+        let mut failures = failures;
+        for event in events {
+            if self.output.json {
+                self.tell_json(&event);
+                if !failures.is_empty() && matches!(event, Event::Listening(_)) {
+                    for failure in std::mem::take(&mut failures) {
+                        self.print(&json::failed(failure).to_string());
+                    }
+                }
+            }
+            self.tell(event);
+        }
+        self.clear();
+        self.outcome
+    }
+
+    fn tell_json(&mut self, event: &Event) {
+        if let Some(object) = json::object(event, self.output.verbose > 0) {
+            self.print(&object.to_string());
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        match event {
+            Event::Listening(address) => self.remark(&format!("listening at {address}")),
+            Event::Stranger { address, reason } => {
+                self.remark(&format!("peer {address}: {reason}"))
+            }
+            Event::Warning(message) => self.warn(&message),
+            Event::Error(trouble) => {
+                let failure = Failure::from(trouble);
+                self.outcome.session.get_or_insert(failure.exit);
+                self.fail(&failure);
+            }
+            Event::Ended => {}
+            Event::Torrent(info_hash, event) => self.tell_of_torrent(info_hash, event),
+        }
+    }
+
+    fn tell_of_torrent(&mut self, info_hash: InfoHash, event: TorrentEvent) {
+        match event {
+            TorrentEvent::Started { name, size, pieces: _ } => {
+                let known = self.torrents.entry(info_hash).or_default();
+                (known.name, known.progress.size) = (name, size);
+            }
+            TorrentEvent::Checking { done, size } => {
+                let known = self.torrents.entry(info_hash).or_default();
+                (known.progress.done, known.progress.size) = (done, size);
+                self.show_progress();
+            }
+            TorrentEvent::Checked { good, pieces } => {
+                let known = self.torrents.entry(info_hash).or_default();
+                known.stage = Stage::Running;
+                let text = format!("{}: {good} of {pieces} pieces are here", known.name);
+                self.remark(&text);
+            }
+            TorrentEvent::Progress(progress) => {
+                self.torrents.entry(info_hash).or_default().progress = progress;
+                self.show_progress();
+            }
+            TorrentEvent::Peer { address, state, client } => {
+                let name = if client.is_empty() { String::new() } else { format!(" ({client})") };
+                match state {
+                    PeerState::Connected => {
+                        self.remark(&format!("peer {address}{name}: connected"))
+                    }
+                    PeerState::Gone(reason) => {
+                        self.remark(&format!("peer {address}{name}: {reason}"));
+                    }
+                }
+            }
+            TorrentEvent::Piece(_) => {}
+            TorrentEvent::Finished { path, .. } => {
+                if !self.output.json {
+                    self.print(&escape(&path.to_string_lossy()));
+                }
+            }
+            TorrentEvent::Warning(message) => {
+                let name = &self.torrents.entry(info_hash).or_default().name;
+                let text = format!("{name}: {message}");
+                self.warn(&text);
+            }
+            TorrentEvent::Error(trouble) => {
+                let failure = Failure::from(trouble);
+                self.outcome.torrents.entry(info_hash).or_insert(failure.exit);
+                self.torrents.entry(info_hash).or_default().stage = Stage::Ended;
+                self.fail(&failure);
+            }
+        }
+    }
+
+    /// Data: to stdout, whole lines.
+    fn print(&mut self, line: &str) {
+        self.clear();
+        // A closed stdout ends the output, not the session.
+        writeln!(self.out, "{line}").and_then(|()| self.out.flush()).ok();
+    }
+
+    fn say(&mut self, line: &str) {
+        self.clear();
+        // A closed stderr ends the output, not the session.
+        writeln!(self.err, "{line}").ok();
+    }
+
+    fn remark(&mut self, text: &str) {
+        if self.output.verbose > 0 {
+            self.say(&escape(text));
+        }
+    }
+
+    fn warn(&mut self, text: &str) {
+        if !self.output.quiet {
+            self.say(&format!("rondalla: warning: {}", escape(text)));
+        }
+    }
+
+    fn fail(&mut self, failure: &Failure) {
+        self.say(&format!("rondalla: {failure}"));
+    }
+
+    /// Takes the progress line off the terminal, so that another line can be written.
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.drawn) {
+            write!(self.err, "{CLEAR_LINE}").and_then(|()| self.err.flush()).ok();
+        }
+    }
+
+    fn show_progress(&mut self) {
+        if self.output.quiet {
+            return;
+        }
+        if self.terminal.redraws {
+            let line = self.with_line(|line, terminal| line.bar(terminal.width, terminal.colours));
+            write!(self.err, "{CLEAR_LINE}{NO_WRAP}{line}{WRAP}")
+                .and_then(|()| self.err.flush())
+                .ok();
+            self.drawn = true;
+        } else if self.told_at.is_none_or(|at| now() >= at + LOG_EVERY) {
+            let line = self.with_line(|line, _| line.sentence());
+            self.say(&line);
+            self.told_at = Some(now());
+        }
+    }
+
+    /// The line of the one torrent, or the sum of several.
+    fn with_line(&self, draw: impl Fn(&ProgressLine<'_>, &Terminal) -> String) -> String {
+        let running = || self.torrents.values().filter(|known| known.stage != Stage::Ended);
+        let sum = running().fold(Progress::default(), |sum, known| add(sum, &known.progress));
+        let name = match running().next() {
+            Some(only) if self.torrents.len() == 1 => match only.stage {
+                Stage::Checking => format!("checking {}", only.name),
+                Stage::Running | Stage::Ended => only.name.clone(),
+            },
+            _ => format!("{} torrents", self.torrents.len()),
+        };
+        let line = ProgressLine {
+            name: &name,
+            done: sum.done,
+            size: sum.size,
+            down: sum.down,
+            up: sum.up,
+            peers: sum.peers,
+            seeders: sum.seeders,
+            eta: sum.eta.map(Duration::from_secs),
+        };
+        draw(&line, &self.terminal)
+    }
+}
+
+/// How often a log that is no terminal gets a line of progress.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+fn add(sum: Progress, one: &Progress) -> Progress {
+    Progress {
+        done: sum.done + one.done,
+        size: sum.size + one.size,
+        down: sum.down + one.down,
+        up: sum.up + one.up,
+        uploaded: sum.uploaded + one.uploaded,
+        peers: sum.peers + one.peers,
+        seeders: sum.seeders + one.seeders,
+        eta: sum.eta.max(one.eta),
+    }
+}

@@ -1,0 +1,110 @@
+//! Events as the objects of `--json`.
+
+use serde_json::{Value, json};
+
+use crate::bus::{Event, PeerState, Progress, TorrentEvent};
+use crate::cli::failure::Failure;
+
+/// The object of an event, or `None` for what has none.
+pub(super) fn object(event: &Event, verbose: bool) -> Option<Value> {
+    let (infohash, mut object) = match event {
+        Event::Listening(addr) => (None, json!({ "event": "listening", "addr": addr.to_string() })),
+        Event::Stranger { address, reason } => (
+            None,
+            json!({ "event": "peer", "addr": address, "state": "gone", "client": "", "reason": reason }),
+        ),
+        Event::Warning(message) => (None, json!({ "event": "warning", "message": message })),
+        Event::Error(trouble) => (None, failed(&Failure::from(trouble.clone()))),
+        Event::Ended => return None,
+        Event::Torrent(infohash, event) => (Some(infohash), torrent_object(event, verbose)?),
+    };
+    if let (Some(infohash), Some(fields)) = (infohash, object.as_object_mut()) {
+        fields.insert("infohash".to_owned(), infohash.to_string().into());
+    }
+    Some(object)
+}
+
+/// The object of a failure.
+pub(super) fn failed(failure: &Failure) -> Value {
+    json!({ "event": "error", "message": failure.to_string(), "code": failure.exit as u8 })
+}
+
+fn torrent_object(event: &TorrentEvent, verbose: bool) -> Option<Value> {
+    Some(match event {
+        TorrentEvent::Started { name, size, pieces } => {
+            json!({ "event": "started", "name": name, "size": size, "pieces": pieces })
+        }
+        TorrentEvent::Checking { done, size } => {
+            json!({ "event": "checking", "done": done, "size": size })
+        }
+        TorrentEvent::Checked { good, pieces } => {
+            json!({ "event": "checked", "good": good, "pieces": pieces })
+        }
+        TorrentEvent::Progress(progress) => progress_object(progress),
+        TorrentEvent::Peer { address, state, client } => match state {
+            PeerState::Connected => {
+                json!({ "event": "peer", "addr": address, "state": "connected", "client": client })
+            }
+            PeerState::Gone(reason) => json!({
+                "event": "peer", "addr": address, "state": "gone", "client": client,
+                "reason": reason,
+            }),
+        },
+        TorrentEvent::Piece(piece) if verbose => json!({ "event": "piece", "index": piece.0 }),
+        TorrentEvent::Piece(_) => return None,
+        TorrentEvent::Finished { seconds, bytes, uploaded, path } => json!({
+            "event": "finished", "seconds": seconds, "bytes": bytes, "uploaded": uploaded,
+            "path": path.to_string_lossy(),
+        }),
+        TorrentEvent::Warning(message) => json!({ "event": "warning", "message": message }),
+        TorrentEvent::Error(trouble) => failed(&Failure::from(trouble.clone())),
+    })
+}
+
+fn progress_object(progress: &Progress) -> Value {
+    let Progress { done, size, down, up, uploaded, peers, seeders, eta } = progress;
+    json!({
+        "event": "progress", "done": done, "size": size, "down": down, "up": up,
+        "uploaded": uploaded, "peers": peers, "seeders": seeders, "eta": eta,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::{Trouble, TroubleKind};
+    use crate::words::id::{InfoHash, PieceIndex};
+
+    #[test]
+    fn events_are_objects_of_one_line() {
+        let torrent = |event| Event::Torrent(InfoHash([0xab; 20]), event);
+        let trouble = Trouble {
+            kind: TroubleKind::NoSpace,
+            what: "a\nb".to_owned(),
+            why: "no space".to_owned(),
+        };
+        let table = [
+            (
+                Event::Listening("[::]:6881".parse().unwrap()),
+                r#"{"addr":"[::]:6881","event":"listening"}"#.to_owned(),
+            ),
+            (
+                torrent(TorrentEvent::Checked { good: 1, pieces: 2 }),
+                format!(
+                    r#"{{"event":"checked","good":1,"infohash":"{}","pieces":2}}"#,
+                    "ab".repeat(20)
+                ),
+            ),
+            (
+                Event::Error(trouble),
+                r#"{"code":9,"event":"error","message":"a\\nb: no space"}"#.to_owned(),
+            ),
+        ];
+        for (event, wanted) in table {
+            assert_eq!(object(&event, false).unwrap().to_string(), wanted);
+        }
+        let piece = torrent(TorrentEvent::Piece(PieceIndex(7)));
+        assert_eq!(object(&piece, false), None);
+        assert_eq!(object(&piece, true).unwrap()["index"], 7);
+    }
+}

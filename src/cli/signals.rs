@@ -1,0 +1,29 @@
+//! Signals: the first lets the session end in order, the second ends the process at once.
+
+use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Builder;
+
+use crate::cli::failure::{Exit, Failure};
+use crate::session::Remote;
+
+/// From now on SIGINT, SIGTERM and SIGHUP end the session.
+pub(super) fn end_on_signal(remote: Remote) -> Result<(), Failure> {
+    let seen = AtomicBool::new(false);
+    let handle = move || {
+        if seen.swap(true, Ordering::Relaxed) {
+            process::exit(Exit::Interrupted as i32);
+        }
+        // To publish may mean to wait for main, and a second signal must not wait for that.
+        let remote = remote.clone();
+        let publish = Builder::new().name("signals".into()).spawn(move || remote.quit());
+        if publish.is_err() {
+            process::exit(Exit::Interrupted as i32);
+        }
+    };
+    ctrlc::set_handler(handle).map_err(|error| Failure {
+        exit: Exit::Failure,
+        what: "signals".to_owned(),
+        why: error.to_string(),
+    })
+}

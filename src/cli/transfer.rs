@@ -1,0 +1,163 @@
+//! `rondalla download` and `rondalla seed`.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::bus::{Trouble, TroubleKind};
+use crate::cli::console::{self, Outcome};
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::options::TransferOptions;
+use crate::cli::source::{self, Source};
+use crate::cli::{json, signals};
+use crate::formats::metainfo::Metainfo;
+use crate::session::{Goal, Options, Session, Torrent};
+use crate::words::id::InfoHash;
+use crate::words::limits;
+
+/// Downloads every source until it is complete and verified.
+///
+/// # Errors
+/// The first failure, if no source can be started at all.
+pub fn download(options: &TransferOptions, err: &mut dyn Write) -> Result<ExitCode, Failure> {
+    let goal = if options.seed { Goal::CompleteAndSeed } else { Goal::Complete };
+    transfer(options, goal, err)
+}
+
+/// Uploads what is there of every source.
+///
+/// # Errors
+/// As [`download`].
+pub fn seed(options: &TransferOptions, err: &mut dyn Write) -> Result<ExitCode, Failure> {
+    transfer(options, Goal::Seed, err)
+}
+
+/// What became of a source before the session began.
+type Read = Result<InfoHash, Exit>;
+
+fn transfer(
+    options: &TransferOptions,
+    goal: Goal,
+    err: &mut dyn Write,
+) -> Result<ExitCode, Failure> {
+    let (mut reads, mut metainfos, mut failures): (Vec<Read>, _, _) =
+        (Vec::new(), Vec::new(), Vec::new());
+    for text in &options.sources {
+        match Source::recognise(text).and_then(read) {
+            Ok(metainfo) => {
+                reads.push(Ok(metainfo.info_hash()));
+                metainfos.push(metainfo);
+            }
+            Err(failure) => {
+                reads.push(Err(failure.exit));
+                failures.push(failure);
+            }
+        }
+    }
+    if metainfos.is_empty() {
+        return Err(only_failures(options, failures, err));
+    }
+    let mut session = Session::open(session_options(options, goal))
+        .map_err(|error| cannot_listen(options, &error))?;
+    signals::end_on_signal(session.remote())?;
+    let console = console::start(session.events(), options.output, failures)
+        .map_err(|error| no_thread("console", &error))?;
+    for metainfo in metainfos {
+        let torrent = Torrent {
+            peers: options.network.peers.clone(),
+            check: options.check,
+            overwrite: options.overwrite,
+            ..Torrent::new(metainfo, &options.dir)
+        };
+        session.add(torrent);
+    }
+    session.run();
+    let outcome = console.join().map_err(|_panic| Failure {
+        exit: Exit::Failure,
+        what: "console".to_owned(),
+        why: "it failed".to_owned(),
+    })?;
+    Ok(exit_code(&reads, &outcome))
+}
+
+/// Tells all failures but the first, which is the command's own.
+fn only_failures(
+    options: &TransferOptions,
+    failures: Vec<Failure>,
+    err: &mut dyn Write,
+) -> Failure {
+    let mut failures = failures.into_iter();
+    let first = failures.next().expect("there is a source, and none was read");
+    if options.output.json {
+        // A closed stdout leaves stderr to speak.
+        writeln!(io::stdout(), "{}", json::failed(&first)).ok();
+    }
+    for failure in failures {
+        writeln!(err, "rondalla: {failure}").ok();
+    }
+    first
+}
+
+fn read(source: Source) -> Result<Metainfo, Failure> {
+    let later = |what: String| Failure {
+        exit: Exit::Failure,
+        what,
+        why: "not in this version; give the .torrent file".to_owned(),
+    };
+    match source {
+        Source::File(path) => source::read_file(&path),
+        Source::Stdin => source::read_stdin(),
+        Source::Url(url) => Err(later(url)),
+        Source::Magnet(magnet) => Err(later(magnet.info_hash.to_string())),
+    }
+}
+
+fn session_options(options: &TransferOptions, goal: Goal) -> Options {
+    let network = &options.network;
+    Options {
+        listen: Some(network.listen.clone()),
+        goal,
+        upload: network.parts.upload,
+        memory: options.memory.map_or(limits::MEMORY_DEFAULT, |size| size.0),
+        peers_max: network.max_peers.unwrap_or(limits::PEERS_DEFAULT),
+        timeout: options.timeout,
+        ..Options::new(&options.state)
+    }
+}
+
+fn cannot_listen(options: &TransferOptions, error: &io::Error) -> Failure {
+    let why = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "the port is taken; choose another with --listen, or any with --listen :0".to_owned()
+        }
+        _ => Failure::file("", error).why,
+    };
+    let what = format!("--listen {}", options.network.listen);
+    Failure { exit: Exit::Network, what, why }
+}
+
+fn no_thread(name: &str, error: &io::Error) -> Failure {
+    let why = format!("its thread cannot be started: {error}");
+    Failure { exit: Exit::Failure, what: name.to_owned(), why }
+}
+
+/// The exit code of the first that failed, in the order in which they were given.
+fn exit_code(reads: &[Read], outcome: &Outcome) -> ExitCode {
+    let failed = reads.iter().find_map(|read| match read {
+        Ok(info_hash) => outcome.torrents.get(info_hash).copied(),
+        Err(exit) => Some(*exit),
+    });
+    failed.or(outcome.session).map_or(ExitCode::SUCCESS, ExitCode::from)
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        let exit = match trouble.kind {
+            TroubleKind::Network => Exit::Network,
+            TroubleKind::FileSystem => Exit::FileSystem,
+            TroubleKind::NoSpace => Exit::NoSpace,
+            TroubleKind::Interrupted => Exit::Interrupted,
+            TroubleKind::Other => Exit::Failure,
+        };
+        Self { exit, what: trouble.what, why: trouble.why }
+    }
+}

@@ -1,0 +1,361 @@
+//! The main loop, and the front door for a program that uses this library.
+//!
+//! The loop decides nothing: it receives a notification, or reaches the engine's next deadline,
+//! lets the engine handle it, and gives the orders that come out to the actors.
+//!
+//! ```no_run
+//! use rondalla::bus::{Event, TorrentEvent};
+//! use rondalla::formats::metainfo::Metainfo;
+//! use rondalla::session::{Options, Session, Torrent};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let metainfo = Metainfo::parse(&std::fs::read("debian.iso.torrent")?)?;
+//! let mut session = Session::open(Options::new("state"))?;
+//! let mut torrent = Torrent::new(metainfo, "downloads");
+//! torrent.peers.push("192.0.2.7:6881".parse()?);
+//! session.add(torrent);
+//! let events = session.events();
+//! // The calling thread is main from now on; another one reads the events.
+//! let main = std::thread::Builder::new().name("main".into()).spawn(move || session.run())?;
+//! for event in events {
+//!     if let Event::Torrent(_, TorrentEvent::Finished { path, .. }) = event {
+//!         println!("{}", path.display());
+//!     }
+//! }
+//! main.join().expect("the main loop does not panic");
+//! # Ok(())
+//! # }
+//! ```
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use crate::actors::clock::now;
+use crate::actors::events::EventQueue;
+use crate::actors::files::FileStore;
+use crate::actors::listener::{self, ListenerHandle};
+use crate::actors::peer::{Introduction, Line, Office};
+use crate::actors::porter::{Ends, PorterHandle, ToPorter};
+use crate::actors::storage::StorageHandle;
+use crate::bus::{Command, Event, NewTorrent, Notification, Order, Place, ToPeer, TorrentContext};
+use crate::formats::client;
+use crate::formats::metainfo::Metainfo;
+use crate::machines::engine::{Engine, Settings};
+use crate::words::address::{Address, ListenAddress};
+use crate::words::id::PeerKey;
+use crate::words::limits;
+
+pub use crate::actors::events::Events;
+pub use crate::machines::engine::Goal;
+
+/// How a session works, for all its torrents.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where to take connections; `None`: nowhere.
+    pub listen: Option<ListenAddress>,
+    /// The folder of resume files and locks.
+    pub state: PathBuf,
+    /// When the session is done.
+    pub goal: Goal,
+    /// Whether to serve others.
+    pub upload: bool,
+    /// Bytes that blocks may take until their pieces are written.
+    pub memory: u64,
+    /// Connections at once.
+    pub peers_max: u32,
+    /// Give up a torrent when nothing arrives for so long.
+    pub timeout: Option<Duration>,
+}
+
+impl Options {
+    /// Downloads until every torrent is complete, with the defaults of the command line.
+    pub fn new(state: impl Into<PathBuf>) -> Self {
+        Self {
+            listen: Some(ListenAddress::default()),
+            state: state.into(),
+            goal: Goal::Complete,
+            upload: true,
+            memory: limits::MEMORY_DEFAULT,
+            peers_max: limits::PEERS_DEFAULT,
+            timeout: None,
+        }
+    }
+}
+
+/// A torrent to add to a session.
+#[derive(Clone, Debug)]
+pub struct Torrent {
+    /// Its description.
+    pub metainfo: Metainfo,
+    /// The folder of its data.
+    pub dir: PathBuf,
+    /// Peers to dial at once, and again while they are down.
+    pub peers: Vec<Address>,
+    /// Hash everything, whatever a resume file says.
+    pub check: bool,
+    /// Use existing files although no piece of them matches.
+    pub overwrite: bool,
+}
+
+impl Torrent {
+    /// A torrent whose data is, or will be, below `dir`.
+    pub fn new(metainfo: Metainfo, dir: impl Into<PathBuf>) -> Self {
+        Self { metainfo, dir: dir.into(), peers: Vec::new(), check: false, overwrite: false }
+    }
+}
+
+/// One client: its engine, its actors and their channels.
+#[derive(Debug)]
+pub struct Session {
+    options: Options,
+    engine: Engine,
+    events: Arc<EventQueue>,
+    peers: BTreeMap<PeerKey, PeerEnds>,
+    notifications: Receiver<Notification>,
+    publisher: Sender<Notification>,
+    listener: Option<ListenerHandle>,
+    porter: PorterHandle,
+    storage: StorageHandle,
+}
+
+/// Main's ends of what connects it with a peer's threads.
+#[derive(Debug)]
+struct PeerEnds {
+    orders: Sender<ToPeer>,
+    line: Arc<Line>,
+    introductions: Option<Sender<Introduction>>,
+}
+
+/// What reaches a session that runs, from any thread.
+#[derive(Clone, Debug)]
+pub struct Remote(Sender<Notification>);
+
+impl Remote {
+    /// Lets the session say goodbye, save its state and end. A session that has ended is left
+    /// alone.
+    pub fn quit(&self) {
+        #[expect(clippy::disallowed_methods, reason = "whoever is no actor may wait for main")]
+        self.0.send(Notification::Command(Command::Quit)).ok();
+    }
+}
+
+impl Session {
+    /// Starts the actors. Fails if the address to listen at is taken, or a thread cannot be
+    /// started.
+    pub fn open(options: Options) -> io::Result<Self> {
+        let listener = options.listen.as_ref().map(listener::bind).transpose()?;
+        let address = listener.as_ref().map(|listener| listener.local_addr()).transpose()?;
+        let (publisher, notifications) = bounded(limits::NOTIFICATIONS_MAX);
+        let peer_id = client::our_peer_id(chance());
+        let files = Arc::new(FileStore::new(limits::FILES_OPEN_MAX));
+        let office = Arc::new(Office {
+            peer_id,
+            port: address.map(|address| address.port()),
+            leave_from: options.listen.as_ref().and_then(|listen| listen.ip).filter(is_specific),
+            files: Arc::clone(&files),
+            notifications: publisher.clone(),
+        });
+        let (porter, sockets) = PorterHandle::start(office)?;
+        let storage = StorageHandle::start(options.memory, files, publisher.clone())?;
+        let listener =
+            listener.map(|listener| ListenerHandle::start(listener, sockets)).transpose()?;
+        let settings = Settings {
+            goal: options.goal,
+            upload: options.upload,
+            memory: options.memory,
+            peers_max: options.peers_max,
+            timeout: options.timeout,
+        };
+        let seed = u64::from_le_bytes(chance());
+        let mut session = Self {
+            options,
+            engine: Engine::new(settings, peer_id, seed, now()),
+            events: Arc::new(EventQueue::default()),
+            peers: BTreeMap::new(),
+            notifications,
+            publisher,
+            listener,
+            porter,
+            storage,
+        };
+        if let Some(address) = address {
+            session.command(Command::Listening(address));
+        }
+        Ok(session)
+    }
+
+    /// Where others reach this session, if it listens.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listener.as_ref().map(ListenerHandle::address)
+    }
+
+    /// Adds a torrent. What takes time by its size is done here, on the calling thread.
+    pub fn add(&mut self, torrent: Torrent) {
+        let Torrent { metainfo, dir, peers, check, overwrite } = torrent;
+        let read_only = self.options.goal == Goal::Seed;
+        let (publisher, context) = TorrentContext::new(metainfo, !read_only);
+        let state = self.options.state.clone();
+        let place = Place { dir, state, check, overwrite, read_only };
+        self.command(Command::Add(Box::new(NewTorrent { context, publisher, place, peers })));
+    }
+
+    /// What the user is told. Each event is given to one reader.
+    pub fn events(&self) -> Events {
+        Events::of(&self.events)
+    }
+
+    /// What ends the session while it runs.
+    pub fn remote(&self) -> Remote {
+        Remote(self.publisher.clone())
+    }
+
+    /// The main loop: the calling thread is main until the session is done.
+    pub fn run(mut self) {
+        while !self.engine.is_ended() {
+            let news = self.receive();
+            let now = now();
+            match news {
+                Some(notification) => self.engine.handle(now, notification),
+                None => self.engine.handle_time(now),
+            }
+            // However many notifications wait, what is due is not late by more than one of them.
+            if self.engine.poll_deadline().is_some_and(|due| due <= now) {
+                self.engine.handle_time(now);
+            }
+            self.perform();
+        }
+        self.end();
+    }
+
+    /// The next notification, or `None` at the engine's next deadline.
+    fn receive(&self) -> Option<Notification> {
+        match self.engine.poll_deadline() {
+            Some(deadline) => match self.notifications.recv_deadline(deadline) {
+                Ok(notification) => Some(notification),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => unreachable!("we hold a sender ourselves"),
+            },
+            None => Some(self.notifications.recv().expect("we hold a sender ourselves")),
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        self.engine.handle(now(), Notification::Command(command));
+        self.perform();
+    }
+
+    /// Gives the engine's orders to the actors, and its events to the user.
+    fn perform(&mut self) {
+        while let Some(order) = self.engine.poll_order() {
+            if let Err(order) = self.give(order) {
+                self.engine.handle_undelivered(now(), order);
+            }
+        }
+        while let Some(event) = self.engine.poll_event() {
+            self.events.push(event);
+        }
+    }
+
+    /// Gives one order to its actor, without waiting; hands it back if that is not possible.
+    fn give(&mut self, order: Order) -> Result<(), Order> {
+        match order {
+            Order::Dial { peer, ref to, torrent, ref context } => {
+                let introduction = (torrent, Arc::clone(context));
+                let ends = self.connect(peer, None);
+                let dial = ToPorter::Dial(peer, to.clone(), introduction, ends);
+                self.porter.orders.try_send(dial).map_err(|_full| order)
+            }
+            Order::Admit { socket, peer } => {
+                let (sender, introductions) = bounded(1);
+                let ends = self.connect(peer, Some(sender));
+                let admit = ToPorter::Admit(socket, peer, introductions, ends);
+                self.porter.orders.try_send(admit).map_err(|_full| order)
+            }
+            Order::Refuse(socket) => {
+                self.porter.orders.try_send(ToPorter::Refuse(socket)).map_err(|_full| order)
+            }
+            Order::Introduce { peer, torrent, ref context } => {
+                let ends = self.peers.get_mut(&peer);
+                let introductions = ends.and_then(|ends| ends.introductions.take());
+                match introductions {
+                    Some(sender) => {
+                        sender.try_send((torrent, Arc::clone(context))).map_err(|_gone| order)
+                    }
+                    None => Err(order),
+                }
+            }
+            Order::Peer(peer, to_peer) => match self.peers.get(&peer) {
+                Some(ends) => ends.orders.try_send(to_peer).map_err(|_full| order),
+                None => Err(order),
+            },
+            Order::HangUp(peer) => {
+                // Whoever waits for an introduction hears that none will come.
+                if let Some(ends) = self.peers.get_mut(&peer) {
+                    ends.introductions = None;
+                    ends.line.hang_up();
+                }
+                Ok(())
+            }
+            Order::Reap(peer) => {
+                self.peers.remove(&peer);
+                self.porter.orders.try_send(ToPorter::Reap(peer)).map_err(|_full| order)
+            }
+            Order::Storage(torrent, to_storage) => {
+                let sent = self.storage.tasks.try_send((torrent, to_storage));
+                sent.map_err(|unsent| {
+                    let (torrent, to_storage) = unsent.into_inner();
+                    Order::Storage(torrent, to_storage)
+                })
+            }
+            Order::End => Ok(()),
+        }
+    }
+
+    /// Makes what connects main with a peer's threads.
+    fn connect(&mut self, peer: PeerKey, introductions: Option<Sender<Introduction>>) -> Ends {
+        let (sender, orders) = bounded(limits::OUTBOX_MAX as usize);
+        let line = Arc::new(Line::default());
+        let ends = PeerEnds { orders: sender, line: Arc::clone(&line), introductions };
+        self.peers.insert(peer, ends);
+        Ends { line, orders }
+    }
+
+    /// Ends the actors in the order in which they can end: whoever waits for main hears that main
+    /// is gone, and whoever waits for a socket that it is closed.
+    fn end(self) {
+        let Self {
+            engine, events, peers, notifications, publisher, listener, porter, storage, ..
+        } = self;
+        peers.values().for_each(|ends| ends.line.hang_up());
+        drop((peers, notifications, publisher));
+        drop(listener);
+        drop(porter);
+        if engine.is_closed() {
+            drop(storage);
+        } else {
+            storage.leave();
+        }
+        events.push(Event::Ended);
+    }
+}
+
+fn is_specific(ip: &IpAddr) -> bool {
+    !ip.is_unspecified()
+}
+
+/// Bytes of chance from the system, by way of the seeds that it gives to hash maps.
+fn chance<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    for part in bytes.chunks_mut(8) {
+        let eight = RandomState::new().hash_one(N).to_le_bytes();
+        part.copy_from_slice(&eight[..part.len()]);
+    }
+    bytes
+}
