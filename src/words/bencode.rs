@@ -111,7 +111,7 @@ pub fn scan_prefix(bytes: &[u8], depth_max: usize, form: Form) -> Result<Value<'
         match token {
             Token::End => {
                 let closed = open.pop().ok_or(Error { at, fault: Fault::Unexpected(b'e') })?;
-                closed.check_closing(bytes, at)?;
+                closed.check_closing(at)?;
             }
             Token::List | Token::Dictionary => {
                 admit(&mut open, &token, at, form)?;
@@ -153,29 +153,25 @@ impl Frame<'_> {
         if matches!(token, Token::List) {
             return Self::List;
         }
-        Self::Dictionary(OpenDictionary {
-            start: at,
-            key: None,
-            keys: 0,
-            value_due: false,
-            sorted: true,
-        })
+        Self::Dictionary(OpenDictionary { start: at, ..OpenDictionary::default() })
     }
 
-    fn check_closing(&self, bytes: &[u8], at: usize) -> Result<(), Error> {
+    fn check_closing(self, at: usize) -> Result<(), Error> {
         match self {
             Self::List => Ok(()),
-            Self::Dictionary(dictionary) => dictionary.check_closing(bytes, at),
+            Self::Dictionary(dictionary) => dictionary.check_closing(at),
         }
     }
 }
 
+#[derive(Default)]
 struct OpenDictionary<'a> {
     start: usize,
-    key: Option<&'a [u8]>,
-    keys: usize,
+    last: Option<&'a [u8]>,
     value_due: bool,
-    sorted: bool,
+    unsorted: bool,
+    /// The first keys, and one more than may be sorted; only where keys need no order.
+    keys: Vec<&'a [u8]>,
 }
 
 impl<'a> OpenDictionary<'a> {
@@ -187,34 +183,34 @@ impl<'a> OpenDictionary<'a> {
         let Token::String(key) = *token else {
             return Err(Error { at, fault: Fault::KeyNoString });
         };
-        match self.key.map_or(Ordering::Less, |last| last.cmp(key)) {
+        match self.last.map_or(Ordering::Less, |last| last.cmp(key)) {
             Ordering::Less => {}
             Ordering::Equal => return Err(Error { at, fault: Fault::KeyTwice }),
             Ordering::Greater if form == Form::Canonical => {
                 return Err(Error { at, fault: Fault::KeyOrder });
             }
-            Ordering::Greater => self.sorted = false,
+            Ordering::Greater => self.unsorted = true,
         }
-        self.key = Some(key);
-        self.keys += 1;
+        if form == Form::Unsorted && self.keys.len() <= BENCODE_UNSORTED_KEYS_MAX {
+            self.keys.push(key);
+        }
+        self.last = Some(key);
         self.value_due = true;
         Ok(())
     }
 
-    fn check_closing(&self, bytes: &[u8], at: usize) -> Result<(), Error> {
+    fn check_closing(mut self, at: usize) -> Result<(), Error> {
         if self.value_due {
             return Err(Error { at, fault: Fault::KeyAlone });
         }
-        if self.sorted {
+        if !self.unsorted {
             return Ok(());
         }
-        if self.keys > BENCODE_UNSORTED_KEYS_MAX {
+        if self.keys.len() > BENCODE_UNSORTED_KEYS_MAX {
             return Err(Error { at: self.start, fault: Fault::TooManyKeys });
         }
-        let value = Value { whole: bytes, span: self.start..at + 1 };
-        let mut keys: Vec<&[u8]> = value.entries().map(|(key, _)| key).collect();
-        keys.sort_unstable();
-        if keys.windows(2).any(|pair| pair[0] == pair[1]) {
+        self.keys.sort_unstable();
+        if self.keys.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(Error { at: self.start, fault: Fault::KeyTwice });
         }
         Ok(())
