@@ -53,10 +53,8 @@ impl Failure {
 
     /// What the operating system answered about the file `what`.
     pub fn file(what: impl Into<String>, error: &io::Error) -> Self {
-        let full = matches!(
-            error.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::WriteZero
-        );
+        let full =
+            matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         let exit = if full { Exit::NoSpace } else { Exit::FileSystem };
         Self { exit, what: what.into(), why: reason(error) }
     }
