@@ -4,9 +4,10 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use crate::cli::answer::{say, say_json};
 use crate::cli::failure::Failure;
 use crate::cli::options::MagnetOptions;
-use crate::cli::{say, say_json, source};
+use crate::cli::source;
 use crate::formats::magnet::Magnet;
 
 #[derive(Serialize)]

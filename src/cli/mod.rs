@@ -92,3 +92,5 @@ fn say_json(out: &mut dyn Write, object: &impl serde::Serialize) -> Result<(), F
 fn written(result: io::Result<()>) -> Result<(), Failure> {
     result.map_err(|error| Failure::file("stdout", &error))
 }
+mod answer;
+mod glob;

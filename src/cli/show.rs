@@ -6,11 +6,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::cli::answer::{say, say_json};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::options::ShowOptions;
 use crate::cli::source::{self, Source};
 use crate::cli::terminal::escape;
-use crate::cli::{say, say_json};
 use crate::formats::magnet::Magnet;
 use crate::formats::metainfo::Metainfo;
 use crate::words::units::Size;

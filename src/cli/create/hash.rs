@@ -165,3 +165,56 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use crate::cli::failure::Exit;
+
+    use super::super::walk::{Rules, check_unchanged, walk};
+    use super::*;
+
+    /// A file of so many zeros, found and then changed.
+    fn changed(len: usize, change: impl FnOnce(&std::path::Path)) -> (Vec<Entry>, Failure) {
+        let name = format!("rondalla-hash-{}-{len}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::write(&path, vec![0; len]).unwrap();
+        let rules = Rules { excludes: &[], follow: false, output: None };
+        let tree = walk(&path, &rules).unwrap();
+        check_unchanged(&tree.entries).unwrap();
+        change(&path);
+        let hashed = hash(&tree.entries, 16384, &mut |_, _| {});
+        let failure = hashed.and_then(|_| check_unchanged(&tree.entries)).unwrap_err();
+        fs::remove_file(&path).ok();
+        (tree.entries, failure)
+    }
+
+    #[test]
+    fn files_that_change_meanwhile_are_named() {
+        let cases = [
+            changed(100_000, |path| fs::write(path, vec![0; 50_000]).unwrap()),
+            changed(100_001, |path| fs::write(path, vec![0; 100_002]).unwrap()),
+            changed(100_003, |path| fs::remove_file(path).unwrap()),
+        ];
+        let whys: Vec<&str> = cases.iter().map(|(_, failure)| failure.why.as_str()).collect();
+        assert_eq!(whys[0], "became shorter while it was read");
+        assert_eq!(whys[1], "changed while it was read; try again");
+        for (entries, failure) in &cases {
+            assert_eq!(failure.exit, Exit::FileSystem);
+            assert_eq!(failure.what, entries[0].disk.to_str().unwrap());
+        }
+    }
+
+    #[test]
+    fn progress_reaches_the_end() {
+        let path = std::env::temp_dir().join(format!("rondalla-hash-{}", std::process::id()));
+        fs::write(&path, vec![7; 100_000]).unwrap();
+        let tree = walk(&path, &Rules { excludes: &[], follow: false, output: None }).unwrap();
+        let mut seen = Vec::new();
+        let hashes = hash(&tree.entries, 16384, &mut |done, size| seen.push((done, size))).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!((seen.len(), seen[6]), (7, (100_000, 100_000)));
+        assert_eq!(hashes[6 * 20..], Sha1::digest([7; 100_000 - 6 * 16384])[..]);
+    }
+}

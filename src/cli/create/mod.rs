@@ -14,10 +14,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use crate::cli::answer::{say, say_json, written};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::options::{CreateOptions, OutputOptions};
 use crate::cli::terminal::{CLEAR_LINE, Terminal, escape};
-use crate::cli::{say, say_json, written};
 use crate::formats::magnet::Magnet;
 use crate::formats::metainfo::{Draft, DraftFile, File, Metainfo, MetainfoError, piece_length_for};
 use crate::formats::path::{System, safe_name};

@@ -10,11 +10,16 @@
 //! Keys out of order are an error in [`Form::Canonical`] only: makers of torrents exist that do
 //! not sort, and the info-hash is over the raw bytes anyway.
 
+mod token;
+mod value;
+
 use std::cmp::Ordering;
 use std::fmt;
-use std::ops::Range;
 
 use crate::words::limits::BENCODE_UNSORTED_KEYS_MAX;
+use token::{Token, token};
+
+pub use value::Value;
 
 /// How strictly the order of keys is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,8 +97,8 @@ impl std::error::Error for Error {}
 /// The first fault from the left; out of order keys that repeat are met at their dictionary's end.
 pub fn scan(bytes: &[u8], depth_max: usize, form: Form) -> Result<Value<'_>, Error> {
     let value = scan_prefix(bytes, depth_max, form)?;
-    if value.span.end < bytes.len() {
-        return Err(Error { at: value.span.end, fault: Fault::Trailing });
+    if value.span().end < bytes.len() {
+        return Err(Error { at: value.span().end, fault: Fault::Trailing });
     }
     Ok(value)
 }
@@ -111,7 +116,7 @@ pub fn scan_prefix(bytes: &[u8], depth_max: usize, form: Form) -> Result<Value<'
         match token {
             Token::End => {
                 let closed = open.pop().ok_or(Error { at, fault: Fault::Unexpected(b'e') })?;
-                closed.check_closing(bytes, at)?;
+                closed.check_closing(at)?;
             }
             Token::List | Token::Dictionary => {
                 admit(&mut open, &token, at, form)?;
@@ -124,7 +129,7 @@ pub fn scan_prefix(bytes: &[u8], depth_max: usize, form: Form) -> Result<Value<'
         }
         at = next;
         if open.is_empty() {
-            return Ok(Value { whole: bytes, span: 0..at });
+            return Ok(Value::approved(bytes, 0..at));
         }
     }
 }
@@ -153,29 +158,25 @@ impl Frame<'_> {
         if matches!(token, Token::List) {
             return Self::List;
         }
-        Self::Dictionary(OpenDictionary {
-            start: at,
-            key: None,
-            keys: 0,
-            value_due: false,
-            sorted: true,
-        })
+        Self::Dictionary(OpenDictionary { start: at, ..OpenDictionary::default() })
     }
 
-    fn check_closing(&self, bytes: &[u8], at: usize) -> Result<(), Error> {
+    fn check_closing(self, at: usize) -> Result<(), Error> {
         match self {
             Self::List => Ok(()),
-            Self::Dictionary(dictionary) => dictionary.check_closing(bytes, at),
+            Self::Dictionary(dictionary) => dictionary.check_closing(at),
         }
     }
 }
 
+#[derive(Default)]
 struct OpenDictionary<'a> {
     start: usize,
-    key: Option<&'a [u8]>,
-    keys: usize,
+    last: Option<&'a [u8]>,
     value_due: bool,
-    sorted: bool,
+    unsorted: bool,
+    /// The first keys, and one more than may be sorted; only where keys need no order.
+    keys: Vec<&'a [u8]>,
 }
 
 impl<'a> OpenDictionary<'a> {
@@ -187,226 +188,37 @@ impl<'a> OpenDictionary<'a> {
         let Token::String(key) = *token else {
             return Err(Error { at, fault: Fault::KeyNoString });
         };
-        match self.key.map_or(Ordering::Less, |last| last.cmp(key)) {
+        match self.last.map_or(Ordering::Less, |last| last.cmp(key)) {
             Ordering::Less => {}
             Ordering::Equal => return Err(Error { at, fault: Fault::KeyTwice }),
             Ordering::Greater if form == Form::Canonical => {
                 return Err(Error { at, fault: Fault::KeyOrder });
             }
-            Ordering::Greater => self.sorted = false,
+            Ordering::Greater => self.unsorted = true,
         }
-        self.key = Some(key);
-        self.keys += 1;
+        if form == Form::Unsorted && self.keys.len() <= BENCODE_UNSORTED_KEYS_MAX {
+            self.keys.push(key);
+        }
+        self.last = Some(key);
         self.value_due = true;
         Ok(())
     }
 
-    fn check_closing(&self, bytes: &[u8], at: usize) -> Result<(), Error> {
+    fn check_closing(mut self, at: usize) -> Result<(), Error> {
         if self.value_due {
             return Err(Error { at, fault: Fault::KeyAlone });
         }
-        if self.sorted {
+        if !self.unsorted {
             return Ok(());
         }
-        if self.keys > BENCODE_UNSORTED_KEYS_MAX {
+        if self.keys.len() > BENCODE_UNSORTED_KEYS_MAX {
             return Err(Error { at: self.start, fault: Fault::TooManyKeys });
         }
-        let value = Value { whole: bytes, span: self.start..at + 1 };
-        let mut keys: Vec<&[u8]> = value.entries().map(|(key, _)| key).collect();
-        keys.sort_unstable();
-        if keys.windows(2).any(|pair| pair[0] == pair[1]) {
+        self.keys.sort_unstable();
+        if self.keys.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(Error { at: self.start, fault: Fault::KeyTwice });
         }
         Ok(())
-    }
-}
-
-/// What begins at one byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token<'a> {
-    /// The digits with their sign.
-    Integer(&'a [u8]),
-    /// The string without its length.
-    String(&'a [u8]),
-    List,
-    Dictionary,
-    End,
-}
-
-/// The token at `at`, and where the next one begins.
-fn token(bytes: &[u8], at: usize) -> Result<(Token<'_>, usize), Error> {
-    match bytes.get(at) {
-        None => Err(Error { at, fault: Fault::Truncated }),
-        Some(b'l') => Ok((Token::List, at + 1)),
-        Some(b'd') => Ok((Token::Dictionary, at + 1)),
-        Some(b'e') => Ok((Token::End, at + 1)),
-        Some(b'i') => integer(bytes, at),
-        Some(b'0'..=b'9') => string(bytes, at),
-        Some(&byte) => Err(Error { at, fault: Fault::Unexpected(byte) }),
-    }
-}
-
-fn integer(bytes: &[u8], at: usize) -> Result<(Token<'_>, usize), Error> {
-    let negative = bytes.get(at + 1) == Some(&b'-');
-    let start = at + 1 + usize::from(negative);
-    let end = digits_end(bytes, start);
-    match bytes.get(end) {
-        None => return Err(Error { at: end, fault: Fault::Truncated }),
-        Some(b'e') if is_canonical(&bytes[start..end]) => {}
-        Some(_) => return Err(Error { at, fault: Fault::Integer }),
-    }
-    if negative && bytes[start] == b'0' {
-        return Err(Error { at, fault: Fault::Integer });
-    }
-    Ok((Token::Integer(&bytes[at + 1..end]), end + 1))
-}
-
-fn string(bytes: &[u8], at: usize) -> Result<(Token<'_>, usize), Error> {
-    let end = digits_end(bytes, at);
-    match bytes.get(end) {
-        None => return Err(Error { at: end, fault: Fault::Truncated }),
-        Some(b':') if is_canonical(&bytes[at..end]) => {}
-        Some(_) => return Err(Error { at, fault: Fault::Length }),
-    }
-    let rest = &bytes[end + 1..];
-    let len = number(&bytes[at..end]).and_then(|len: i64| usize::try_from(len).ok());
-    match len.and_then(|len| rest.get(..len)) {
-        Some(text) => Ok((Token::String(text), end + 1 + text.len())),
-        None => Err(Error { at, fault: Fault::TooLong }),
-    }
-}
-
-fn digits_end(bytes: &[u8], start: usize) -> usize {
-    let rest = bytes.get(start..).unwrap_or_default();
-    start + rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
-}
-
-/// Whether decimal digits are there at all and have no zero in front.
-fn is_canonical(digits: &[u8]) -> bool {
-    matches!(digits, [b'0'] | [b'1'..=b'9', ..])
-}
-
-fn number(digits: &[u8]) -> Option<i64> {
-    str::from_utf8(digits).ok()?.parse().ok()
-}
-
-const APPROVED: &str = "the scanner has approved these bytes";
-
-/// One value in bytes that [`scan`] has approved.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Value<'a> {
-    whole: &'a [u8],
-    span: Range<usize>,
-}
-
-impl fmt::Debug for Value<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Value({:?}: {})", self.span, self.raw().escape_ascii())
-    }
-}
-
-impl<'a> Value<'a> {
-    /// Where the value stands in the bytes that were scanned.
-    pub fn span(&self) -> Range<usize> {
-        self.span.clone()
-    }
-
-    /// The value's own bytes, from its first to its last.
-    pub fn raw(&self) -> &'a [u8] {
-        &self.whole[self.span()]
-    }
-
-    /// The integer, unless the value is something else or does not fit.
-    pub fn integer(&self) -> Option<i64> {
-        match self.token() {
-            Token::Integer(digits) => number(digits),
-            Token::String(_) | Token::List | Token::Dictionary | Token::End => None,
-        }
-    }
-
-    /// The string without its length, unless the value is something else.
-    pub fn string(&self) -> Option<&'a [u8]> {
-        match self.token() {
-            Token::String(text) => Some(text),
-            Token::Integer(_) | Token::List | Token::Dictionary | Token::End => None,
-        }
-    }
-
-    /// Whether the value is a list.
-    pub fn is_list(&self) -> bool {
-        self.token() == Token::List
-    }
-
-    /// Whether the value is a dictionary.
-    pub fn is_dictionary(&self) -> bool {
-        self.token() == Token::Dictionary
-    }
-
-    /// The items of a list; none if the value is something else. One walk through the whole list
-    /// costs as much as the list has bytes.
-    pub fn items(&self) -> impl Iterator<Item = Self> + use<'a> {
-        let from = if self.is_list() { self.span.start + 1 } else { self.span.end };
-        Walk { whole: self.whole, at: from, end: self.span.end }
-    }
-
-    /// The keys of a dictionary with their values, as they stand; none if the value is something
-    /// else. One walk through the whole dictionary costs as much as it has bytes.
-    pub fn entries(&self) -> impl Iterator<Item = (&'a [u8], Self)> + use<'a> {
-        let from = if self.is_dictionary() { self.span.start + 1 } else { self.span.end };
-        let mut walk = Walk { whole: self.whole, at: from, end: self.span.end };
-        std::iter::from_fn(move || {
-            let key = walk.next()?.string().expect(APPROVED);
-            Some((key, walk.next().expect(APPROVED)))
-        })
-    }
-
-    /// The value under `path`, a key, then a key in its dictionary, and so on.
-    pub fn find(&self, path: &[&str]) -> Option<Self> {
-        path.iter().try_fold(self.clone(), |value, wanted| {
-            value.entries().find(|(key, _)| *key == wanted.as_bytes()).map(|(_, found)| found)
-        })
-    }
-
-    fn token(&self) -> Token<'a> {
-        token(self.whole, self.span.start).expect(APPROVED).0
-    }
-}
-
-/// Steps from value to value inside a list or dictionary.
-struct Walk<'a> {
-    whole: &'a [u8],
-    at: usize,
-    end: usize,
-}
-
-impl<'a> Iterator for Walk<'a> {
-    type Item = Value<'a>;
-
-    fn next(&mut self) -> Option<Value<'a>> {
-        // The last byte is the `e` of the list or dictionary itself.
-        if self.at + 1 >= self.end {
-            return None;
-        }
-        let start = self.at;
-        self.at = end_of(self.whole, start);
-        Some(Value { whole: self.whole, span: start..self.at })
-    }
-}
-
-/// Where the approved value that begins at `start` ends.
-fn end_of(bytes: &[u8], start: usize) -> usize {
-    let (mut at, mut depth) = (start, 0_usize);
-    loop {
-        let (token, next) = token(bytes, at).expect(APPROVED);
-        match token {
-            Token::List | Token::Dictionary => depth += 1,
-            Token::End => depth -= 1,
-            Token::Integer(_) | Token::String(_) => {}
-        }
-        at = next;
-        if depth == 0 {
-            return at;
-        }
     }
 }
 
