@@ -9,14 +9,14 @@ use crate::bus::{Trouble, TroubleKind};
 
 /// An error with the path of the file at fault. It travels inside an [`io::Error`] of its kind.
 #[derive(Debug)]
-pub struct FileError {
+pub(crate) struct FileError {
     path: PathBuf,
     error: io::Error,
 }
 
 impl FileError {
     /// For `map_err`: says that an error was about `path`.
-    pub fn about(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
+    pub(crate) fn about(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
         move |error| {
             let kind = error.kind();
             io::Error::new(kind, Self { path: path.to_owned(), error })
@@ -37,7 +37,7 @@ impl Error for FileError {
 }
 
 /// What the user is told of an error: the file that it names, or else `place`.
-pub fn trouble(place: &Path, error: &io::Error) -> Trouble {
+pub(crate) fn trouble(place: &Path, error: &io::Error) -> Trouble {
     let named = error.get_ref().and_then(|inner| inner.downcast_ref::<FileError>());
     let (path, error) = named.map_or((place, error), |named| (&named.path, &named.error));
     Trouble { kind: kind(error), what: path.display().to_string(), why: reason(error) }

@@ -14,7 +14,7 @@ use crate::words::id::TorrentKey;
 
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Access {
+pub(crate) enum Access {
     /// Reading; the file is not made.
     Read,
     /// Reading and writing; the file is made, and lengthened to its due size.
@@ -23,18 +23,18 @@ pub enum Access {
 
 /// Part of a torrent's data: so many bytes of a file, or zeros that are in no file (BEP 47).
 #[derive(Debug)]
-pub struct FilePart {
+pub(crate) struct FilePart {
     /// The file; `None` for zeros.
-    pub file: Option<Arc<File>>,
+    pub(crate) file: Option<Arc<File>>,
     /// Where the part begins in the file.
-    pub offset: u64,
+    pub(crate) offset: u64,
     /// Its length.
-    pub len: u64,
+    pub(crate) len: u64,
 }
 
 impl FilePart {
     /// Appends the bytes of the part to `buffer`. A file that is too short is an error.
-    pub fn read_to_end_of(&self, buffer: &mut Vec<u8>) -> io::Result<()> {
+    pub(crate) fn read_to_end_of(&self, buffer: &mut Vec<u8>) -> io::Result<()> {
         let start = buffer.len();
         let len = usize::try_from(self.len).map_err(io::Error::other)?;
         buffer.resize(start + len, 0);
@@ -47,7 +47,7 @@ impl FilePart {
 
 /// The open files of all torrents, the least recently used closed first.
 #[derive(Debug)]
-pub struct FileStore {
+pub(crate) struct FileStore {
     files_max: usize,
     state: Mutex<State>,
 }
@@ -75,17 +75,17 @@ struct OpenFile {
 
 impl FileStore {
     /// A cache of at most `files_max` open files.
-    pub fn new(files_max: usize) -> Self {
+    pub(crate) fn new(files_max: usize) -> Self {
         Self { files_max, state: Mutex::default() }
     }
 
     /// The files of `torrent` are below `dir`.
-    pub fn add(&self, torrent: TorrentKey, metainfo: Arc<Metainfo>, dir: PathBuf) {
+    pub(crate) fn add(&self, torrent: TorrentKey, metainfo: Arc<Metainfo>, dir: PathBuf) {
         self.state.lock().torrents.insert(torrent, Arc::new(Folder { metainfo, dir }));
     }
 
     /// Closes the files of `torrent`.
-    pub fn remove(&self, torrent: TorrentKey) {
+    pub(crate) fn remove(&self, torrent: TorrentKey) {
         let mut state = self.state.lock();
         state.torrents.remove(&torrent);
         state.open.retain(|(of, _), _| *of != torrent);
@@ -93,7 +93,7 @@ impl FileStore {
     }
 
     /// The parts of `len` bytes at `offset` of a torrent, opened for `access`.
-    pub fn parts(
+    pub(crate) fn parts(
         &self,
         torrent: TorrentKey,
         offset: u64,
@@ -111,7 +111,12 @@ impl FileStore {
     }
 
     /// File number `file` of `torrent`, opened for `access`.
-    pub fn open(&self, torrent: TorrentKey, file: usize, access: Access) -> io::Result<Arc<File>> {
+    pub(crate) fn open(
+        &self,
+        torrent: TorrentKey,
+        file: usize,
+        access: Access,
+    ) -> io::Result<Arc<File>> {
         if let Some(open) = self.state.lock().use_open(torrent, file, access) {
             return Ok(open);
         }

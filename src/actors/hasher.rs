@@ -110,7 +110,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(metainfo: &'a Metainfo, dir: &'a Path) -> Self {
-        Self { metainfo, dir, open: None, buffer: vec![0; limits::HASH_BUFFER_LEN] }
+        Self { metainfo, dir, open: None, buffer: vec![0; limits::HASH_READ_LEN] }
     }
 
     /// Whether `piece` is on the disk and has the right hash. What cannot be read is not.

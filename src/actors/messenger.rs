@@ -39,7 +39,7 @@ pub(crate) trait Messenger: fmt::Debug + Send {
     fn send(&mut self, message: &Message) -> io::Result<()>;
 
     /// Says a block whose bytes are in `parts` of files.
-    fn send_block(&mut self, block: Block, parts: &[FilePart]) -> io::Result<()>;
+    fn send_block(&mut self, block: Block, parts: &[FilePart]) -> Result<(), Unsent>;
 
     /// Says what was held back to be said together.
     fn flush(&mut self) -> io::Result<()>;
@@ -73,6 +73,15 @@ pub(crate) enum Breakdown {
     Broken(io::Error),
     /// What came is not the protocol.
     Wire(WireError),
+}
+
+/// Why a block was not sent.
+#[derive(Debug)]
+pub(crate) enum Unsent {
+    /// Its bytes cannot be read.
+    Data(io::Error),
+    /// The connection does not take them.
+    Line(io::Error),
 }
 
 impl fmt::Display for Breakdown {
@@ -149,17 +158,18 @@ impl TcpMessenger {
     }
 }
 
+/// Whether a read or write ended because its time was over (Unix says the one, Windows the other).
+pub(crate) fn is_time_out(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
 /// Sorts the outcomes of a read: `None` means that nothing came in time.
 fn heard(read: io::Result<usize>) -> Result<Option<usize>, Breakdown> {
     match read {
         Ok(0) => Err(Breakdown::Closed),
         Ok(n) => Ok(Some(n)),
-        Err(error) => match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => {
-                Ok(None)
-            }
-            _ => Err(Breakdown::Broken(error)),
-        },
+        Err(error) if is_time_out(&error) || error.kind() == io::ErrorKind::Interrupted => Ok(None),
+        Err(error) => Err(Breakdown::Broken(error)),
     }
 }
 
@@ -213,12 +223,13 @@ impl Messenger for TcpMessenger {
         if self.outgoing.len() >= limits::OUTGOING_LEN_MAX { self.flush() } else { Ok(()) }
     }
 
-    fn send_block(&mut self, block: Block, parts: &[FilePart]) -> io::Result<()> {
+    fn send_block(&mut self, block: Block, parts: &[FilePart]) -> Result<(), Unsent> {
         self.outgoing.extend_from_slice(&PieceHeader(block).emit());
         for part in parts {
-            part.read_to_end_of(&mut self.outgoing)?;
+            part.read_to_end_of(&mut self.outgoing).map_err(Unsent::Data)?;
         }
-        if self.outgoing.len() >= limits::OUTGOING_LEN_MAX { self.flush() } else { Ok(()) }
+        let full = self.outgoing.len() >= limits::OUTGOING_LEN_MAX;
+        if full { self.flush().map_err(Unsent::Line) } else { Ok(()) }
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -16,7 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::actors::clock::now;
 use crate::actors::files::{Access, FileStore};
-use crate::actors::messenger::{HangUp, Messenger, TcpMessenger};
+use crate::actors::messenger::{Breakdown, HangUp, Messenger, TcpMessenger, Unsent, is_time_out};
 use crate::bus::{
     Credit, Farewell, Fault, Notification, PeerNews, PeerShared, ToPeer, TorrentContext,
 };
@@ -289,8 +289,7 @@ impl Reader {
     }
 }
 
-fn broken(breakdown: crate::actors::messenger::Breakdown) -> Farewell {
-    use crate::actors::messenger::Breakdown;
+fn broken(breakdown: Breakdown) -> Farewell {
     match breakdown {
         Breakdown::Closed | Breakdown::Broken(_) => nobodys(breakdown),
         Breakdown::Wire(_) => theirs(breakdown),
@@ -367,14 +366,20 @@ impl Writer {
         self.take_orders();
         while let Some(speech) = self.outbound.poll_speech(now()) {
             match speech {
-                Speech::Message(message) => self.messenger.send(&message).map_err(does_not_read)?,
+                Speech::Message(message) => {
+                    self.messenger.send(&message).map_err(|error| does_not_read(&error))?;
+                }
                 Speech::Upload(block) => {
                     let offset = self.outbound.offset_of(block);
                     let files = &self.office.files;
                     let parts = files
                         .parts(self.torrent, offset, u64::from(block.len), Access::Read)
-                        .map_err(unreadable)?;
-                    self.messenger.send_block(block, &parts).map_err(does_not_read)?;
+                        .map_err(|error| Some(unreadable(&error)))?;
+                    match self.messenger.send_block(block, &parts) {
+                        Ok(()) => {}
+                        Err(Unsent::Data(error)) => return Err(Some(unreadable(&error))),
+                        Err(Unsent::Line(error)) => return Err(does_not_read(&error)),
+                    }
                     self.outbound.handle_uploaded(block.len);
                     uploads += 1;
                     if uploads % limits::UPLOADS_REPORTED == 0 {
@@ -383,12 +388,12 @@ impl Writer {
                     }
                 }
                 Speech::Farewell => {
-                    self.messenger.flush().map_err(does_not_read)?;
+                    self.messenger.flush().map_err(|error| does_not_read(&error))?;
                     return Err(Some(nobodys("both sides have everything")));
                 }
             }
         }
-        self.messenger.flush().map_err(does_not_read)?;
+        self.messenger.flush().map_err(|error| does_not_read(&error))?;
         self.report()
     }
 
@@ -405,23 +410,14 @@ impl Writer {
     }
 }
 
+/// A block that the files no longer hold: a promise that we cannot keep.
+fn unreadable(error: &io::Error) -> Farewell {
+    ours(format_args!("a block for it cannot be read: {error}"))
+}
+
 /// A failed write: the reader hears of a closed connection by itself; one that takes nothing is
 /// ended here.
-fn does_not_read(error: io::Error) -> Option<Farewell> {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            let seconds = limits::WRITE_TIMEOUT.as_secs();
-            Some(theirs(format_args!("it read nothing for {seconds} s")))
-        }
-        io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => Some(unreadable_why(&error)),
-        _ => None,
-    }
-}
-
-fn unreadable(error: io::Error) -> Option<Farewell> {
-    Some(unreadable_why(&error))
-}
-
-fn unreadable_why(error: &io::Error) -> Farewell {
-    ours(format_args!("a block for it cannot be read: {error}"))
+fn does_not_read(error: &io::Error) -> Option<Farewell> {
+    let seconds = limits::WRITE_TIMEOUT.as_secs();
+    is_time_out(error).then(|| theirs(format_args!("it read nothing for {seconds} s")))
 }

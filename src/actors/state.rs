@@ -22,7 +22,7 @@ use crate::words::id::InfoHash;
 
 /// The state of one torrent in one folder, ours until it is dropped.
 #[derive(Debug)]
-pub struct State {
+pub(crate) struct State {
     /// The state folder.
     folder: PathBuf,
     /// What the names of the torrent's files in it begin with.
@@ -41,7 +41,10 @@ impl State {
     ///
     /// # Errors
     /// If another process has the lock, or a folder cannot be made or used.
-    pub fn lock(place: &Place, info_hash: InfoHash) -> Result<(Self, Option<String>), Trouble> {
+    pub(crate) fn lock(
+        place: &Place,
+        info_hash: InfoHash,
+    ) -> Result<(Self, Option<String>), Trouble> {
         let dir = data_folder(place).map_err(|error| trouble(&place.dir, &error))?;
         let folder = place.state.clone();
         let unusable = |error: io::Error| {
@@ -73,7 +76,7 @@ impl State {
     /// # Errors
     /// A warning, if there is one that cannot be read or is not believed: everything that is there
     /// has to be hashed then.
-    pub fn load(&self, metainfo: &Metainfo) -> Result<Option<(Resume, Bitfield)>, String> {
+    pub(crate) fn load(&self, metainfo: &Metainfo) -> Result<Option<(Resume, Bitfield)>, String> {
         let path = self.resume_path();
         let warning =
             |why: &str| format!("{}: {why}; what is there is checked instead", path.display());
@@ -98,7 +101,7 @@ impl State {
     ///
     /// # Errors
     /// If the disk refuses. The old resume file is still there then.
-    pub fn save(&self, resume: &Resume) -> io::Result<()> {
+    pub(crate) fn save(&self, resume: &Resume) -> io::Result<()> {
         let path = self.resume_path();
         let bytes = resume.emit();
         let old = read_at_most(&path, bytes.len());
@@ -110,7 +113,7 @@ impl State {
     }
 
     /// How the torrent's files stand now, to be put into the resume file.
-    pub fn marks(&self, metainfo: &Metainfo) -> Vec<Option<FileMark>> {
+    pub(crate) fn marks(&self, metainfo: &Metainfo) -> Vec<Option<FileMark>> {
         marks(metainfo, &self.dir)
     }
 
@@ -121,7 +124,7 @@ impl State {
 
 /// A mark for each file of a torrent below `dir`; `None` for what is no regular file (a symbolic
 /// link stands for what it leads to), is not there or is a pad. It asks the disk once a file.
-pub fn marks(metainfo: &Metainfo, dir: &Path) -> Vec<Option<FileMark>> {
+pub(crate) fn marks(metainfo: &Metainfo, dir: &Path) -> Vec<Option<FileMark>> {
     let mark = |path: &Path| mark(&fs::metadata(dir.join(path)).ok()?);
     metainfo.files().iter().map(|file| if file.pad { None } else { mark(&file.path) }).collect()
 }

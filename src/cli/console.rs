@@ -107,7 +107,7 @@ impl<W: Write, E: Write> Console<W, E> {
         match event {
             Event::Listening(address) => self.remark(&format!("listening at {address}")),
             Event::Stranger { address, reason } => {
-                self.remark(&format!("peer {address}: {reason}"))
+                self.remark(&format!("peer {address}: {reason}"));
             }
             Event::Warning(message) => self.warn(&message),
             Event::Error(trouble) => {
@@ -145,7 +145,7 @@ impl<W: Write, E: Write> Console<W, E> {
                 let name = if client.is_empty() { String::new() } else { format!(" ({client})") };
                 match state {
                     PeerState::Connected => {
-                        self.remark(&format!("peer {address}{name}: connected"))
+                        self.remark(&format!("peer {address}{name}: connected"));
                     }
                     PeerState::Gone(reason) => {
                         self.remark(&format!("peer {address}{name}: {reason}"));

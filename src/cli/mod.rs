@@ -12,6 +12,7 @@ pub mod terminal;
 pub mod transfer;
 pub mod verify;
 
+mod answer;
 mod console;
 mod glob;
 mod json;
@@ -77,20 +78,3 @@ fn dispatch(
         Command::Seed(options) => transfer::seed(options, err),
     }
 }
-
-/// Writes data for the user to stdout.
-fn say(out: &mut dyn Write, text: &str) -> Result<(), Failure> {
-    written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
-}
-
-/// Writes one JSON object and an end of line to stdout.
-fn say_json(out: &mut dyn Write, object: &impl serde::Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string(object).expect("plain structures are always JSON");
-    say(out, &(text + "\n"))
-}
-
-fn written(result: io::Result<()>) -> Result<(), Failure> {
-    result.map_err(|error| Failure::file("stdout", &error))
-}
-mod answer;
-mod glob;

@@ -125,11 +125,10 @@ fn session_options(options: &TransferOptions, goal: Goal) -> Options {
 }
 
 fn cannot_listen(options: &TransferOptions, error: &io::Error) -> Failure {
-    let why = match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "the port is taken; choose another with --listen, or any with --listen :0".to_owned()
-        }
-        _ => Failure::file("", error).why,
+    let why = if error.kind() == io::ErrorKind::AddrInUse {
+        "the port is taken; choose another with --listen, or any with --listen :0".to_owned()
+    } else {
+        Failure::file("", error).why
     };
     let what = format!("--listen {}", options.network.listen);
     Failure { exit: Exit::Network, what, why }

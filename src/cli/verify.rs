@@ -8,11 +8,12 @@ use crossbeam_channel::bounded;
 use serde::Serialize;
 
 use crate::actors::hasher::{Check, Checked};
+use crate::cli::answer::{say, say_json};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::options::VerifyOptions;
 use crate::cli::progress::ProgressLine;
+use crate::cli::source;
 use crate::cli::terminal::{CLEAR_LINE, NO_WRAP, Terminal, WRAP, escape};
-use crate::cli::{say, say_json, source};
 use crate::formats::metainfo::Metainfo;
 use crate::words::bitfield::Bitfield;
 use crate::words::id::PieceIndex;

@@ -1,6 +1,7 @@
 //! Every bound of the program, each with the sum behind it.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 /// Bytes of a block, the unit that every client requests (BEP 3: "All current implementations use
 /// 2^14").
@@ -168,8 +169,8 @@ pub const LISTEN_PORTS: RangeInclusive<u16> = 6881..=6889;
 /// Longest name of a host: 255 octets on the wire (RFC 1035, section 2.3.4) are 253 characters.
 pub const HOST_LEN_MAX: usize = 253;
 
-/// Longest wait in seconds that can be asked for: ten years, which `Instant` adds without overflow.
-pub const WAIT_MAX_S: u32 = 10 * 365 * 86_400;
+/// Longest wait that can be asked for: ten years, which `Instant` can add without overflow.
+pub const WAIT_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// Most keys of a dictionary whose keys are out of order: these are sorted to find one that occurs
 /// twice. The largest dictionary that a maker writes by hand is the outer one, with some twenty.
@@ -212,7 +213,7 @@ pub const WAIT_MAX_S: u32 = 10 * 365 * 86_400;
 /// What is read from a file at once to be hashed: more is not faster, and each hasher has one.
 pub const HASH_READ_LEN: usize = 256 * 1024;
 
-/// Most threads that hash for `create`: disks give no more than so many cores take.
+/// Most threads that hash one torrent: disks give no more than so many cores take.
 pub const HASHERS_MAX: usize = 16;
 /// Stack of a peer's thread. It needs some 10 KiB in a release build and 40 in a debug build;
 /// memory that is never touched is never taken.
@@ -267,9 +268,6 @@ pub const UPLOADS_REPORTED: u32 = 8;
 
 /// Notifications that main may not have received. With a block in each they are 4 MiB.
 pub const NOTIFICATIONS_MAX: usize = 256;
-
-/// Bytes that a hasher reads at a time.
-pub const HASH_BUFFER_LEN: usize = 128 * 1024;
 
 /// Bytes that a hasher looks at before it tells what it found.
 pub const PORTION_LEN: u32 = 4 * 1024 * 1024;

@@ -61,7 +61,7 @@ enum Gathering {
 
 impl Held {
     /// Locks a torrent's state and finds what of its data is known.
-    pub(super) fn open(context: Arc<TorrentContext>, place: Place) -> Result<Opening, Trouble> {
+    pub(super) fn open(context: &Arc<TorrentContext>, place: Place) -> Result<Opening, Trouble> {
         let metainfo = &context.metainfo;
         let (state, no_lock) = State::lock(&place, metainfo.info_hash())?;
         let (loaded, not_believed) = match state.load(metainfo) {
@@ -86,7 +86,7 @@ impl Held {
             marked_open: false,
             given_up: false,
             place,
-            context: Arc::clone(&context),
+            context: Arc::clone(context),
         };
         let warnings = no_lock.into_iter().chain(not_believed).collect();
         Ok(Opening { held, trusted, to_check, warnings })
@@ -108,7 +108,7 @@ impl Held {
     }
 
     /// What was there is known: makes the empty files, or refuses to touch what is not ours.
-    pub(super) fn begin(&mut self, torrent: TorrentKey, files: &FileStore) -> Result<(), Trouble> {
+    pub(super) fn begin(&self, torrent: TorrentKey, files: &FileStore) -> Result<(), Trouble> {
         let metainfo = self.metainfo();
         let is_foreign =
             |file: &usize| !metainfo.pieces_of(*file).any(|n| self.claimed.get(PieceIndex(n)));
@@ -268,7 +268,7 @@ impl Held {
         Ok(())
     }
 
-    fn save(&mut self, clean: bool) -> io::Result<()> {
+    fn save(&self, clean: bool) -> io::Result<()> {
         let metainfo = self.metainfo();
         self.state.save(&Resume {
             info_hash: metainfo.info_hash(),

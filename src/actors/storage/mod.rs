@@ -139,7 +139,7 @@ impl Storage {
 
     fn carry_out(&mut self, torrent: TorrentKey, order: ToStorage) {
         match order {
-            ToStorage::Open { context, place } => self.open(torrent, context, place),
+            ToStorage::Open { context, place } => self.open(torrent, &context, place),
             ToStorage::Store(block, data) => self.store(torrent, block, data),
             ToStorage::Forget(piece) => {
                 if let Some(held) = self.torrents.get_mut(&torrent) {
@@ -150,7 +150,7 @@ impl Storage {
         }
     }
 
-    fn open(&mut self, torrent: TorrentKey, context: Arc<TorrentContext>, place: Place) {
+    fn open(&mut self, torrent: TorrentKey, context: &Arc<TorrentContext>, place: Place) {
         self.files.add(torrent, Arc::clone(&context.metainfo), place.dir.clone());
         match Held::open(context, place) {
             Ok(Opening { held, trusted, to_check, warnings }) => {

@@ -119,7 +119,7 @@ impl Inbound {
                 self.news.push_back(PeerNews::Cancelled(self.asked(block, "cancelled")?));
             }
             Message::Piece { piece, offset, data } => {
-                self.handle_block(piece, offset, data, now)?
+                self.handle_block(piece, offset, data, now)?;
             }
             Message::Extended { id: 0, payload } => {
                 let handshake = ExtensionHandshake::parse(&payload)

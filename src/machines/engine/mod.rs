@@ -149,7 +149,7 @@ impl Engine {
     }
 
     /// An order could not be given, because its actor is gone or does not keep up.
-    pub fn handle_undelivered(&mut self, now: Instant, order: Order) {
+    pub fn handle_undelivered(&mut self, now: Instant, order: &Order) {
         self.begin_turn(now);
         handlers::peer::handle_undelivered(self, order);
         self.end_turn();
@@ -190,7 +190,7 @@ impl Engine {
         self.steps = Steps::new();
     }
 
-    fn end_turn(&mut self) {
+    fn end_turn(&self) {
         let steps = self.steps.taken();
         debug_assert!(steps as usize <= limits::STEPS_MAX, "a turn took {steps} steps");
     }

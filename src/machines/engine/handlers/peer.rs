@@ -70,8 +70,8 @@ pub(in crate::machines::engine) fn handle_accepted(
 }
 
 /// An order found its actor gone or its channel full: the connection is of no use any more.
-pub(in crate::machines::engine) fn handle_undelivered(engine: &mut Engine, order: Order) {
-    match order {
+pub(in crate::machines::engine) fn handle_undelivered(engine: &mut Engine, order: &Order) {
+    match *order {
         Order::Dial { peer, .. } | Order::Admit { peer, .. } => {
             let reason = "its threads could not be started".to_owned();
             handle_gone(engine, peer, Farewell { reason, fault: Fault::Ours });
