@@ -1,15 +1,22 @@
 //! The bounded cache of open files, shared by the storage and the peers' writers.
+//!
+//! What is trusted: the folder that the user chose and whatever stands in it. A symbolic link
+//! there is followed, since only the user can have put it there: no torrent brings one along, for
+//! a link in a torrent is a pad, and pads are never made. A torrent's paths climb nowhere
+//! ([`safe_path`](crate::formats::path::safe_path)). Only regular files are opened, because a
+//! named pipe would block its thread for ever and a device do what it likes.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::formats::metainfo::Metainfo;
+use super::file_error::FileError;
+use crate::formats::metainfo::{Metainfo, Stretch};
 use crate::words::id::TorrentKey;
 
 /// What a file is opened for.
@@ -33,7 +40,10 @@ pub(crate) struct FilePart {
 }
 
 impl FilePart {
-    /// Appends the bytes of the part to `buffer`. A file that is too short is an error.
+    /// Appends the bytes of the part to `buffer`.
+    ///
+    /// # Errors
+    /// If the file is too short or cannot be read.
     pub(crate) fn read_to_end_of(&self, buffer: &mut Vec<u8>) -> io::Result<()> {
         let start = buffer.len();
         let len = usize::try_from(self.len).map_err(io::Error::other)?;
@@ -46,24 +56,124 @@ impl FilePart {
 }
 
 /// The open files of all torrents, the least recently used closed first.
+///
+/// A file that was closed here lives on in the hands of whoever was given it, so a process has as
+/// many descriptors for data as the cache holds, and one more for each thread at work on a file.
+/// What was written through a file is synced through any later one of the same path.
 #[derive(Debug)]
 pub(crate) struct FileStore {
     files_max: usize,
-    state: Mutex<State>,
+    cache: Mutex<Cache>,
 }
 
+impl FileStore {
+    /// A cache of at most `files_max` open files.
+    pub(crate) fn new(files_max: usize) -> Self {
+        Self { files_max, cache: Mutex::default() }
+    }
+
+    /// The files of `torrent` are below `dir`; they are made and written only if `writable`.
+    pub(crate) fn add(
+        &self,
+        torrent: TorrentKey,
+        metainfo: Arc<Metainfo>,
+        dir: PathBuf,
+        writable: bool,
+    ) {
+        let folder = Arc::new(Folder { metainfo, dir, writable });
+        self.cache.lock().folders.insert(torrent, folder);
+    }
+
+    /// Closes the files of `torrent`; none is opened from now on.
+    pub(crate) fn remove(&self, torrent: TorrentKey) {
+        let closed = self.cache.lock().remove(torrent);
+        drop(closed);
+    }
+
+    /// The parts of `len` bytes at `offset` of a torrent, opened for `access`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn parts(
+        &self,
+        torrent: TorrentKey,
+        offset: u64,
+        len: u64,
+        access: Access,
+    ) -> io::Result<Vec<FilePart>> {
+        let folder = self.cache.lock().folder(torrent)?;
+        let part = |stretch: Stretch| {
+            let is_pad = folder.metainfo.files()[stretch.file].pad;
+            let file =
+                if is_pad { None } else { Some(self.open(torrent, stretch.file, access)?) };
+            Ok(FilePart { file, offset: stretch.offset, len: stretch.len })
+        };
+        folder.metainfo.stretches(offset, len).map(part).collect()
+    }
+
+    /// File number `file` of `torrent`, opened for `access`. For writing, folders and the file
+    /// are made, and a file that is too short gets its due length without taking space; nothing
+    /// is ever cut.
+    ///
+    /// # Errors
+    /// With the path, if the system refuses or the path is no regular file; if the torrent was
+    /// removed, has no such file, or is not to be written.
+    pub(crate) fn open(
+        &self,
+        torrent: TorrentKey,
+        file: usize,
+        access: Access,
+    ) -> io::Result<Arc<File>> {
+        let folder = {
+            let mut cache = self.cache.lock();
+            if let Some(open) = cache.take((torrent, file), access) {
+                return Ok(open);
+            }
+            cache.folder(torrent)?
+        };
+        // Others use the cache meanwhile, and one of them may open the same file.
+        let (path, len) = folder.place_of(file)?;
+        let opened = self.with_room(|| folder.open(&path, len, access));
+        let opened = Arc::new(opened.map_err(FileError::about(&path))?);
+        // Files are dropped after the lock, which comes last: closing them may take time.
+        let mut closed = Vec::new();
+        let mut cache = self.cache.lock();
+        // Nothing is kept for a torrent that was removed meanwhile: nobody would close it.
+        cache.folder(torrent)?;
+        if let Some(open) = cache.take((torrent, file), access) {
+            return Ok(open);
+        }
+        closed.extend(cache.put((torrent, file), Arc::clone(&opened), access));
+        while cache.open.len() > self.files_max {
+            closed.extend(cache.put_out());
+        }
+        Ok(opened)
+    }
+
+    /// Opens; if the process has no descriptors left, a second time with those of all files that
+    /// nobody is using. Sockets come and go, and a torrent must not fail for them.
+    fn with_room(&self, open: impl Fn() -> io::Result<File>) -> io::Result<File> {
+        match open() {
+            Err(error) if is_out_of_descriptors(&error) => {
+                let closed = self.cache.lock().put_out_all();
+                drop(closed);
+                open()
+            }
+            opened => opened,
+        }
+    }
+}
+
+/// A torrent, and the number of one of its files.
+type Slot = (TorrentKey, usize);
+
+/// `open` and `by_use` hold the same slots; `by_use` has the least recently used first.
 #[derive(Debug, Default)]
-struct State {
-    torrents: BTreeMap<TorrentKey, Arc<Folder>>,
-    open: BTreeMap<(TorrentKey, usize), OpenFile>,
-    by_use: BTreeMap<u64, (TorrentKey, usize)>,
+struct Cache {
+    folders: BTreeMap<TorrentKey, Arc<Folder>>,
+    open: BTreeMap<Slot, OpenFile>,
+    by_use: BTreeMap<u64, Slot>,
     uses: u64,
-}
-
-#[derive(Debug)]
-struct Folder {
-    metainfo: Arc<Metainfo>,
-    dir: PathBuf,
 }
 
 #[derive(Debug)]
@@ -73,111 +183,424 @@ struct OpenFile {
     used: u64,
 }
 
-impl FileStore {
-    /// A cache of at most `files_max` open files.
-    pub(crate) fn new(files_max: usize) -> Self {
-        Self { files_max, state: Mutex::default() }
-    }
-
-    /// The files of `torrent` are below `dir`.
-    pub(crate) fn add(&self, torrent: TorrentKey, metainfo: Arc<Metainfo>, dir: PathBuf) {
-        self.state.lock().torrents.insert(torrent, Arc::new(Folder { metainfo, dir }));
-    }
-
-    /// Closes the files of `torrent`.
-    pub(crate) fn remove(&self, torrent: TorrentKey) {
-        let mut state = self.state.lock();
-        state.torrents.remove(&torrent);
-        state.open.retain(|(of, _), _| *of != torrent);
-        state.by_use.retain(|_, (of, _)| *of != torrent);
-    }
-
-    /// The parts of `len` bytes at `offset` of a torrent, opened for `access`.
-    pub(crate) fn parts(
-        &self,
-        torrent: TorrentKey,
-        offset: u64,
-        len: u64,
-        access: Access,
-    ) -> io::Result<Vec<FilePart>> {
-        let folder = self.folder(torrent)?;
-        let stretches = folder.metainfo.stretches(offset, len);
-        let part = stretches.map(|stretch| {
-            let pad = folder.metainfo.files()[stretch.file].pad;
-            let file = if pad { None } else { Some(self.open(torrent, stretch.file, access)?) };
-            Ok(FilePart { file, offset: stretch.offset, len: stretch.len })
-        });
-        part.collect()
-    }
-
-    /// File number `file` of `torrent`, opened for `access`.
-    pub(crate) fn open(
-        &self,
-        torrent: TorrentKey,
-        file: usize,
-        access: Access,
-    ) -> io::Result<Arc<File>> {
-        if let Some(open) = self.state.lock().use_open(torrent, file, access) {
-            return Ok(open);
-        }
-        let folder = self.folder(torrent)?;
-        let due = &folder.metainfo.files()[file];
-        let path = folder.dir.join(&due.path);
-        let named =
-            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        let opened = match access {
-            Access::Read => File::open(&path).map_err(named)?,
-            Access::Write => {
-                if let Some(parent) = path.parent() {
-                    fs::create_dir_all(parent).map_err(named)?;
-                }
-                let mut options = OpenOptions::new();
-                options.read(true).write(true).create(true).truncate(false);
-                let opened = options.open(&path).map_err(named)?;
-                if opened.metadata().map_err(named)?.len() < due.len {
-                    opened.set_len(due.len).map_err(named)?;
-                }
-                opened
-            }
-        };
-        let opened = Arc::new(opened);
-        self.state.lock().keep(torrent, file, &opened, access, self.files_max);
-        Ok(opened)
-    }
-
+impl Cache {
     fn folder(&self, torrent: TorrentKey) -> io::Result<Arc<Folder>> {
-        let folder = self.state.lock().torrents.get(&torrent).cloned();
+        let folder = self.folders.get(&torrent).cloned();
         folder.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the torrent is closed"))
     }
-}
 
-impl State {
-    fn use_open(&mut self, torrent: TorrentKey, file: usize, access: Access) -> Option<Arc<File>> {
-        let open = self.open.get_mut(&(torrent, file)).filter(|open| open.access >= access)?;
+    /// The open file, if it is good for `access`; it is the most recently used then.
+    fn take(&mut self, slot: Slot, access: Access) -> Option<Arc<File>> {
+        let open = self.open.get_mut(&slot).filter(|open| open.access >= access)?;
         self.uses += 1;
         self.by_use.remove(&open.used);
-        self.by_use.insert(self.uses, (torrent, file));
+        self.by_use.insert(self.uses, slot);
         open.used = self.uses;
         Some(Arc::clone(&open.file))
     }
 
-    fn keep(
-        &mut self,
-        torrent: TorrentKey,
-        file: usize,
-        opened: &Arc<File>,
-        access: Access,
-        files_max: usize,
-    ) {
+    /// Keeps a file; the one that it replaces is to be dropped without the lock.
+    fn put(&mut self, slot: Slot, file: Arc<File>, access: Access) -> Option<OpenFile> {
         self.uses += 1;
-        let open = OpenFile { file: Arc::clone(opened), access, used: self.uses };
-        if let Some(old) = self.open.insert((torrent, file), open) {
+        self.by_use.insert(self.uses, slot);
+        let old = self.open.insert(slot, OpenFile { file, access, used: self.uses });
+        if let Some(old) = &old {
             self.by_use.remove(&old.used);
         }
-        self.by_use.insert(self.uses, (torrent, file));
-        while self.open.len() > files_max {
-            let Some((_, oldest)) = self.by_use.pop_first() else { return };
-            self.open.remove(&oldest);
+        old
+    }
+
+    /// Takes out the least recently used file.
+    fn put_out(&mut self) -> Option<OpenFile> {
+        let (_, slot) = self.by_use.pop_first()?;
+        self.open.remove(&slot)
+    }
+
+    fn put_out_all(&mut self) -> BTreeMap<Slot, OpenFile> {
+        self.by_use.clear();
+        std::mem::take(&mut self.open)
+    }
+
+    fn remove(&mut self, torrent: TorrentKey) -> Vec<OpenFile> {
+        self.folders.remove(&torrent);
+        let slots = self.open.range((torrent, 0)..=(torrent, usize::MAX));
+        let slots: Vec<Slot> = slots.map(|(slot, _)| *slot).collect();
+        let closed: Vec<OpenFile> =
+            slots.iter().filter_map(|slot| self.open.remove(slot)).collect();
+        for open in &closed {
+            self.by_use.remove(&open.used);
         }
+        closed
+    }
+}
+
+/// Where a torrent's files are.
+#[derive(Debug)]
+struct Folder {
+    metainfo: Arc<Metainfo>,
+    dir: PathBuf,
+    writable: bool,
+}
+
+impl Folder {
+    /// The path of a file and its due length.
+    fn place_of(&self, file: usize) -> io::Result<(PathBuf, u64)> {
+        let due = self.metainfo.files().get(file).filter(|due| !due.pad);
+        let due = due.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, "the torrent has no such file")
+        })?;
+        Ok((self.dir.join(&due.path), due.len))
+    }
+
+    fn open(&self, path: &Path, len: u64, access: Access) -> io::Result<File> {
+        match access {
+            Access::Read => open_regular(path, File::options().read(true)),
+            Access::Write if self.writable => open_or_make(path, len),
+            Access::Write => {
+                let why = "the torrent is only read";
+                Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+            }
+        }
+    }
+}
+
+fn open_or_make(path: &Path, len: u64) -> io::Result<File> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut options = File::options();
+    let file = open_regular(path, options.read(true).write(true).create(true).truncate(false))?;
+    if file.metadata()?.len() < len {
+        file.set_len(len)?;
+    }
+    Ok(file)
+}
+
+/// Opens a regular file, and neither touches nor waits for anything else. The second look is for
+/// what came in between, which only somebody who may write in the user's folder can do.
+fn open_regular(path: &Path, options: &OpenOptions) -> io::Result<File> {
+    match fs::metadata(path) {
+        Ok(metadata) => check_regular(&metadata)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let file = options.open(path)?;
+    check_regular(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// Whether the process (EMFILE) or the system (ENFILE) has no descriptors left; the numbers are the
+/// same on every Unix.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24))
+}
+
+fn check_regular(metadata: &Metadata) -> io::Result<()> {
+    if metadata.is_file() {
+        Ok(())
+    } else if metadata.is_dir() {
+        Err(io::ErrorKind::IsADirectory.into())
+    } else {
+        Err(io::Error::other("not a regular file"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::super::scratch::Scratch;
+    use super::*;
+    use crate::formats::metainfo::{Draft, DraftFile};
+    use crate::words::id::Key;
+
+    const FIRST: TorrentKey = TorrentKey(Key { index: 0, generation: 0 });
+    const SECOND: TorrentKey = TorrentKey(Key { index: 1, generation: 0 });
+
+    /// Files by their components and lengths, below `t`.
+    fn torrent(files: &[(&str, u64)]) -> Arc<Metainfo> {
+        let file = |&(path, len): &(&str, u64)| DraftFile {
+            path: path.split('/').map(|name| name.as_bytes().to_vec()).collect(),
+            len,
+        };
+        let len: u64 = files.iter().map(|(_, len)| len).sum();
+        let draft = Draft {
+            name: b"t".to_vec(),
+            piece_length: 16384,
+            files: files.iter().map(file).collect(),
+            hashes: vec![7; usize::try_from(len.div_ceil(16384)).unwrap() * 20],
+            ..Draft::default()
+        };
+        Arc::new(Metainfo::parse(&draft.encode()).unwrap())
+    }
+
+    /// A store of at most three files with one writable torrent, whose folder is `t`.
+    fn store(scratch: &Scratch, files: &[(&str, u64)]) -> (FileStore, PathBuf) {
+        let store = FileStore::new(3);
+        store.add(FIRST, torrent(files), scratch.path().to_owned(), true);
+        (store, scratch.path().join("t"))
+    }
+
+    impl FileStore {
+        /// The open files, the least recently used first; both maps must agree.
+        fn check(&self) -> Vec<usize> {
+            let cache = self.cache.lock();
+            assert!(cache.open.len() <= self.files_max);
+            assert_eq!(cache.open.len(), cache.by_use.len());
+            for (used, slot) in &cache.by_use {
+                assert_eq!(cache.open[slot].used, *used);
+                assert!(cache.folders.contains_key(&slot.0));
+            }
+            cache.by_use.values().map(|(_, file)| *file).collect()
+        }
+    }
+
+    #[test]
+    fn the_least_recently_used_is_closed() {
+        let scratch = Scratch::new();
+        let files = [("a", 1), ("b", 1), ("c", 1), ("d", 1), ("e", 1)];
+        let (store, _) = store(&scratch, &files);
+        let table: [(usize, &[usize]); 8] = [
+            (0, &[0]),
+            (1, &[0, 1]),
+            (2, &[0, 1, 2]),
+            (0, &[1, 2, 0]),
+            (3, &[2, 0, 3]),
+            (3, &[2, 0, 3]),
+            (2, &[0, 3, 2]),
+            (4, &[3, 2, 4]),
+        ];
+        let mut last = None;
+        for (file, open) in table {
+            let opened = store.open(FIRST, file, Access::Write).unwrap();
+            assert_eq!(store.check(), open);
+            let again = store.open(FIRST, file, Access::Read).unwrap();
+            assert!(Arc::ptr_eq(&opened, &again));
+            last = Some(opened);
+        }
+        // Who was given a file may use it after it was closed here.
+        for file in 0..3 {
+            store.open(FIRST, file, Access::Read).unwrap();
+        }
+        let last = last.unwrap();
+        assert_eq!(Arc::strong_count(&last), 1);
+        last.write_all_at(b"x", 0).unwrap();
+    }
+
+    #[test]
+    fn ten_thousand_files_need_few_descriptors() {
+        let scratch = Scratch::new();
+        let names: Vec<String> = (0..10_000).map(|n| format!("{}/{n}", n % 100)).collect();
+        let files: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
+        let store = FileStore::new(128);
+        store.add(FIRST, torrent(&files), scratch.path().to_owned(), true);
+        for file in 0..files.len() {
+            let open = store.open(FIRST, file, Access::Write).unwrap();
+            open.write_all_at(&[u8::try_from(file % 251).unwrap()], 0).unwrap();
+            if file % 1_000 == 999 {
+                assert_eq!(store.check(), (file - 127..=file).collect::<Vec<_>>());
+                assert_eq!(descriptors_below(scratch.path()).unwrap_or(128), 128);
+            }
+        }
+        for file in (0..files.len()).step_by(7) {
+            let mut byte = [0];
+            store.open(FIRST, file, Access::Read).unwrap().read_exact_at(&mut byte, 0).unwrap();
+            assert_eq!(usize::from(byte[0]), file % 251);
+        }
+        store.remove(FIRST);
+        assert_eq!(descriptors_below(scratch.path()).unwrap_or(0), 0);
+    }
+
+    /// The descriptors of this process that lead to files below `dir`, where the system tells.
+    fn descriptors_below(dir: &Path) -> Option<usize> {
+        let entries = fs::read_dir("/proc/self/fd").ok()?;
+        let leads_there = |entry: &io::Result<fs::DirEntry>| {
+            let target = entry.as_ref().ok().and_then(|entry| fs::read_link(entry.path()).ok());
+            target.is_some_and(|target| target.starts_with(dir))
+        };
+        Some(entries.filter(leads_there).count())
+    }
+
+    #[test]
+    fn writing_makes_files_and_never_cuts_them() {
+        let scratch = Scratch::new();
+        let due = [("new/er/a", 5_000_000), ("short", 4), ("long", 4), ("empty", 0)];
+        let (store, dir) = store(&scratch, &due);
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("short"), "12").unwrap();
+        fs::write(dir.join("long"), "123456").unwrap();
+        for file in 0..due.len() {
+            store.open(FIRST, file, Access::Write).unwrap();
+        }
+        assert_eq!(fs::metadata(dir.join("new/er/a")).unwrap().len(), 5_000_000);
+        assert_eq!(fs::read(dir.join("short")).unwrap(), b"12\0\0");
+        assert_eq!(fs::read(dir.join("long")).unwrap(), b"123456");
+        assert_eq!(fs::read(dir.join("empty")).unwrap(), b"");
+    }
+
+    #[test]
+    fn reading_makes_nothing() {
+        let scratch = Scratch::new();
+        let (store, dir) = store(&scratch, &[("new/a", 5), ("short", 4)]);
+        let missing = store.open(FIRST, 0, Access::Read).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        assert!(missing.to_string().contains("t/new/a: "), "{missing}");
+        assert!(!dir.exists());
+
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("short"), "12").unwrap();
+        let short = store.open(FIRST, 1, Access::Read).unwrap();
+        assert_eq!(short.metadata().unwrap().len(), 2);
+        short.write_all_at(b"x", 0).unwrap_err();
+    }
+
+    #[test]
+    fn a_file_open_for_reading_is_replaced_when_it_is_to_be_written() {
+        let scratch = Scratch::new();
+        let (store, dir) = store(&scratch, &[("a", 3)]);
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("a"), "abc").unwrap();
+        let reader = store.open(FIRST, 0, Access::Read).unwrap();
+        let writer = store.open(FIRST, 0, Access::Write).unwrap();
+        assert!(!Arc::ptr_eq(&reader, &writer));
+        writer.write_all_at(b"x", 1).unwrap();
+        let both = store.open(FIRST, 0, Access::Read).unwrap();
+        assert!(Arc::ptr_eq(&both, &writer));
+        assert_eq!((store.check(), Arc::strong_count(&reader)), (vec![0], 1));
+        assert_eq!(fs::read(dir.join("a")).unwrap(), b"axc");
+    }
+
+    #[test]
+    fn a_torrent_that_is_only_read_is_not_written() {
+        let scratch = Scratch::new();
+        let store = FileStore::new(3);
+        store.add(FIRST, torrent(&[("a", 3)]), scratch.path().to_owned(), false);
+        let refused = store.open(FIRST, 0, Access::Write).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+        assert!(!scratch.path().join("t").exists());
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_and_never_waited_for() {
+        let scratch = Scratch::new();
+        let files = [("folder", 1), ("pipe", 1), ("device", 1), ("loop", 1), ("file/below", 1)];
+        let (store, dir) = store(&scratch, &files);
+        fs::create_dir_all(dir.join("folder")).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(dir.join("pipe")).status();
+        assert!(made.unwrap().success());
+        std::os::unix::fs::symlink("/dev/zero", dir.join("device")).unwrap();
+        std::os::unix::fs::symlink("loop", dir.join("loop")).unwrap();
+        fs::write(dir.join("file"), "").unwrap();
+        for (file, (name, _)) in files.iter().enumerate() {
+            for access in [Access::Read, Access::Write] {
+                let error = store.open(FIRST, file, access).unwrap_err().to_string();
+                assert!(error.contains(&format!("t/{name}: ")), "{error}");
+            }
+        }
+        assert_eq!(store.check(), [0; 0]);
+    }
+
+    #[test]
+    fn a_removed_torrent_is_closed_and_others_are_not() {
+        let scratch = Scratch::new();
+        let (store, _) = store(&scratch, &[("a", 1), ("b", 1)]);
+        store.add(SECOND, torrent(&[("c", 1)]), scratch.path().to_owned(), true);
+        let a = store.open(FIRST, 0, Access::Write).unwrap();
+        let c = store.open(SECOND, 0, Access::Write).unwrap();
+        store.open(FIRST, 1, Access::Write).unwrap();
+        store.remove(FIRST);
+        assert_eq!((Arc::strong_count(&a), Arc::strong_count(&c)), (1, 2));
+        assert_eq!(store.check(), [0]);
+        for access in [Access::Read, Access::Write] {
+            let closed = store.open(FIRST, 0, access).unwrap_err();
+            assert_eq!(closed.to_string(), "the torrent is closed");
+        }
+        assert!(store.parts(FIRST, 0, 1, Access::Read).is_err());
+        store.remove(FIRST);
+    }
+
+    #[test]
+    fn parts_are_files_and_zeros() {
+        let scratch = Scratch::new();
+        // aaaa__bb: the pad is in no file.
+        let files = [("a", 4), ("_____padding_file_0_____", 2), ("b", 2)];
+        let (store, dir) = store(&scratch, &files);
+        let parts = store.parts(FIRST, 3, 4, Access::Write).unwrap();
+        let shown: Vec<_> =
+            parts.iter().map(|part| (part.file.is_some(), part.offset, part.len)).collect();
+        assert_eq!(shown, [(true, 3, 1), (false, 0, 2), (true, 0, 1)]);
+
+        fs::write(dir.join("a"), "1234").unwrap();
+        fs::write(dir.join("b"), "78").unwrap();
+        let mut buffer = b">".to_vec();
+        parts.iter().for_each(|part| part.read_to_end_of(&mut buffer).unwrap());
+        assert_eq!(buffer, b">4\0\x007");
+        fs::write(dir.join("a"), "12").unwrap();
+        parts[0].read_to_end_of(&mut buffer).unwrap_err();
+        for (offset, len) in [(8, 1), (u64::MAX, u64::MAX), (0, 0)] {
+            assert_eq!(store.parts(FIRST, offset, len, Access::Read).unwrap().len(), 0);
+        }
+        for file in [1, 3, usize::MAX] {
+            let none = store.open(FIRST, file, Access::Read).unwrap_err();
+            assert_eq!(none.kind(), io::ErrorKind::InvalidInput);
+        }
+    }
+
+    #[test]
+    fn without_descriptors_all_are_closed_and_it_tries_again() {
+        let scratch = Scratch::new();
+        let (store, dir) = store(&scratch, &[("a", 1), ("b", 1)]);
+        let fails = |number: i32| {
+            store.open(FIRST, 0, Access::Write).unwrap();
+            let kept = store.open(FIRST, 1, Access::Write).unwrap();
+            let tries = std::cell::Cell::new(0);
+            let opened = store.with_room(|| {
+                tries.set(tries.get() + 1);
+                match tries.get() {
+                    1 => Err(io::Error::from_raw_os_error(number)),
+                    _ => File::open(dir.join("a")),
+                }
+            });
+            kept.metadata().unwrap();
+            (tries.get(), opened.is_ok(), store.check())
+        };
+        assert_eq!(fails(24), (2, true, vec![]));
+        assert_eq!(fails(23), (2, true, vec![]));
+        assert_eq!(fails(13), (1, false, vec![0, 1]));
+        let always = || Err(io::Error::from_raw_os_error(24));
+        assert_eq!(store.with_room(always).unwrap_err().raw_os_error(), Some(24));
+    }
+
+    #[test]
+    fn many_threads_share_it() {
+        let scratch = Scratch::new();
+        let names: Vec<String> = (0..8).map(|n| n.to_string()).collect();
+        let files: Vec<_> = names.iter().map(|name| (name.as_str(), 8)).collect();
+        let (store, dir) = store(&scratch, &files);
+        store.add(SECOND, torrent(&files), scratch.path().join("second"), true);
+        // Each thread writes its own byte of every file; meanwhile another torrent goes.
+        std::thread::scope(|scope| {
+            for thread in 0..8_u8 {
+                let store = &store;
+                scope.spawn(move || {
+                    for file in (0..8).cycle().skip(thread.into()).take(400) {
+                        let open = store.open(FIRST, file, Access::Write).unwrap();
+                        open.write_all_at(&[b'0' + thread], thread.into()).unwrap();
+                        if let Err(error) = store.open(SECOND, file, Access::Write) {
+                            assert_eq!(error.to_string(), "the torrent is closed");
+                        }
+                        store.check();
+                    }
+                    if thread == 0 {
+                        store.remove(SECOND);
+                    }
+                });
+            }
+        });
+        assert!(store.check().len() <= 3);
+        for name in &names {
+            assert_eq!(fs::read(dir.join(name)).unwrap(), b"01234567");
+        }
+        assert!(store.open(SECOND, 0, Access::Read).is_err());
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct Held {
     context: Arc<TorrentContext>,
     place: Place,
     state: State,
-    /// The lengths of the files that were there before, of which nothing is known yet.
+    /// The files that were there before, and of which nothing is known.
     strangers: BTreeSet<usize>,
     /// Pieces that are verified and synced: what the resume file may claim.
     claimed: Bitfield,
@@ -65,15 +65,20 @@ impl Held {
         let metainfo = &context.metainfo;
         let (state, no_lock) = State::lock(&place, metainfo.info_hash())?;
         let (loaded, not_believed) = match state.load(metainfo) {
-            Ok(loaded) => (loaded.filter(|_| !place.check), None),
+            Ok(loaded) => (loaded, None),
             Err(warning) => (None, Some(warning)),
         };
         let marks = state.marks(metainfo);
         let (resume, trusted) = loaded.unzip();
-        let trusted = trusted.unwrap_or_else(|| Bitfield::zeros(metainfo.pieces()));
-        let to_check = to_check(resume.as_ref(), &trusted, &marks, metainfo);
-        let known = resume.is_some() || place.overwrite || place.read_only;
-        let strangers = if known { BTreeSet::new() } else { present(&marks, metainfo) };
+        let strangers = if place.overwrite || place.read_only {
+            BTreeSet::new()
+        } else {
+            strangers(resume.as_ref(), &marks, metainfo)
+        };
+        let believed = resume.as_ref().filter(|_| !place.check);
+        let trusted =
+            trusted.filter(|_| !place.check).unwrap_or_else(|| Bitfield::zeros(metainfo.pieces()));
+        let to_check = to_check(believed, &trusted, &marks, metainfo);
         let held = Self {
             state,
             strangers,
@@ -330,11 +335,17 @@ fn to_check(
     to_check
 }
 
-/// The files that exist and have something in them.
-fn present(marks: &[Option<FileMark>], metainfo: &Metainfo) -> BTreeSet<usize> {
-    let has_data = |(_, (mark, file)): &(usize, (&Option<FileMark>, &File))| {
-        !file.pad && file.len > 0 && mark.is_some_and(|mark| mark.len > 0)
+/// The files that exist, have something in them, and that no state of ours knows.
+fn strangers(
+    resume: Option<&Resume>,
+    marks: &[Option<FileMark>],
+    metainfo: &Metainfo,
+) -> BTreeSet<usize> {
+    let known = |file: usize| resume.is_some_and(|resume| resume.knows(file));
+    let strange = |(file, (mark, entry)): &(usize, (&Option<FileMark>, &File))| {
+        let has_data = mark.is_some_and(|mark| mark.len > 0);
+        has_data && !entry.pad && entry.len > 0 && !known(*file)
     };
     let files = marks.iter().zip(metainfo.files()).enumerate();
-    files.filter(has_data).map(|(file, _)| file).collect()
+    files.filter(strange).map(|(file, _)| file).collect()
 }

@@ -151,7 +151,8 @@ impl Storage {
     }
 
     fn open(&mut self, torrent: TorrentKey, context: &Arc<TorrentContext>, place: Place) {
-        self.files.add(torrent, Arc::clone(&context.metainfo), place.dir.clone());
+        let (metainfo, dir) = (Arc::clone(&context.metainfo), place.dir.clone());
+        self.files.add(torrent, metainfo, dir, !place.read_only);
         match Held::open(context, place) {
             Ok(Opening { held, trusted, to_check, warnings }) => {
                 for warning in warnings {
