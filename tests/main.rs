@@ -10,3 +10,7 @@ mod interop;
 
 /// Torrents made and read by mktorrent, Transmission and libtorrent, compared with ours.
 mod makers;
+
+/// The source as text: floors, bounds of loops, what stands where. `cargo test tidy -- --nocapture`
+/// draws who imports whom.
+mod tidy;
