@@ -69,17 +69,24 @@ use crate::Root;\nuse crate::*;
 }
 
 /// Actors meet only on the bus. One may start another and use what it offers, so imports go one
-/// way; what threads share beside the bus is named at the head of the file that holds it.
-fn actors_apart(sources: &[Source]) -> Vec<String> {
+/// way; and whatever else threads share is named in the report.
+fn actors_apart(sources: &[Source], report: &str) -> Vec<String> {
     let mut complaints = rings_of_actors(sources);
-    complaints.extend(each(sources, shared_in_silence));
+    let named = section(report, "share memory");
+    complaints.extend(each(sources, |source| shared_in_silence(source, &named)));
     complaints
 }
 
-fn shared_in_silence(source: &Source) -> Vec<String> {
+/// The part of a document below the heading that has `words` in it.
+fn section(document: &str, words: &str) -> String {
+    let is_heading = |line: &&str| line.starts_with('#');
+    let lines = document.lines().skip_while(|line| !(is_heading(line) && line.contains(words)));
+    lines.skip(1).take_while(|line| !is_heading(line)).collect::<Vec<_>>().join("\n")
+}
+
+fn shared_in_silence(source: &Source, named: &str) -> Vec<String> {
     let waits = source.path.starts_with("src/actors/") || source.path == "src/session.rs";
-    let named = source.lines.iter().any(|line| line.starts_with("//! Shared: "));
-    if !waits || named {
+    if !waits || named.contains(&source.path) {
         return Vec::new();
     }
     let shares = |line: &str| {
@@ -91,14 +98,14 @@ fn shared_in_silence(source: &Source) -> Vec<String> {
     };
     let code = &source.code[..source.tests_begin()];
     let first = code.iter().position(|line| shares(line));
-    let why = "threads meet only on the bus; where they must share, the file's head says \
-               `//! Shared: ` with what, who writes it and who reads it";
+    let why = "threads meet only on the bus; the exceptions are named in REPORT.md, where it says \
+               how threads share memory";
     first.map(|line| source.complaint(line, why)).into_iter().collect()
 }
 
 #[test]
 fn actors_meet_only_on_the_bus() {
-    assert_none(&actors_apart(&Source::below("src")));
+    assert_none(&actors_apart(&Source::below("src"), &read("REPORT.md")));
 }
 
 #[test]
@@ -110,12 +117,13 @@ fn actors_that_meet_elsewhere_are_refused() {
         actor("porter", "use crate::actors::{self, peer, Named};"),
         actor("messenger", ""),
     ];
-    assert_eq!(actors_apart(&ring).len(), 3);
-    assert_none(&actors_apart(&ring[2..]));
+    assert_eq!(actors_apart(&ring, "").len(), 3);
+    assert_none(&actors_apart(&ring[2..], ""));
     let shared = "fn f(name: &'static str) {}\nstatic COUNT: AtomicU32 = AtomicU32::new(0);";
-    assert_lines(&actors_apart(&[actor("peer", shared)]), &[2]);
-    let named = format!("//! Shared: the count, which everybody writes.\n{shared}");
-    assert_none(&actors_apart(&[actor("peer", &named)]));
+    assert_lines(&actors_apart(&[actor("peer", shared)], ""), &[2]);
+    let report = "# Where threads share memory\n`src/actors/peer.rs`\n# Else\n`src/actors/lan.rs`";
+    assert_none(&actors_apart(&[actor("peer", shared)], report));
+    assert_lines(&actors_apart(&[actor("lan", shared)], report), &[2]);
 }
 
 // ------------------------------------------------------------------------------------- Loops ---
@@ -392,4 +400,41 @@ fn a_stranger_at_the_top_is_refused() {
     let found = [".git", "NOTES.md", "src", "target"].map(str::to_owned);
     assert_eq!(strangers(&found, "/target"), ["NOTES.md: the top level does not hold it"]);
     assert_eq!(strangers(&found, "").len(), 2);
+}
+// -------------------------------------------------------------------------------- The documents ---
+
+/// What a document names in backticks and is not there: a path of this repository, or a name of its
+/// code.
+fn invented(document: &Source, sources: &[Source], exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let spans =
+        document.lines.iter().enumerate().flat_map(|(line, text)| {
+            text.split('`').skip(1).step_by(2).map(move |span| (line, span))
+        });
+    let wrong = spans.filter(|(_, span)| {
+        if ["src/", "tests/", "examples/", ".ci/"].iter().any(|top| span.starts_with(top)) {
+            return !exists(span);
+        }
+        let is_name = span.chars().all(|c| is_of_word(c) || c == ':');
+        let last = span.rsplit("::").next().unwrap_or_default();
+        is_name && span.contains(['_', ':']) && !sources.iter().any(|source| source.says(last))
+    });
+    wrong.map(|(line, span)| document.complaint(line, &format!("there is no {span}"))).collect()
+}
+
+#[test]
+fn documents_name_only_what_exists() {
+    let sources = Source::all();
+    for path in ["README.md", "REPORT.md"] {
+        let document = Source::new(path, &read(path));
+        assert_none(&invented(&document, &sources, source::exists));
+    }
+}
+
+#[test]
+fn a_document_that_invents_is_refused() {
+    let text = "`src/bus.rs`, `a.b_c` and `HaveLog::publish`\n`src/magic.rs`\n`HaveLog::shout`\n\
+                `let_there_be`";
+    let sources = [Source::new("src/words/have_log.rs", "impl HaveLog { fn publish() {} }")];
+    let document = Source::new("README.md", text);
+    assert_lines(&invented(&document, &sources, |path| path == "src/bus.rs"), &[2, 3, 4]);
 }

@@ -11,12 +11,15 @@ pub(crate) struct Source {
     pub(crate) lines: Vec<String>,
     /// The same lines; comments and the insides of literals are blank.
     pub(crate) code: Vec<String>,
+    /// The whole file is compiled for tests only.
+    for_tests: bool,
 }
 
 impl Source {
     pub(crate) fn new(path: &str, text: &str) -> Self {
         let lines = |text: &str| text.lines().map(str::to_owned).collect();
-        Self { path: path.to_owned(), lines: lines(text), code: lines(&code_of(text)) }
+        let (lines, code) = (lines(text), lines(&code_of(text)));
+        Self { path: path.to_owned(), lines, code, for_tests: false }
     }
 
     /// Every Rust file below `folder`, sorted by path.
@@ -24,7 +27,18 @@ impl Source {
         let mut sources = Vec::new();
         collect(folder, &mut sources);
         sources.sort_by(|one, other| one.path.cmp(&other.path));
+        let for_tests: Vec<_> = sources.iter().flat_map(Self::modules_for_tests).collect();
+        sources.iter_mut().for_each(|source| source.for_tests = for_tests.contains(&source.path));
         sources
+    }
+
+    /// The files that this one declares as modules for tests only.
+    fn modules_for_tests(&self) -> Vec<String> {
+        let folder = self.path.trim_end_matches("mod.rs").trim_end_matches(".rs");
+        let folder = folder.trim_end_matches('/');
+        let declared = self.code.windows(2).filter(|pair| pair[0].trim() == "#[cfg(test)]");
+        let names = declared.filter_map(|pair| pair[1].strip_prefix("mod ")?.strip_suffix(';'));
+        names.map(|name| format!("{folder}/{name}.rs")).collect()
     }
 
     /// Every Rust file of the repository.
@@ -34,7 +48,7 @@ impl Source {
 
     /// The line where `mod tests` begins, or one past the last.
     pub(crate) fn tests_begin(&self) -> usize {
-        if self.path.ends_with("/tests.rs") {
+        if self.for_tests {
             return 0;
         }
         let begins = |line: &String| line.starts_with("mod tests");
@@ -45,12 +59,22 @@ impl Source {
     pub(crate) fn complaint(&self, line: usize, what: &str) -> String {
         format!("{}:{}: {what}", self.path, line + 1)
     }
+
+    /// Whether `word` stands somewhere in the code, not as part of a longer word.
+    pub(crate) fn says(&self, word: &str) -> bool {
+        self.code.iter().any(|line| words(line).any(|found| found == word))
+    }
 }
 
 /// The file `path` of the repository.
 pub(crate) fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Whether the repository holds a file or folder at `path`.
+pub(crate) fn exists(path: &str) -> bool {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists()
 }
 
 /// The names in the folder `path` of the repository, sorted.
@@ -159,6 +183,13 @@ fn block_comment(text: &str) -> usize {
         }
     }
     at
+}
+
+#[test]
+fn modules_for_tests_are_known() {
+    let text = "pub mod a;\n#[cfg(test)]\nmod b;\n#[cfg(test)]\nmod tests {}";
+    assert_eq!(Source::new("src/x/mod.rs", text).modules_for_tests(), ["src/x/b.rs"]);
+    assert_eq!(Source::new("src/x.rs", text).modules_for_tests(), ["src/x/b.rs"]);
 }
 
 #[test]
