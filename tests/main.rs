@@ -21,3 +21,7 @@ mod folder;
 /// Torrents made and read by mktorrent, Transmission and libtorrent, compared with ours.
 mod makers;
 mod torrents;
+
+/// The source as text: floors, bounds of loops, what stands where. `cargo test tidy -- --nocapture`
+/// draws who imports whom.
+mod tidy;

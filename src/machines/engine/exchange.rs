@@ -49,8 +49,8 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
         match pick {
             Pick::Range(range) => {
                 let metainfo = &torrent.context.metainfo;
-                // Bound: limits::RANGE_MAX
                 let blocks = (0..range.count).map(|n| metainfo.block(range.piece, range.first + n));
+                // Bound: limits::RANGE_MAX
                 talk.outstanding.extend(blocks);
                 talk.shared.credit.grant(range.count);
                 talk.tell(&mut engine.orders, key, ToPeer::Request(range));

@@ -219,6 +219,7 @@ impl Engine {
             reserved += torrent.picker.reserved(size);
         }
         assert_eq!(self.budget.reserved(), reserved, "the budget knows what is reserved");
+        // Bound: none; for tests.
         let half_open = self.peers.iter().filter(|(_, peer)| peer.is_dialling()).count();
         assert_eq!(self.dials.half_open() as usize, half_open);
     }
