@@ -9,13 +9,13 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::file_error::FileError;
+use crate::actors::file_error::FileError;
+use crate::actors::file_part::FilePart;
 use crate::formats::metainfo::{Metainfo, Stretch};
 use crate::words::id::TorrentKey;
 
@@ -26,33 +26,6 @@ pub(crate) enum Access {
     Read,
     /// Reading and writing; the file is made, and lengthened to its due size.
     Write,
-}
-
-/// Part of a torrent's data: so many bytes of a file, or zeros that are in no file (BEP 47).
-#[derive(Debug)]
-pub(crate) struct FilePart {
-    /// The file; `None` for zeros.
-    pub(crate) file: Option<Arc<File>>,
-    /// Where the part begins in the file.
-    pub(crate) offset: u64,
-    /// Its length.
-    pub(crate) len: u64,
-}
-
-impl FilePart {
-    /// Appends the bytes of the part to `buffer`.
-    ///
-    /// # Errors
-    /// If the file is too short or cannot be read.
-    pub(crate) fn read_to_end_of(&self, buffer: &mut Vec<u8>) -> io::Result<()> {
-        let start = buffer.len();
-        let len = usize::try_from(self.len).map_err(io::Error::other)?;
-        buffer.resize(start + len, 0);
-        match &self.file {
-            Some(file) => file.read_exact_at(&mut buffer[start..], self.offset),
-            None => Ok(()),
-        }
-    }
 }
 
 /// The open files of all torrents, the least recently used closed first.
@@ -307,6 +280,7 @@ fn check_regular(metadata: &Metadata) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
     use std::path::PathBuf;
 
     use super::super::scratch::Scratch;

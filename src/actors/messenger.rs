@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::actors::clock::now;
-use crate::actors::files::FilePart;
+use crate::actors::file_part::FilePart;
 use crate::formats::wire::{
     Decoder, Handshake, HandshakeDecoder, HandshakeHead, Message, PieceHeader, WireError,
 };

@@ -3,6 +3,7 @@
 pub(crate) mod clock;
 pub(crate) mod events;
 pub(crate) mod file_error;
+pub(crate) mod file_part;
 pub(crate) mod files;
 pub(crate) mod hasher;
 pub(crate) mod listener;

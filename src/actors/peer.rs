@@ -2,8 +2,10 @@
 //!
 //! The reader never writes (but for the handshake, which an empty socket always takes), the writer
 //! never reads: two clients that both block in `write` would otherwise wait for each other for ever.
-//! The reader makes the connection, starts the writer and joins it; its last words are `Gone`.
+//! The reader makes the connection and starts the writer; its last words are `Gone`. Main then lets
+//! go of the writer's channel, which ends the writer, and the porter joins both.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -62,10 +64,14 @@ pub(crate) enum Way {
     In(TcpStream, Receiver<Introduction>),
 }
 
-/// The end of a connection that main can pull: before there is a connection, while there is one,
-/// and after.
+/// The end of a connection that main and both threads can pull: before there is a connection,
+/// while there is one, and after.
 #[derive(Debug, Default)]
-pub(crate) struct Line(Mutex<LineState>);
+pub(crate) struct Line {
+    state: Mutex<LineState>,
+    /// Why the writer ended it.
+    farewell: Mutex<Option<Farewell>>,
+}
 
 #[derive(Debug, Default)]
 enum LineState {
@@ -78,7 +84,7 @@ enum LineState {
 impl Line {
     /// There is a connection now; it is ended at once if the line has been hung up before.
     fn open(&self, connection: Arc<dyn HangUp>) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         match *state {
             LineState::Ended => connection.hang_up(),
             LineState::Idle | LineState::Open(_) => *state = LineState::Open(connection),
@@ -87,21 +93,25 @@ impl Line {
 
     /// Ends the connection, or the one that is being made, without waiting.
     pub(crate) fn hang_up(&self) {
-        let state = std::mem::replace(&mut *self.0.lock(), LineState::Ended);
+        let state = std::mem::replace(&mut *self.state.lock(), LineState::Ended);
         if let LineState::Open(connection) = state {
             connection.hang_up();
         }
     }
 }
 
+/// The thread of a peer's reader; it returns its writer, if it came to start one.
+pub(crate) type PeerThread = JoinHandle<Option<JoinHandle<()>>>;
+
 /// Starts the reader of a peer.
-pub(crate) fn start(call: Call) -> io::Result<JoinHandle<()>> {
+pub(crate) fn start(call: Call) -> io::Result<PeerThread> {
     let name = format!("peer-{}-in", call.peer);
     Builder::new().name(name).stack_size(limits::PEER_STACK).spawn(move || {
         let (peer, notifications) = (call.peer, call.office.notifications.clone());
-        let farewell = Reader(call).run();
+        let (farewell, writer) = Reader(call).run();
         // If main is gone, so is the need to tell it.
         publish(&notifications, peer, PeerNews::Gone(farewell)).ok();
+        writer
     })
 }
 
@@ -151,10 +161,10 @@ struct Met {
 }
 
 impl Reader {
-    fn run(self) -> Farewell {
+    fn run(self) -> (Farewell, Option<JoinHandle<()>>) {
         match self.meet() {
             Ok(met) => self.talk(met),
-            Err(farewell) => farewell,
+            Err(farewell) => (farewell, None),
         }
     }
 
@@ -205,7 +215,7 @@ impl Reader {
         Handshake { reserved, info_hash, peer_id: self.0.office.peer_id }
     }
 
-    fn talk(self, met: Met) -> Farewell {
+    fn talk(self, met: Met) -> (Farewell, Option<JoinHandle<()>>) {
         let Met { mut messenger, address, greeting, introduction: (torrent, context) } = met;
         let shared = Arc::new(PeerShared {
             theirs: SharedBitfield::zeros(context.metainfo.pieces()),
@@ -221,9 +231,10 @@ impl Reader {
             shared,
         };
         if let Err(gone) = self.publish(connected) {
-            return gone.into();
+            return (gone.into(), None);
         }
         let writer = Writer {
+            line: Arc::clone(&self.0.line),
             peer: self.0.peer,
             torrent,
             outbound,
@@ -233,26 +244,20 @@ impl Reader {
         };
         let name = format!("peer-{}-out", self.0.peer);
         let builder = Builder::new().name(name).stack_size(limits::PEER_STACK);
-        let farewell = match builder.spawn(move || writer.run()) {
+        let (farewell, writer) = match builder.spawn(move || writer.run()) {
             Ok(writer) => {
-                let heard = self.listen(messenger.as_mut(), &mut inbound);
-                messenger.line().hang_up();
-                let said = writer.join();
-                match (heard, said) {
-                    (Err(farewell), Ok(None)) => farewell,
-                    (Err(_), Ok(Some(farewell))) => farewell,
-                    (Err(_), Err(_)) => ours("its writer failed"),
-                    (Ok(never), _) => match never {},
-                }
+                let Err(heard) = self.listen(messenger.as_mut(), &mut inbound);
+                self.0.line.hang_up();
+                (self.0.line.farewell.lock().take().unwrap_or(heard), Some(writer))
             }
-            Err(error) => ours(format_args!("no thread for its writer: {error}")),
+            Err(error) => (ours(format_args!("no thread for its writer: {error}")), None),
         };
         for word in inbound.take_back() {
             if let Err(gone) = self.publish(PeerNews::Lost(word)) {
-                return gone.into();
+                return (gone.into(), writer);
             }
         }
-        farewell
+        (farewell, writer)
     }
 
     /// Publishes what the peer says, until it ends.
@@ -260,7 +265,7 @@ impl Reader {
         &self,
         messenger: &mut dyn Messenger,
         inbound: &mut Inbound,
-    ) -> Result<std::convert::Infallible, Farewell> {
+    ) -> Result<Infallible, Farewell> {
         let pieces = inbound.pieces();
         loop {
             let message = messenger.receive(pieces, inbound.poll_deadline()).map_err(broken)?;
@@ -338,18 +343,19 @@ struct Writer {
     outbound: Outbound,
     messenger: Box<dyn Messenger>,
     orders: Receiver<ToPeer>,
+    line: Arc<Line>,
     office: Arc<Office>,
 }
 
 impl Writer {
-    /// Speaks until the connection ends; why, if it is this side that ended it.
-    fn run(mut self) -> Option<Farewell> {
-        let farewell = self.speak().err().flatten();
-        self.messenger.line().hang_up();
-        farewell
+    /// Speaks until the connection ends, or main lets go of it.
+    fn run(mut self) {
+        let Err(farewell) = self.speak();
+        *self.line.farewell.lock() = farewell;
+        self.line.hang_up();
     }
 
-    fn speak(&mut self) -> Result<std::convert::Infallible, Option<Farewell>> {
+    fn speak(&mut self) -> Result<Infallible, Option<Farewell>> {
         loop {
             self.say_all()?;
             match self.orders.recv_deadline(self.outbound.poll_deadline(now())) {

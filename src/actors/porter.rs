@@ -8,7 +8,7 @@ use std::{io, mem};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use crate::actors::peer::{self, Call, Introduction, Line, Office, Way};
+use crate::actors::peer::{self, Call, Introduction, Line, Office, PeerThread, Way};
 use crate::bus::{Farewell, Fault, Notification, PeerNews, SocketNumber, ToPeer};
 use crate::words::address::Address;
 use crate::words::id::PeerKey;
@@ -72,7 +72,7 @@ struct Porter {
     /// Accepted sockets about which main has not decided.
     waiting: BTreeMap<SocketNumber, TcpStream>,
     accepted: u64,
-    threads: BTreeMap<PeerKey, JoinHandle<()>>,
+    threads: BTreeMap<PeerKey, PeerThread>,
 }
 
 impl Porter {
@@ -92,11 +92,10 @@ impl Porter {
                 },
             }
         }
-        for (_, thread) in mem::take(&mut self.threads) {
-            if thread.is_finished() {
-                thread.join().ok();
-            }
-        }
+        mem::take(&mut self.threads)
+            .into_values()
+            .filter(|thread| thread.is_finished())
+            .for_each(join);
     }
 
     fn carry_out(&mut self, order: ToPorter) {
@@ -116,7 +115,7 @@ impl Porter {
             ToPorter::Reap(peer) => {
                 // Its last words were heard, so the thread is over or about to be.
                 if let Some(thread) = self.threads.remove(&peer) {
-                    thread.join().ok();
+                    join(thread);
                 }
             }
         }
@@ -150,5 +149,13 @@ impl Porter {
         let sent = self.office.notifications.send(notification);
         // If main is gone, so is the need to tell it.
         sent.ok();
+    }
+}
+
+/// Joins both threads of a peer. Main has let go of it, so its writer is over or about to be.
+fn join(reader: PeerThread) {
+    // A thread that failed has said so on stderr.
+    if let Ok(Some(writer)) = reader.join() {
+        writer.join().ok();
     }
 }

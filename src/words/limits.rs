@@ -169,9 +169,6 @@ pub const LISTEN_PORTS: RangeInclusive<u16> = 6881..=6889;
 /// Longest name of a host: 255 octets on the wire (RFC 1035, section 2.3.4) are 253 characters.
 pub const HOST_LEN_MAX: usize = 253;
 
-/// Longest wait that can be asked for: ten years, which `Instant` can add without overflow.
-pub const WAIT_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
-
 /// Most keys of a dictionary whose keys are out of order: these are sorted to find one that occurs
 /// twice. The largest dictionary that a maker writes by hand is the outer one, with some twenty.
 pub const BENCODE_UNSORTED_KEYS_MAX: usize = 256;

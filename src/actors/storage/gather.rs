@@ -5,7 +5,7 @@ use std::io::{self, IoSlice, Seek, SeekFrom, Write};
 
 use sha1::{Digest, Sha1};
 
-use crate::actors::files::FilePart;
+use crate::actors::file_part::FilePart;
 use crate::words::id::Block;
 use crate::words::limits::BLOCK_LEN;
 
