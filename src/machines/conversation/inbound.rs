@@ -19,7 +19,6 @@ pub struct Inbound {
     news: VecDeque<PeerNews>,
     /// The wire bitfield that is being told, word by word.
     telling: Option<Telling>,
-    bitfield_seen: bool,
     /// It was told as one `Seeder`, so there are no words to take back.
     told_as_seeder: bool,
     interested: bool,
@@ -53,7 +52,6 @@ impl Inbound {
             shared,
             news: VecDeque::new(),
             telling: None,
-            bitfield_seen: false,
             told_as_seeder: false,
             interested: false,
             choking: true,
@@ -180,11 +178,10 @@ impl Inbound {
         Ok(())
     }
 
+    /// BEP 3 allows one, right after the handshakes. aria2 sends two, and others send one after the
+    /// extension handshake or some HAVEs, so each counts as news about what was not told before.
     fn handle_bitfield(&mut self, bytes: Vec<u8>) -> Result<(), Violation> {
         let pieces = self.pieces();
-        if self.bitfield_seen {
-            return Err(Violation("it sent a second bitfield".into()));
-        }
         if bytes.len() != wire_len(pieces) {
             let (len, right) = (bytes.len(), wire_len(pieces));
             return Err(Violation(format!("its bitfield has {len} bytes instead of {right}")));
@@ -196,7 +193,6 @@ impl Inbound {
         {
             return Err(Violation("its bitfield has spare bits set".into()));
         }
-        self.bitfield_seen = true;
         self.telling = Some(Telling { bytes, next: 0 });
         self.tell_a_seeder();
         Ok(())
