@@ -133,6 +133,9 @@ pub enum StorageNews {
     Verified(PieceIndex),
     /// The piece is whole and wrong; its blocks are forgotten.
     Corrupt(PieceIndex),
+    /// Of this piece, which is right now and was wrong before, these blocks (counted as the bits of
+    /// a word are) have changed. It comes before `Verified`.
+    Guilty(PieceIndex, Word),
     /// The disk refused; nothing more is written for this torrent.
     Failed(Trouble),
     /// Something that the user should know and nobody has to act on.

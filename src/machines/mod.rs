@@ -3,5 +3,6 @@
 pub mod choker;
 pub mod conversation;
 pub mod engine;
+pub mod outstanding;
 pub mod picker;
 pub mod rarity;

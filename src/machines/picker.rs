@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::formats::metainfo::Metainfo;
+use crate::machines::outstanding::{Askers, BlockNumber, Outstanding};
 use crate::machines::rarity::Rarity;
 use crate::words::bitfield::{Bitfield, SharedBitfield, WORD_BITS, Word, words_for};
 use crate::words::id::{Block, BlockRange, PeerKey, PieceIndex};
@@ -29,6 +30,9 @@ pub struct Picker {
     open: BTreeMap<PieceIndex, OpenPiece>,
     /// The open pieces that have blocks nobody was asked for.
     hungry: BTreeSet<PieceIndex>,
+    outstanding: Outstanding,
+    /// Who sent the blocks of pieces that were whole and wrong, until the piece is right.
+    suspects: BTreeMap<PieceIndex, Vec<PeerKey>>,
     /// Connected peers that said at once that they have every piece.
     seeders: u32,
 }
@@ -36,10 +40,20 @@ pub struct Picker {
 /// What a peer's own place in the picker is.
 #[derive(Debug, Default)]
 pub struct Place {
+    peer: PeerKey,
     /// The piece of its last range: it goes on there.
     piece: Option<PieceIndex>,
     /// The word of the bit field where its scan goes on.
     cursor: u32,
+    /// Where its scan of the outstanding blocks goes on.
+    duplicates: Option<BlockNumber>,
+}
+
+impl Place {
+    /// The place of `peer`, at the beginning.
+    pub fn of(peer: PeerKey) -> Self {
+        Self { peer, ..Self::default() }
+    }
 }
 
 /// An answer of the picker.
@@ -95,22 +109,17 @@ impl Budget {
 struct OpenPiece {
     asked: Bitfield,
     stored: Bitfield,
-    /// Who sent the blocks that are here.
-    sender: Option<Sender>,
+    /// Who sent each block that is here.
+    senders: Vec<PeerKey>,
     /// No block below this word is unasked.
     cursor: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Sender {
-    One(PeerKey),
-    Several,
-}
-
 impl OpenPiece {
     fn new(blocks: u32) -> Self {
+        let senders = vec![PeerKey::default(); blocks as usize];
         let zeros = || Bitfield::zeros(blocks);
-        Self { asked: zeros(), stored: zeros(), sender: None, cursor: 0 }
+        Self { asked: zeros(), stored: zeros(), senders, cursor: 0 }
     }
 
     /// Marks the first run of unasked blocks, at most `room` of them, as asked.
@@ -149,6 +158,8 @@ impl Picker {
             taken: Bitfield::zeros(pieces),
             open: BTreeMap::new(),
             hungry: BTreeSet::new(),
+            outstanding: Outstanding::default(),
+            suspects: BTreeMap::new(),
             seeders: 0,
         }
     }
@@ -194,22 +205,24 @@ impl Picker {
         self.seeders = self.seeders.saturating_sub(1);
     }
 
-    /// `block` arrived from `peer`.
-    pub fn handle_stored(&mut self, block: Block, peer: PeerKey) {
+    /// `block` arrived from `peer`. Everyone who was asked for it, `peer` too.
+    pub fn handle_stored(&mut self, block: Block, peer: PeerKey) -> Askers {
+        let number = number_of(block);
         if let Some(open) = self.open.get_mut(&block.piece) {
-            open.stored.set(PieceIndex(number_of(block)));
-            open.sender = match open.sender {
-                None => Some(Sender::One(peer)),
-                Some(Sender::One(other)) if other == peer => open.sender,
-                Some(Sender::One(_) | Sender::Several) => Some(Sender::Several),
-            };
+            open.stored.set(PieceIndex(number));
+            open.senders[number as usize] = peer;
         }
+        self.outstanding.handle_arrived((block.piece, number))
     }
 
-    /// `block` will not come from whom it was asked: somebody else is to be asked.
-    pub fn put_back(&mut self, block: Block) {
+    /// `block` will not come from `peer`, who was asked: if nobody else was, somebody is to be.
+    pub fn put_back(&mut self, block: Block, peer: PeerKey) {
+        let number = number_of(block);
+        if !self.outstanding.handle_put_back((block.piece, number), peer) {
+            return;
+        }
         if let Some(open) = self.open.get_mut(&block.piece) {
-            open.put_back(number_of(block));
+            open.put_back(number);
             if !open.asked.is_full() {
                 self.hungry.insert(block.piece);
             }
@@ -220,18 +233,25 @@ impl Picker {
     pub fn handle_verified(&mut self, piece: PieceIndex, budget: &mut Budget) {
         self.close(piece, budget);
         self.take(piece);
+        self.suspects.remove(&piece);
     }
 
-    /// `piece` was whole and wrong: all of it is to be asked for again. Who sent it, if it was one
-    /// peer alone.
-    pub fn handle_corrupt(&mut self, piece: PieceIndex, budget: &mut Budget) -> Option<PeerKey> {
-        let sender = self.close(piece, budget).and_then(|open| open.sender);
+    /// `piece` was whole and wrong: all of it is to be asked for again. Who sent its blocks is
+    /// kept until it is right; then the storage compares block by block.
+    pub fn handle_corrupt(&mut self, piece: PieceIndex, budget: &mut Budget) {
+        let closed = self.close(piece, budget);
         self.taken.clear(piece);
         self.rarity.restore(piece);
-        match sender {
-            Some(Sender::One(peer)) => Some(peer),
-            Some(Sender::Several) | None => None,
+        if let Some(open) = closed
+            && self.suspects.len() < limits::SUSPECTS_MAX
+        {
+            self.suspects.entry(piece).or_insert(open.senders);
         }
+    }
+
+    /// Who sent `block` of a piece that was wrong, when it was wrong for the first time.
+    pub fn suspect(&self, piece: PieceIndex, block: u32) -> Option<PeerKey> {
+        self.suspects.get(&piece)?.get(block as usize).copied()
     }
 
     /// Gives back what the open pieces have reserved: the torrent ends. It visits every open
@@ -241,6 +261,7 @@ impl Picker {
             budget.release(self.metainfo.piece_len(piece));
         }
         self.hungry.clear();
+        self.outstanding.clear();
     }
 
     /// The blocks to ask a peer for that has `theirs`: at most `room`, all of one piece.
@@ -272,8 +293,25 @@ impl Picker {
                 self.ask(piece, place, room, steps)
             }
             Scan::Piece(_) | Scan::Unfinished => Pick::Later,
+            Scan::Through if self.is_all_asked() => self.pick_duplicate(place, theirs, steps),
             Scan::Through => Pick::Nothing,
         }
+    }
+
+    /// The endgame: nothing is left that nobody was asked for, so one block that is on its way is
+    /// asked for once more.
+    fn pick_duplicate(
+        &mut self,
+        place: &mut Place,
+        theirs: &SharedBitfield,
+        steps: &mut Steps,
+    ) -> Pick {
+        let cursor = &mut place.duplicates;
+        let Some(block) = self.outstanding.duplicate(cursor, theirs, place.peer, steps) else {
+            return if place.duplicates.is_some() { Pick::Later } else { Pick::Nothing };
+        };
+        self.outstanding.handle_asked(block, place.peer);
+        Pick::Range(BlockRange { piece: block.0, first: block.1, count: 1 })
     }
 
     /// The peer's own open piece, or any other that it has, with blocks to ask for.
@@ -299,10 +337,12 @@ impl Picker {
             self.hungry.remove(&piece);
         }
         place.piece = Some(piece);
-        match range {
-            Some((first, count)) => Pick::Range(BlockRange { piece, first, count }),
-            None => Pick::Later,
+        let Some((first, count)) = range else { return Pick::Later };
+        for number in first..first + count {
+            steps.step();
+            self.outstanding.handle_asked((piece, number), place.peer);
         }
+        Pick::Range(BlockRange { piece, first, count })
     }
 
     /// Goes on through *unopened and theirs*, a bounded number of words a call. The order of
@@ -354,6 +394,15 @@ impl Picker {
             assert!(open.stored.iter().all(|block| open.asked.get(block)), "{piece:?}");
         }
         assert!(self.hungry.iter().all(|piece| self.open.contains_key(piece)));
+        for ((piece, number), _) in self.outstanding.iter() {
+            let open = &self.open[&piece];
+            let (asked, stored) =
+                (open.asked.get(PieceIndex(number)), open.stored.get(PieceIndex(number)));
+            assert!(asked && !stored, "block {number} of {piece:?} is on its way");
+        }
+        let on_their_way: u32 =
+            self.open.values().map(|open| open.asked.ones() - open.stored.ones()).sum();
+        assert_eq!(self.outstanding.iter().count(), on_their_way as usize);
     }
 }
 

@@ -129,11 +129,15 @@ impl Bitfield {
         self.words.get(index as usize).copied().unwrap_or(0)
     }
 
+    /// The words that have ones, lowest first. It visits every word.
+    pub fn to_words(&self) -> impl Iterator<Item = Word> {
+        let word = |index| Word { first: PieceIndex(index * WORD_BITS), bits: self.word(index) };
+        (0..words_for(self.len)).map(word).filter(|word| word.bits != 0)
+    }
+
     /// The ones, lowest first. It visits every word.
     pub fn iter(&self) -> impl Iterator<Item = PieceIndex> {
-        (0..words_for(self.len)).flat_map(|index| {
-            Word { first: PieceIndex(index * WORD_BITS), bits: self.word(index) }.pieces()
-        })
+        self.to_words().flat_map(Word::pieces)
     }
 
     /// The payload of the BITFIELD message (BEP 3).

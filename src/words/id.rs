@@ -62,7 +62,7 @@ impl fmt::Debug for PeerId {
 
 /// A place in a [`Slab`](crate::words::slab::Slab), with the generation that guards against the
 /// place's next tenant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The place.
     pub index: u32,
@@ -71,7 +71,7 @@ pub struct Key {
 }
 
 /// One connection to a peer, from dialling or accepting to the end of its threads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerKey(pub Key);
 
 impl fmt::Display for PeerKey {

@@ -113,6 +113,18 @@ pub const UPLOADS_MAX: usize = 512;
 /// Ranges that one notification asks of a peer: two, so that a pipeline doubles in a round trip.
 pub const PICKS_MAX: usize = 2;
 
+/// Peers that a block is asked of in the endgame.
+pub const DUPLICATES_MAX: usize = 3;
+/// Blocks that a peer has outstanding in the endgame before it is asked for what others owe.
+pub const ENDGAME_PIPELINE: u32 = 4;
+
+/// Corrupt pieces whose senders are remembered until the piece is right.
+pub const SUSPECTS_MAX: usize = 16;
+/// Peers that are gone and may still turn out to have sent corrupt data.
+pub const DEPARTED_MAX: usize = 256;
+/// Banned peers.
+pub const BANS_MAX: usize = 1024;
+
 /// A pipeline holds what the peer sends in so many seconds.
 pub const PIPELINE_SECONDS: u64 = 2;
 

@@ -39,6 +39,11 @@ impl Gathered {
         hash.finalize().into()
     }
 
+    /// The SHA-1 of each block.
+    pub(super) fn block_hashes(&self) -> Vec<[u8; 20]> {
+        self.blocks.iter().map(|block| Sha1::digest(block).into()).collect()
+    }
+
     /// Writes the whole piece to the files that it covers.
     pub(super) fn write(&self, parts: &[FilePart]) -> io::Result<()> {
         let mut slices: Vec<IoSlice<'_>> =

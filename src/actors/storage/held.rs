@@ -34,7 +34,11 @@ pub(super) struct Held {
     unsynced_len: u64,
     unsynced_since: Option<Instant>,
     dirty: BTreeSet<usize>,
-    gathered: BTreeMap<PieceIndex, Gathering>,
+    gathered: BTreeMap<PieceIndex, Gathered>,
+    /// Of pieces that are larger than the memory budget, the blocks that are in the files already.
+    in_place: BTreeMap<PieceIndex, Bitfield>,
+    /// The hashes of the blocks of pieces that were whole and wrong, until the piece is right.
+    suspects: BTreeMap<PieceIndex, Vec<[u8; 20]>>,
     /// The resume file says that we are at work here.
     marked_open: bool,
     given_up: bool,
@@ -49,14 +53,6 @@ pub(super) struct Opening {
     /// The pieces that have to be hashed.
     pub(super) to_check: Bitfield,
     pub(super) warnings: Vec<String>,
-}
-
-#[derive(Debug)]
-enum Gathering {
-    /// In memory.
-    Blocks(Gathered),
-    /// Larger than the budget: its blocks are in the files already, these of them.
-    InPlace(Bitfield),
 }
 
 impl Held {
@@ -88,6 +84,8 @@ impl Held {
             unsynced_since: None,
             dirty: BTreeSet::new(),
             gathered: BTreeMap::new(),
+            in_place: BTreeMap::new(),
+            suspects: BTreeMap::new(),
             marked_open: false,
             given_up: false,
             place,
@@ -136,7 +134,7 @@ impl Held {
         Ok(())
     }
 
-    /// Keeps a block. What there is to tell when its piece is whole.
+    /// Keeps a block. What there is to tell when its piece is whole, in order.
     pub(super) fn store(
         &mut self,
         torrent: TorrentKey,
@@ -144,63 +142,82 @@ impl Held {
         data: Vec<u8>,
         memory: u64,
         files: &FileStore,
-    ) -> Result<Option<StorageNews>, Trouble> {
+    ) -> Result<Vec<StorageNews>, Trouble> {
         if self.given_up {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         self.mark_open()?;
         let metainfo = self.metainfo();
         let piece = block.piece;
-        let blocks = metainfo.blocks(piece);
-        let in_place = u64::from(metainfo.piece_len(piece)) > memory;
-        let gathering = self.gathered.entry(piece).or_insert_with(|| {
-            if in_place {
-                Gathering::InPlace(Bitfield::zeros(blocks))
-            } else {
-                Gathering::Blocks(Gathered::new(blocks))
-            }
-        });
-        let stored = match gathering {
-            Gathering::Blocks(gathered) => {
-                if !gathered.keep(block, data) {
-                    return Ok(None);
-                }
-                if gathered.hash() == metainfo.piece_hash(piece) {
-                    let len = u64::from(metainfo.piece_len(piece));
-                    let at = metainfo.piece_offset(piece);
-                    let parts = files.parts(torrent, at, len, Access::Write);
-                    parts.and_then(|parts| gathered.write(&parts)).map(|()| true)
-                } else {
-                    Ok(false)
-                }
-            }
-            Gathering::InPlace(here) => {
-                let at = metainfo.piece_offset(piece) + u64::from(block.offset);
-                let mut one = Gathered::new(1);
-                one.keep(Block { offset: 0, ..block }, data);
-                let parts = files.parts(torrent, at, u64::from(block.len), Access::Write);
-                let written = parts.and_then(|parts| one.write(&parts));
-                here.set(PieceIndex(block.offset / BLOCK_LEN));
-                if written.is_ok() && !here.is_full() {
-                    return Ok(None);
-                }
-                written.map(|()| hasher::is_right(&metainfo, &self.place.dir, piece))
-            }
-        };
-        self.gathered.remove(&piece);
-        match stored {
-            Ok(true) => {
-                self.handle_written(piece);
-                Ok(Some(StorageNews::Verified(piece)))
-            }
-            Ok(false) => Ok(Some(StorageNews::Corrupt(piece))),
-            Err(error) => Err(self.trouble(&error)),
+        if u64::from(metainfo.piece_len(piece)) > memory {
+            return self.store_in_place(torrent, block, data, files);
         }
+        let new = || Gathered::new(metainfo.blocks(piece));
+        if !self.gathered.entry(piece).or_insert_with(new).keep(block, data) {
+            return Ok(Vec::new());
+        }
+        let whole = self.gathered.remove(&piece).expect("it was kept above");
+        if whole.hash() != metainfo.piece_hash(piece) {
+            if self.suspects.len() < limits::SUSPECTS_MAX {
+                self.suspects.entry(piece).or_insert_with(|| whole.block_hashes());
+            }
+            return Ok(vec![StorageNews::Corrupt(piece)]);
+        }
+        let len = u64::from(metainfo.piece_len(piece));
+        let parts = files.parts(torrent, metainfo.piece_offset(piece), len, Access::Write);
+        parts.and_then(|parts| whole.write(&parts)).map_err(|error| self.trouble(&error))?;
+        self.handle_written(piece);
+        let mut news = self.guilty(piece, &whole);
+        news.push(StorageNews::Verified(piece));
+        Ok(news)
+    }
+
+    /// Writes a block of a piece that is larger than the memory budget where it belongs; the whole
+    /// piece is read back to be hashed.
+    fn store_in_place(
+        &mut self,
+        torrent: TorrentKey,
+        block: Block,
+        data: Vec<u8>,
+        files: &FileStore,
+    ) -> Result<Vec<StorageNews>, Trouble> {
+        let metainfo = self.metainfo();
+        let piece = block.piece;
+        let at = metainfo.piece_offset(piece) + u64::from(block.offset);
+        let mut one = Gathered::new(1);
+        one.keep(Block { offset: 0, ..block }, data);
+        let parts = files.parts(torrent, at, u64::from(block.len), Access::Write);
+        parts.and_then(|parts| one.write(&parts)).map_err(|error| self.trouble(&error))?;
+        let none = || Bitfield::zeros(metainfo.blocks(piece));
+        let here = self.in_place.entry(piece).or_insert_with(none);
+        here.set(PieceIndex(block.offset / BLOCK_LEN));
+        if !here.is_full() {
+            return Ok(Vec::new());
+        }
+        self.in_place.remove(&piece);
+        if !hasher::is_right(&metainfo, &self.place.dir, piece) {
+            return Ok(vec![StorageNews::Corrupt(piece)]);
+        }
+        self.handle_written(piece);
+        Ok(vec![StorageNews::Verified(piece)])
+    }
+
+    /// The blocks of `piece` that have changed since it was wrong, word by word.
+    fn guilty(&mut self, piece: PieceIndex, right: &Gathered) -> Vec<StorageNews> {
+        let Some(suspects) = self.suspects.remove(&piece) else { return Vec::new() };
+        let mut changed = Bitfield::zeros(self.context.metainfo.blocks(piece));
+        for (block, (was, is)) in (0..).zip(suspects.iter().zip(right.block_hashes())) {
+            if *was != is {
+                changed.set(PieceIndex(block));
+            }
+        }
+        changed.to_words().map(|word| StorageNews::Guilty(piece, word)).collect()
     }
 
     /// The blocks of `piece` are of no use.
     pub(super) fn forget(&mut self, piece: PieceIndex) {
         self.gathered.remove(&piece);
+        self.in_place.remove(&piece);
     }
 
     /// Nothing more is written.

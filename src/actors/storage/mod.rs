@@ -19,8 +19,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use crate::actors::clock::now;
 use crate::actors::files::FileStore;
 use crate::bus::{Notification, Place, StorageNews, ToStorage, TorrentContext, Trouble};
-use crate::words::bitfield::{Bitfield, WORD_BITS, Word, words_for};
-use crate::words::id::{Block, PieceIndex, TorrentKey};
+use crate::words::bitfield::Bitfield;
+use crate::words::id::{Block, TorrentKey};
 use crate::words::limits;
 
 use check::{Checks, Report};
@@ -94,12 +94,7 @@ impl Outlet {
 
     /// Tells which pieces are right, word by word.
     fn publish_found(&self, torrent: TorrentKey, pieces: &Bitfield) {
-        for index in 0..words_for(pieces.len()) {
-            let word = Word { first: PieceIndex(index * WORD_BITS), bits: pieces.word(index) };
-            if word.bits != 0 {
-                self.publish(torrent, StorageNews::Found(word));
-            }
-        }
+        pieces.to_words().for_each(|word| self.publish(torrent, StorageNews::Found(word)));
     }
 }
 
@@ -191,8 +186,7 @@ impl Storage {
     fn store(&mut self, torrent: TorrentKey, block: Block, data: Vec<u8>) {
         let Some(held) = self.torrents.get_mut(&torrent) else { return };
         match held.store(torrent, block, data, self.memory, &self.files) {
-            Ok(None) => {}
-            Ok(Some(news)) => self.outlet.publish(torrent, news),
+            Ok(news) => news.into_iter().for_each(|news| self.outlet.publish(torrent, news)),
             Err(trouble) => self.fail(torrent, trouble),
         }
     }

@@ -7,6 +7,7 @@ use crate::machines::choker::Change;
 use crate::machines::engine::peer::Stage;
 use crate::machines::engine::timers::Timer;
 use crate::machines::engine::{Engine, pair, torrent};
+use crate::machines::outstanding::Askers;
 use crate::machines::picker::Pick;
 use crate::words::id::{Block, PeerKey, TorrentKey};
 use crate::words::limits;
@@ -35,7 +36,9 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
         let outstanding = u32::try_from(talk.outstanding.len()).unwrap_or(u32::MAX);
         let room = talk.pipeline.saturating_sub(outstanding);
         let batch = (talk.pipeline / 4).clamp(1, limits::RANGE_MAX);
-        if !talk.unchoked || room < batch || !talk.has_room() {
+        // In the endgame a peer that is busy has nothing to win by asking for more.
+        let busy = torrent.picker.is_all_asked() && outstanding >= limits::ENDGAME_PIPELINE;
+        if !talk.unchoked || room < batch || busy || !talk.has_room() {
             return;
         }
         let pick = torrent.picker.pick(
@@ -118,9 +121,21 @@ pub(super) fn put_back(engine: &mut Engine, key: PeerKey) {
     // Bound: limits::PIPELINE_MAX
     while let Some(block) = talk.outstanding.pop_front() {
         engine.steps.step();
-        torrent.picker.put_back(block);
+        torrent.picker.put_back(block, key);
     }
     arm_retries(engine);
+}
+
+/// `block` is here: whoever else was asked for it need not send it.
+pub(super) fn cancel(engine: &mut Engine, block: Block, askers: Askers, sender: PeerKey) {
+    // Bound: limits::DUPLICATES_MAX
+    for key in askers.iter().filter(|key| *key != sender) {
+        engine.steps.step();
+        let Some(talk) = engine.peers.get_mut(key.0).and_then(|peer| peer.talk()) else { continue };
+        if talk.tick_off(block) && talk.has_room() {
+            talk.tell(&mut engine.orders, key, ToPeer::Cancel(block));
+        }
+    }
 }
 
 /// Passes on to the writer of `key` what it asked us for, as far as there is room.

@@ -6,6 +6,7 @@
 //! The state is here, `torrent` and `peer` hold what one of each is, `exchange` asks and serves, and
 //! `handlers` has one function for each kind of news.
 
+mod bans;
 mod dials;
 mod ending;
 mod exchange;
@@ -25,6 +26,7 @@ use crate::words::rng::Rng;
 use crate::words::slab::Slab;
 use crate::words::steps::Steps;
 
+use bans::Bans;
 use dials::Dials;
 use ending::Ending;
 use exchange::Retries;
@@ -73,6 +75,7 @@ pub struct Engine {
     timers: Timers,
     retries: Retries,
     dials: Dials,
+    bans: Bans,
     /// Torrents that are neither complete nor given up.
     unfinished: u32,
     /// Torrents that are not given up.
@@ -111,6 +114,7 @@ impl Engine {
             timers: Timers::default(),
             retries: Retries::default(),
             dials: Dials::default(),
+            bans: Bans::default(),
             unfinished: 0,
             alive: 0,
             unclosed: 0,

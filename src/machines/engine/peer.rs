@@ -1,6 +1,7 @@
 //! One connection as main sees it.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -42,7 +43,7 @@ pub(super) enum Stage {
 /// What there is to know of a peer that talks.
 #[derive(Debug)]
 pub(super) struct Talk {
-    pub(super) peer_id: PeerId,
+    pub(super) who: Identity,
     pub(super) shared: Arc<PeerShared>,
     /// It serves us.
     pub(super) unchoked: bool,
@@ -66,6 +67,13 @@ pub(super) struct Talk {
     pub(super) downloaded: u64,
     pub(super) uploaded: u64,
     pub(super) sampled: Sampled,
+}
+
+/// By what a peer is known again: see [`bans`](crate::machines::engine::bans).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) ip: IpAddr,
+    pub(super) peer_id: PeerId,
 }
 
 /// The last measurement.
@@ -100,15 +108,21 @@ impl Peer {
 }
 
 impl Talk {
-    pub(super) fn new(peer_id: PeerId, shared: Arc<PeerShared>, now: Instant) -> Self {
+    pub(super) fn new(
+        key: PeerKey,
+        peer_id: PeerId,
+        ip: IpAddr,
+        shared: Arc<PeerShared>,
+        now: Instant,
+    ) -> Self {
         Self {
-            peer_id,
+            who: Identity { ip, peer_id },
             shared,
             unchoked: false,
             outstanding: VecDeque::new(),
             pipeline: limits::PIPELINE_START,
             slow_start: true,
-            place: picker::Place::default(),
+            place: picker::Place::of(key),
             uploads: VecDeque::new(),
             unperformed: 0,
             seeder: false,
@@ -122,7 +136,7 @@ impl Talk {
 
     /// The client's name, from its peer id.
     pub(super) fn client(&self) -> String {
-        client::client_name(self.peer_id)
+        client::client_name(self.who.peer_id)
     }
 
     /// Gives an order to its writer. The caller has made sure that there is room for it, or it is

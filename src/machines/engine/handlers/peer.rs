@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use crate::bus::{
     Event, Farewell, Fault, Order, PeerNews, PeerShared, PeerState, SocketNumber, ToPeer,
-    TorrentEvent,
+    ToStorage, TorrentEvent,
 };
 use crate::formats::wire::ExtensionHandshake;
 use crate::machines::engine::exchange::{self, hang_up};
-use crate::machines::engine::peer::{Peer, Stage, Talk};
+use crate::machines::engine::peer::{Identity, Peer, Stage, Talk};
 use crate::machines::engine::{Engine, Phase, dials, ending, pair, torrent};
 use crate::words::bitfield::Word;
 use crate::words::id::{Block, InfoHash, PeerId, PeerKey, TorrentKey};
@@ -115,13 +115,16 @@ fn handle_connected(
         return;
     }
     let dialled = peer.contact.is_some();
-    let talk = Talk::new(peer_id, shared, engine.now);
+    let talk = Talk::new(key, peer_id, address.ip(), shared, engine.now);
     peer.client = talk.client();
     peer.address = address.to_string();
     peer.stage = Stage::Talking(Box::new(talk));
-    let (address, client) = (peer.address.clone(), peer.client.clone());
+    let (ip, address, client) = (address.ip(), peer.address.clone(), peer.client.clone());
     if peer_id == engine.peer_id {
         return hang_up(engine, key, Fault::Ours, OURSELVES);
+    }
+    if engine.bans.contains(Identity { ip, peer_id }) {
+        return hang_up(engine, key, Fault::Theirs, "it is banned, for it sent corrupt data");
     }
     let Some(torrent) = engine.peers.get(key.0).and_then(|peer| peer.torrent) else { return };
     let known = engine.torrents.get(torrent.0).and_then(|torrent| torrent.peer_ids.get(&peer_id));
@@ -260,8 +263,9 @@ fn handle_block(engine: &mut Engine, key: PeerKey, block: Block, data: Vec<u8>) 
     torrent.meter.downloaded += u64::from(block.len);
     torrent.meter.heard_at = engine.now;
     if torrent.stage == torrent::Stage::Downloading && torrent.picker.expects(block) {
-        torrent.picker.handle_stored(block, key);
-        engine.order(Order::Storage(at, crate::bus::ToStorage::Store(block, data)));
+        let askers = torrent.picker.handle_stored(block, key);
+        engine.order(Order::Storage(at, ToStorage::Store(block, data)));
+        exchange::cancel(engine, block, askers, key);
     }
     exchange::fill(engine, key);
 }
@@ -276,6 +280,10 @@ fn handle_extended(engine: &mut Engine, key: PeerKey, handshake: &ExtensionHands
 /// It owes us blocks and sends none: others are asked, and it is asked less.
 fn handle_stalled(engine: &mut Engine, key: PeerKey) {
     if let Some(talk) = engine.peers.get_mut(key.0).and_then(Peer::talk) {
+        // What it owes was cancelled: without the fast extension it need not say so.
+        if talk.outstanding.is_empty() {
+            return;
+        }
         talk.pipeline = 1;
         exchange::put_back(engine, key);
         exchange::fill(engine, key);
@@ -353,8 +361,9 @@ fn forget(engine: &mut Engine, key: PeerKey, at: TorrentKey, peer: &mut Peer) {
     let Some(torrent) = engine.torrents.get_mut(at.0) else { return };
     torrent.choker.handle_uninterested(key);
     if let Some(talk) = peer.talk_or_last() {
-        if torrent.peer_ids.get(&talk.peer_id) == Some(&key) {
-            torrent.peer_ids.remove(&talk.peer_id);
+        engine.bans.handle_gone(key, talk.who);
+        if torrent.peer_ids.get(&talk.who.peer_id) == Some(&key) {
+            torrent.peer_ids.remove(&talk.who.peer_id);
         }
         torrent.seeders -= u32::from(talk.seeder);
         if talk.told_as_seeder {

@@ -1,10 +1,9 @@
 //! News of the disk.
 
-use crate::bus::Fault;
 use crate::bus::{StorageNews, TorrentEvent, Trouble, TroubleKind};
 use crate::machines::engine::timers::Timer;
 use crate::machines::engine::torrent::Stage;
-use crate::machines::engine::{Engine, Goal, dials, ending, exchange};
+use crate::machines::engine::{Engine, Goal, bans, dials, ending, exchange};
 use crate::words::bitfield::Word;
 use crate::words::id::{PieceIndex, TorrentKey};
 use crate::words::limits;
@@ -20,6 +19,7 @@ pub(in crate::machines::engine) fn handle_news(
         StorageNews::Opened => handle_opened(engine, torrent),
         StorageNews::Verified(piece) => handle_verified(engine, torrent, piece),
         StorageNews::Corrupt(piece) => handle_corrupt(engine, torrent, piece),
+        StorageNews::Guilty(piece, blocks) => handle_guilty(engine, torrent, piece, blocks),
         StorageNews::Failed(trouble) => handle_failed(engine, torrent, trouble),
         StorageNews::Warned(message) => engine.tell(torrent, TorrentEvent::Warning(message)),
         StorageNews::Closed => {
@@ -81,13 +81,23 @@ fn handle_verified(engine: &mut Engine, key: TorrentKey, piece: PieceIndex) {
 
 fn handle_corrupt(engine: &mut Engine, key: TorrentKey, piece: PieceIndex) {
     let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
-    let sender = torrent.picker.handle_corrupt(piece, &mut engine.budget);
+    torrent.picker.handle_corrupt(piece, &mut engine.budget);
     let message = format!("piece {} arrived corrupt and is fetched again", piece.0);
     engine.tell(key, TorrentEvent::Warning(message));
-    if let Some(peer) = sender {
-        exchange::hang_up(engine, peer, Fault::Theirs, "it alone sent a piece that is corrupt");
-    }
     exchange::arm_retries(engine);
+}
+
+/// A piece is right that was wrong before, and these of its blocks have changed: whoever sent them
+/// then is banned, and nobody else.
+fn handle_guilty(engine: &mut Engine, key: TorrentKey, piece: PieceIndex, blocks: Word) {
+    // Bound: the 64 blocks of a word.
+    for block in blocks.pieces() {
+        engine.steps.step();
+        let Some(torrent) = engine.torrents.get(key.0) else { return };
+        if let Some(peer) = torrent.picker.suspect(piece, block.0) {
+            bans::ban(engine, peer, "it sent corrupt data");
+        }
+    }
 }
 
 fn handle_failed(engine: &mut Engine, key: TorrentKey, trouble: Trouble) {
