@@ -58,6 +58,8 @@ pub enum PeerNews {
         peer_id: PeerId,
         /// The extensions that it knows.
         reserved: Reserved,
+        /// The pieces that it was told it may ask for while we choke it (BEP 6).
+        allowed_fast: Vec<PieceIndex>,
         /// What its threads and main share.
         shared: Arc<PeerShared>,
     },
@@ -69,7 +71,8 @@ pub enum PeerNews {
     Seeder,
     /// It has every piece now, after the `Gained` that told the last.
     Completed,
-    /// It will not serve us until it says otherwise; it forgets what we asked.
+    /// It will not serve us until it says otherwise. Without the fast extension it forgets what we
+    /// asked; with it, it rejects that block by block.
     Choked,
     /// It will serve us.
     Unchoked,
@@ -81,6 +84,10 @@ pub enum PeerNews {
     Requested(Block),
     /// It no longer wants this block.
     Cancelled(Block),
+    /// It will not send this block, for which it was asked (BEP 6).
+    Rejected(Block),
+    /// We may ask for this piece while it chokes us (BEP 6).
+    AllowedFast(PieceIndex),
     /// It sent this block, for which it had credit.
     Block(Block, Vec<u8>),
     /// The extension handshake (BEP 10).
@@ -306,6 +313,8 @@ pub enum ToPeer {
     Upload(Block),
     /// Do not send this block after all.
     Withdraw(Block),
+    /// Tell it that it will not get this block (BEP 6).
+    Reject(Block),
     /// Look at the shared bit fields: it may have become interesting.
     Look,
 }

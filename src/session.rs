@@ -159,6 +159,7 @@ impl Session {
             peer_id,
             port: address.map(|address| address.port()),
             leave_from: options.listen.as_ref().and_then(|listen| listen.ip).filter(is_specific),
+            upload: options.upload,
             files: Arc::clone(&files),
             notifications: publisher.clone(),
         });

@@ -22,12 +22,13 @@ use crate::actors::messenger::{Breakdown, HangUp, Messenger, TcpMessenger, Unsen
 use crate::bus::{
     Credit, Farewell, Fault, Notification, PeerNews, PeerShared, ToPeer, TorrentContext,
 };
+use crate::formats::allowed_fast::allowed_fast;
 use crate::formats::client;
 use crate::formats::wire::{EXTENSION_HANDSHAKE, ExtensionHandshake, Handshake, Message, Reserved};
 use crate::machines::conversation::{Inbound, Outbound, Speech};
 use crate::words::address::{Address, Host, fold};
 use crate::words::bitfield::SharedBitfield;
-use crate::words::id::{InfoHash, PeerId, PeerKey, TorrentKey};
+use crate::words::id::{InfoHash, PeerId, PeerKey, PieceIndex, TorrentKey};
 use crate::words::limits;
 
 /// What the threads of all peers know.
@@ -38,6 +39,8 @@ pub(crate) struct Office {
     pub(crate) port: Option<u16>,
     /// The address that connections leave from, unless it is a wildcard.
     pub(crate) leave_from: Option<IpAddr>,
+    /// Whether we serve anybody.
+    pub(crate) upload: bool,
     pub(crate) files: Arc<FileStore>,
     pub(crate) notifications: Sender<Notification>,
 }
@@ -211,7 +214,7 @@ impl Reader {
     }
 
     fn our_handshake(&self, info_hash: InfoHash) -> Handshake {
-        let reserved = Reserved::default().with_extension();
+        let reserved = Reserved::default().with_extension().with_fast();
         Handshake { reserved, info_hash, peer_id: self.0.office.peer_id }
     }
 
@@ -221,13 +224,18 @@ impl Reader {
             theirs: SharedBitfield::zeros(context.metainfo.pieces()),
             credit: Credit::default(),
         });
-        let extension = greeting.reserved.extension().then(|| self.our_extensions());
-        let outbound = Outbound::new(Arc::clone(&context), Arc::clone(&shared), extension, now());
-        let mut inbound = Inbound::new(context, Arc::clone(&shared), now());
+        let fast = greeting.reserved.fast();
+        let allowed_fast = if fast { self.allowed_fast(address, &context) } else { Vec::new() };
+        let extension = greeting.reserved.extension().then(|| self.our_extensions(&context));
+        let allowed = allowed_fast.iter().copied().map(Message::AllowedFast);
+        let greetings = extension.into_iter().chain(allowed).collect();
+        let mut inbound = Inbound::new(Arc::clone(&context), Arc::clone(&shared), fast, now());
+        let outbound = Outbound::new(context, Arc::clone(&shared), fast, greetings, now());
         let connected = PeerNews::Connected {
             address,
             peer_id: greeting.peer_id,
             reserved: greeting.reserved,
+            allowed_fast,
             shared,
         };
         if let Err(gone) = self.publish(connected) {
@@ -279,11 +287,21 @@ impl Reader {
         }
     }
 
-    fn our_extensions(&self) -> Message {
+    /// The pieces that a peer may ask for while it is choked, if it may ask for any.
+    fn allowed_fast(&self, address: SocketAddr, context: &TorrentContext) -> Vec<PieceIndex> {
+        if !self.0.office.upload {
+            return Vec::new();
+        }
+        let (info_hash, pieces) = (context.metainfo.info_hash(), context.metainfo.pieces());
+        allowed_fast(address.ip(), info_hash, pieces, limits::ALLOWED_FAST_GIVEN)
+    }
+
+    fn our_extensions(&self, context: &TorrentContext) -> Message {
         let handshake = ExtensionHandshake {
             port: self.0.office.port,
             requests_max: u32::try_from(limits::UPLOADS_MAX).ok(),
             client: Some(client::our_name()),
+            upload_only: (context.wanted.count() == 0).then_some(true),
             ..ExtensionHandshake::default()
         };
         Message::Extended { id: EXTENSION_HANDSHAKE, payload: handshake.emit() }

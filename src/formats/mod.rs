@@ -1,5 +1,6 @@
 //! Bytes to values and back: whatever comes from outside is checked here, once.
 
+pub mod allowed_fast;
 pub mod client;
 pub mod magnet;
 pub mod metainfo;

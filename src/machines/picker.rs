@@ -286,16 +286,52 @@ impl Picker {
             None => self.scan(place, theirs, steps),
         };
         match found {
-            Scan::Piece(piece) if budget.reserve(self.metainfo.piece_len(piece)) => {
-                self.take(piece);
-                self.open.insert(piece, OpenPiece::new(self.metainfo.blocks(piece)));
-                self.hungry.insert(piece);
-                self.ask(piece, place, room, steps)
-            }
-            Scan::Piece(_) | Scan::Unfinished => Pick::Later,
+            Scan::Piece(piece) => self.open(piece, place, room, budget, steps),
+            Scan::Unfinished => Pick::Later,
             Scan::Through if self.is_all_asked() => self.pick_duplicate(place, theirs, steps),
             Scan::Through => Pick::Nothing,
         }
+    }
+
+    /// The blocks to ask a peer for that chokes us and allows only `pieces` (BEP 6), of which there
+    /// are at most [`limits::ALLOWED_FAST_MAX`].
+    pub fn pick_of(
+        &mut self,
+        pieces: &[PieceIndex],
+        place: &mut Place,
+        theirs: &SharedBitfield,
+        room: u32,
+        budget: &mut Budget,
+        steps: &mut Steps,
+    ) -> Pick {
+        for &piece in pieces.iter().filter(|piece| theirs.get(**piece)) {
+            steps.step();
+            if self.hungry.contains(&piece) {
+                return self.ask(piece, place, room, steps);
+            }
+            if !self.taken.get(piece) && self.open.len() < limits::OPEN_MAX {
+                return self.open(piece, place, room, budget, steps);
+            }
+        }
+        Pick::Nothing
+    }
+
+    /// Opens `piece` if the budget allows it, and asks for its first blocks.
+    fn open(
+        &mut self,
+        piece: PieceIndex,
+        place: &mut Place,
+        room: u32,
+        budget: &mut Budget,
+        steps: &mut Steps,
+    ) -> Pick {
+        if !budget.reserve(self.metainfo.piece_len(piece)) {
+            return Pick::Later;
+        }
+        self.take(piece);
+        self.open.insert(piece, OpenPiece::new(self.metainfo.blocks(piece)));
+        self.hungry.insert(piece);
+        self.ask(piece, place, room, steps)
     }
 
     /// The endgame: nothing is left that nobody was asked for, so one block that is on its way is

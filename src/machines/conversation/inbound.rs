@@ -23,6 +23,10 @@ pub struct Inbound {
     told_as_seeder: bool,
     interested: bool,
     choking: bool,
+    /// Both sides know the fast extension (BEP 6).
+    fast: bool,
+    /// Pieces that it said we may ask for while it chokes us.
+    allowed_fast: usize,
     stall_at: Option<Instant>,
     sample_at: Instant,
     heard_at: Instant,
@@ -45,8 +49,13 @@ impl fmt::Display for Violation {
 }
 
 impl Inbound {
-    /// The handshakes are done.
-    pub fn new(context: Arc<TorrentContext>, shared: Arc<PeerShared>, now: Instant) -> Self {
+    /// The handshakes are done; `fast` if both sides know the fast extension.
+    pub fn new(
+        context: Arc<TorrentContext>,
+        shared: Arc<PeerShared>,
+        fast: bool,
+        now: Instant,
+    ) -> Self {
         Self {
             context,
             shared,
@@ -55,6 +64,8 @@ impl Inbound {
             told_as_seeder: false,
             interested: false,
             choking: true,
+            fast,
+            allowed_fast: 0,
             stall_at: None,
             sample_at: now + limits::SAMPLE_EVERY,
             heard_at: now,
@@ -78,7 +89,7 @@ impl Inbound {
             self.sample_at = now + limits::SAMPLE_EVERY;
             self.news.push_back(PeerNews::Sample);
         }
-        let owes = self.shared.credit.is_owed() && !self.choking;
+        let owes = self.shared.credit.is_owed() && (self.fast || !self.choking);
         match self.stall_at {
             None if owes => self.stall_at = Some(now + limits::STALL_AFTER),
             Some(at) if now >= at => {
@@ -99,7 +110,7 @@ impl Inbound {
             Message::KeepAlive | Message::Port(_) | Message::Unknown { .. } => {}
             Message::Choke => {
                 self.choking = true;
-                self.stall_at = None;
+                self.stall_at = self.stall_at.filter(|_| self.fast);
                 self.news.push_back(PeerNews::Choked);
             }
             Message::Unchoke => {
@@ -130,9 +141,16 @@ impl Inbound {
             | Message::HaveAll
             | Message::HaveNone
             | Message::Reject(_)
-            | Message::AllowedFast(_) => {
+            | Message::AllowedFast(_)
+                if !self.fast =>
+            {
                 return Err(Violation("it used the fast extension, which was not agreed".into()));
             }
+            // Whatever it suggests, the rarest piece comes first.
+            Message::Suggest(_) | Message::HaveNone => {}
+            Message::HaveAll => self.handle_have_all(),
+            Message::Reject(block) => self.handle_reject(block),
+            Message::AllowedFast(piece) => self.handle_allowed_fast(piece),
         }
         Ok(())
     }
@@ -203,13 +221,42 @@ impl Inbound {
         let pieces = self.pieces();
         let Some(telling) = &self.telling else { return };
         let ones: u32 = telling.bytes.iter().map(|byte| byte.count_ones()).sum();
-        if ones == pieces && self.shared.theirs.count() == 0 && pieces > 0 {
+        if ones == pieces && self.shared.theirs.count() == 0 {
             self.telling = None;
+            self.handle_have_all();
+        }
+    }
+
+    /// It has everything. If pieces were told one by one before, so are the others.
+    fn handle_have_all(&mut self) {
+        let pieces = self.pieces();
+        if self.shared.theirs.count() > 0 {
+            let mut all = vec![0xff; wire_len(pieces)];
+            if let Some(last) = all.last_mut().filter(|_| !pieces.is_multiple_of(8)) {
+                *last <<= 8 - pieces % 8;
+            }
+            self.telling = Some(Telling { bytes: all, next: 0 });
+        } else if pieces > 0 {
             self.told_as_seeder = true;
             (0..pieces).for_each(|piece| {
                 self.shared.theirs.set(PieceIndex(piece));
             });
             self.news.push_back(PeerNews::Seeder);
+        }
+    }
+
+    /// What was rejected is no longer owed. A reject of what nobody asked for says nothing.
+    fn handle_reject(&mut self, block: Block) {
+        if self.shared.credit.take() {
+            self.news.push_back(PeerNews::Rejected(block));
+        }
+    }
+
+    /// A bounded number of pieces; a piece that there is not is of no use.
+    fn handle_allowed_fast(&mut self, piece: PieceIndex) {
+        if piece.0 < self.pieces() && self.allowed_fast < limits::ALLOWED_FAST_MAX {
+            self.allowed_fast += 1;
+            self.news.push_back(PeerNews::AllowedFast(piece));
         }
     }
 

@@ -21,6 +21,8 @@ use crate::words::limits;
 pub struct Outbound {
     context: Arc<TorrentContext>,
     shared: Arc<PeerShared>,
+    /// Both sides know the fast extension (BEP 6): whatever is not sent is rejected.
+    fast: bool,
     haves: Subscription,
     messages: VecDeque<Message>,
     uploads: VecDeque<Block>,
@@ -70,11 +72,13 @@ impl Interest {
 }
 
 impl Outbound {
-    /// The handshakes are done; `extension` is our extension handshake, if the peer knows any.
+    /// The handshakes are done; `greetings` are what we say after our bit field. `fast` if both
+    /// sides know the fast extension.
     pub fn new(
         context: Arc<TorrentContext>,
         shared: Arc<PeerShared>,
-        extension: Option<Message>,
+        fast: bool,
+        greetings: Vec<Message>,
         now: Instant,
     ) -> Self {
         context.writers.fetch_add(1, Ordering::Relaxed);
@@ -83,12 +87,18 @@ impl Outbound {
         haves.by_ref().for_each(|piece| {
             first.set(piece);
         });
-        let bitfield = (first.ones() > 0).then(|| Message::Bitfield(first.to_wire()));
+        let bitfield = match first.ones() {
+            0 if fast => Some(Message::HaveNone),
+            0 => None,
+            _ if fast && first.is_full() => Some(Message::HaveAll),
+            _ => Some(Message::Bitfield(first.to_wire())),
+        };
         Self {
+            fast,
             context,
             shared,
             haves,
-            messages: bitfield.into_iter().chain(extension).collect(),
+            messages: bitfield.into_iter().chain(greetings).collect(),
             uploads: VecDeque::new(),
             interest: Interest::default(),
             spoke_at: now,
@@ -109,8 +119,8 @@ impl Outbound {
             }
             ToPeer::Cancel(block) => self.messages.push_back(Message::Cancel(block)),
             ToPeer::Choke => {
-                self.drop_uploads(|_| true);
                 self.messages.push_back(Message::Choke);
+                self.drop_uploads(|_| true);
             }
             ToPeer::Unchoke => self.messages.push_back(Message::Unchoke),
             ToPeer::Upload(block) => {
@@ -118,6 +128,7 @@ impl Outbound {
                 return;
             }
             ToPeer::Withdraw(block) => self.drop_uploads(|waiting| waiting == block),
+            ToPeer::Reject(block) => self.messages.push_back(Message::Reject(block)),
             ToPeer::Look => {}
         }
         self.performed += 1;
@@ -160,9 +171,16 @@ impl Outbound {
     }
 
     fn drop_uploads(&mut self, dropped: impl Fn(Block) -> bool) {
-        let before = self.uploads.len();
-        self.uploads.retain(|waiting| !dropped(*waiting));
-        self.performed += u32::try_from(before - self.uploads.len()).unwrap_or(u32::MAX);
+        for block in std::mem::take(&mut self.uploads) {
+            if !dropped(block) {
+                self.uploads.push_back(block);
+                continue;
+            }
+            self.performed += 1;
+            if self.fast {
+                self.messages.push_back(Message::Reject(block));
+            }
+        }
     }
 
     fn next_speech(&mut self, now: Instant) -> Option<Speech> {

@@ -38,17 +38,20 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
         let batch = (talk.pipeline / 4).clamp(1, limits::RANGE_MAX);
         // In the endgame a peer that is busy has nothing to win by asking for more.
         let busy = torrent.picker.is_all_asked() && outstanding >= limits::ENDGAME_PIPELINE;
-        if !talk.unchoked || room < batch || busy || !talk.has_room() {
+        let paused = talk.ask_after.is_some_and(|after| engine.now < after);
+        if room < batch || busy || paused || !talk.has_room() {
             return;
         }
-        let pick = torrent.picker.pick(
-            &mut talk.place,
-            &talk.shared.theirs,
-            room.min(limits::RANGE_MAX),
-            &mut engine.budget,
-            &mut engine.rng,
-            &mut engine.steps,
-        );
+        let (theirs, room) = (&talk.shared.theirs, room.min(limits::RANGE_MAX));
+        let pick = if talk.unchoked {
+            let (rng, steps) = (&mut engine.rng, &mut engine.steps);
+            torrent.picker.pick(&mut talk.place, theirs, room, &mut engine.budget, rng, steps)
+        } else if talk.allowed_by_it.is_empty() {
+            return;
+        } else {
+            let (pieces, steps) = (&talk.allowed_by_it, &mut engine.steps);
+            torrent.picker.pick_of(pieces, &mut talk.place, theirs, room, &mut engine.budget, steps)
+        };
         match pick {
             Pick::Range(range) => {
                 let metainfo = &torrent.context.metainfo;
@@ -62,13 +65,14 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
                 retry_later(engine, key);
                 return arm_retries(engine);
             }
+            Pick::Nothing if !talk.unchoked => return,
             Pick::Nothing => return retry_later(engine, key),
         }
     }
 }
 
 /// Puts `key` at the end of the queue of those to try again.
-fn retry_later(engine: &mut Engine, key: PeerKey) {
+pub(super) fn retry_later(engine: &mut Engine, key: PeerKey) {
     let Some(peer) = engine.peers.get_mut(key.0) else { return };
     if !std::mem::replace(&mut peer.retrying, true) {
         engine.retries.queue.push_back(key);
@@ -144,18 +148,15 @@ pub(super) fn serve(engine: &mut Engine, key: PeerKey) {
     // Bound: limits::OUTBOX_MAX
     while talk.unperformed < limits::UPLOADS_ORDERED_MAX {
         engine.steps.step();
-        let Some(block) = talk.uploads.pop_front() else { return };
-        talk.tell(&mut engine.orders, key, ToPeer::Upload(block));
+        let Some(answer) = talk.answers.pop_front() else { return };
+        talk.tell(&mut engine.orders, key, answer);
     }
 }
 
 /// `key` no longer wants `block`.
 pub(super) fn withdraw(engine: &mut Engine, key: PeerKey, block: Block) {
     let Some(talk) = engine.peers.get_mut(key.0).and_then(|peer| peer.talk()) else { return };
-    // Bound: limits::UPLOADS_MAX
-    if let Some(place) = talk.uploads.iter().position(|waiting| *waiting == block) {
-        talk.uploads.remove(place);
-    } else if talk.has_room() {
+    if !talk.decline(block) && talk.has_room() {
         talk.tell(&mut engine.orders, key, ToPeer::Withdraw(block));
     }
 }
@@ -173,7 +174,7 @@ pub(super) fn apply_choking(engine: &mut Engine, torrent: TorrentKey) {
         };
         let Some(talk) = engine.peers.get_mut(key.0).and_then(|peer| peer.talk()) else { continue };
         if order == ToPeer::Choke {
-            talk.uploads.clear();
+            talk.decline_all();
         }
         talk.tell(&mut engine.orders, key, order);
         if talk.unperformed >= limits::OUTBOX_MAX {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::bus::{Farewell, Order, PeerShared, ToPeer};
 use crate::formats::client;
 use crate::machines::picker;
-use crate::words::id::{Block, PeerId, PeerKey, TorrentKey};
+use crate::words::id::{Block, PeerId, PeerKey, PieceIndex, TorrentKey};
 use crate::words::limits;
 
 /// A connection, from dialling or accepting to its threads' last words.
@@ -47,6 +47,18 @@ pub(super) struct Talk {
     pub(super) shared: Arc<PeerShared>,
     /// It serves us.
     pub(super) unchoked: bool,
+    /// It knows the fast extension (BEP 6), as we do.
+    pub(super) fast: bool,
+    /// The pieces that we may ask for while it chokes us.
+    pub(super) allowed_by_it: Vec<PieceIndex>,
+    /// The pieces that it may ask for while we choke it.
+    pub(super) allowed_to_it: Vec<PieceIndex>,
+    /// How many blocks of them: once each, or it could live on them.
+    pub(super) allowed_blocks: u32,
+    /// It rejected what we asked for, and is not asked again before.
+    pub(super) ask_after: Option<Instant>,
+    /// It wants nothing any more (BEP 21).
+    pub(super) upload_only: bool,
     /// What we asked it for and have not received.
     pub(super) outstanding: VecDeque<Block>,
     /// How many blocks to have outstanding.
@@ -54,8 +66,8 @@ pub(super) struct Talk {
     /// Nothing is known of its rate yet, so the pipeline grows with each block.
     pub(super) slow_start: bool,
     pub(super) place: picker::Place,
-    /// What it asked us for and its writer was not told yet.
-    pub(super) uploads: VecDeque<Block>,
+    /// The answers to what it asked us for, of which its writer was not told yet.
+    pub(super) answers: VecDeque<ToPeer>,
     /// Orders that its writer has not carried out yet.
     pub(super) unperformed: u32,
     /// It has everything.
@@ -119,11 +131,17 @@ impl Talk {
             who: Identity { ip, peer_id },
             shared,
             unchoked: false,
+            fast: false,
+            allowed_by_it: Vec::new(),
+            allowed_to_it: Vec::new(),
+            allowed_blocks: 0,
+            ask_after: None,
+            upload_only: false,
             outstanding: VecDeque::new(),
             pipeline: limits::PIPELINE_START,
             slow_start: true,
             place: picker::Place::of(key),
-            uploads: VecDeque::new(),
+            answers: VecDeque::new(),
             unperformed: 0,
             seeder: false,
             told_as_seeder: false,
@@ -144,6 +162,33 @@ impl Talk {
     pub(super) fn tell(&mut self, orders: &mut VecDeque<Order>, key: PeerKey, order: ToPeer) {
         self.unperformed += 1;
         orders.push_back(Order::Peer(key, order));
+    }
+
+    /// It is choked: with the fast extension what it asked for is rejected, without it forgotten.
+    pub(super) fn decline_all(&mut self) {
+        if !self.fast {
+            self.answers.clear();
+        }
+        // Bound: limits::UPLOADS_MAX
+        for answer in &mut self.answers {
+            if let ToPeer::Upload(block) = *answer {
+                *answer = ToPeer::Reject(block);
+            }
+        }
+    }
+
+    /// It no longer wants `block`: with the fast extension it is told so. `false` if its writer
+    /// has been told to send it already.
+    pub(super) fn decline(&mut self, block: Block) -> bool {
+        // Bound: limits::UPLOADS_MAX
+        let place = self.answers.iter().position(|answer| *answer == ToPeer::Upload(block));
+        let Some(place) = place else { return false };
+        if self.fast {
+            self.answers[place] = ToPeer::Reject(block);
+        } else {
+            self.answers.remove(place);
+        }
+        true
     }
 
     /// Whether its writer can take another request or upload.

@@ -134,6 +134,12 @@ impl Torrent {
         self.have.ones()
     }
 
+    /// The blocks of the pieces that a peer may ask for while it is choked.
+    pub(super) fn blocks_of(&self, pieces: &[PieceIndex]) -> u32 {
+        // Bound: limits::ALLOWED_FAST_GIVEN
+        pieces.iter().map(|piece| self.context.metainfo.blocks(*piece)).sum()
+    }
+
     /// The number of connected peers.
     pub(super) fn peers(&self) -> u32 {
         u32::try_from(self.peer_ids.len()).unwrap_or(u32::MAX)

@@ -12,14 +12,15 @@ use crate::machines::engine::exchange::{self, hang_up};
 use crate::machines::engine::peer::{Identity, Peer, Stage, Talk};
 use crate::machines::engine::{Engine, Phase, dials, ending, pair, torrent};
 use crate::words::bitfield::Word;
-use crate::words::id::{Block, InfoHash, PeerId, PeerKey, TorrentKey};
+use crate::words::id::{Block, InfoHash, PeerId, PeerKey, PieceIndex, TorrentKey};
 use crate::words::limits;
 
 pub(in crate::machines::engine) fn handle_news(engine: &mut Engine, peer: PeerKey, news: PeerNews) {
     match news {
         PeerNews::Hello(info_hash) => handle_hello(engine, peer, info_hash),
-        PeerNews::Connected { address, peer_id, reserved: _, shared } => {
-            handle_connected(engine, peer, address, peer_id, shared);
+        PeerNews::Connected { address, peer_id, reserved, allowed_fast, shared } => {
+            let fast = reserved.fast().then_some(allowed_fast);
+            handle_connected(engine, peer, address, peer_id, fast, shared);
         }
         PeerNews::Gained(word) => handle_gained(engine, peer, word),
         PeerNews::Lost(word) => handle_lost(engine, peer, word),
@@ -29,6 +30,8 @@ pub(in crate::machines::engine) fn handle_news(engine: &mut Engine, peer: PeerKe
         PeerNews::Unchoked => handle_unchoked(engine, peer),
         PeerNews::Interested => handle_interested(engine, peer),
         PeerNews::NotInterested => handle_not_interested(engine, peer),
+        PeerNews::Rejected(block) => handle_rejected(engine, peer, block),
+        PeerNews::AllowedFast(piece) => handle_allowed_fast(engine, peer, piece),
         PeerNews::Requested(block) => handle_requested(engine, peer, block),
         PeerNews::Cancelled(block) => exchange::withdraw(engine, peer, block),
         PeerNews::Block(block, data) => handle_block(engine, peer, block, data),
@@ -102,6 +105,7 @@ fn handle_connected(
     key: PeerKey,
     address: SocketAddr,
     peer_id: PeerId,
+    fast: Option<Vec<PieceIndex>>,
     shared: Arc<PeerShared>,
 ) {
     let Some(peer) = engine.peers.get_mut(key.0) else { return };
@@ -115,7 +119,12 @@ fn handle_connected(
         return;
     }
     let dialled = peer.contact.is_some();
-    let talk = Talk::new(key, peer_id, address.ip(), shared, engine.now);
+    let mut talk = Talk::new(key, peer_id, address.ip(), shared, engine.now);
+    talk.fast = fast.is_some();
+    talk.allowed_to_it = fast.unwrap_or_default();
+    if let Some(torrent) = peer.torrent.and_then(|torrent| engine.torrents.get(torrent.0)) {
+        talk.allowed_blocks = torrent.blocks_of(&talk.allowed_to_it);
+    }
     peer.client = talk.client();
     peer.address = address.to_string();
     peer.stage = Stage::Talking(Box::new(talk));
@@ -196,17 +205,41 @@ fn handle_completed(engine: &mut Engine, key: PeerKey) {
     }
 }
 
-/// BEP 3: what was asked before a choke is forgotten.
+/// What was asked before a choke is forgotten (BEP 3), or will be rejected or sent (BEP 6).
 fn handle_choked(engine: &mut Engine, key: PeerKey) {
     if let Some(talk) = engine.peers.get_mut(key.0).and_then(Peer::talk) {
         talk.unchoked = false;
-        exchange::put_back(engine, key);
+        if !talk.fast {
+            exchange::put_back(engine, key);
+        }
+    }
+}
+
+/// It will not send `block`: somebody else is asked, and it is left alone for a moment, or we would
+/// ask and it reject as fast as the line allows.
+fn handle_rejected(engine: &mut Engine, key: PeerKey, block: Block) {
+    let now = engine.now;
+    let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
+    let Some(talk) = peer.talk() else { return };
+    if talk.tick_off(block) {
+        talk.ask_after = Some(now + limits::REJECTED_PAUSE);
+        torrent.picker.put_back(block, key);
+        exchange::retry_later(engine, key);
+        exchange::arm_retries(engine);
+    }
+}
+
+fn handle_allowed_fast(engine: &mut Engine, key: PeerKey, piece: PieceIndex) {
+    if let Some(talk) = engine.peers.get_mut(key.0).and_then(Peer::talk) {
+        talk.allowed_by_it.push(piece);
+        exchange::fill(engine, key);
     }
 }
 
 fn handle_unchoked(engine: &mut Engine, key: PeerKey) {
     if let Some(talk) = engine.peers.get_mut(key.0).and_then(Peer::talk) {
         talk.unchoked = true;
+        talk.ask_after = None;
         exchange::fill(engine, key);
     }
 }
@@ -228,21 +261,28 @@ fn handle_not_interested(engine: &mut Engine, key: PeerKey) {
     exchange::apply_choking(engine, at);
 }
 
-/// A request is served if the peer holds a slot and we have the piece. Without the fast extension
-/// there is no way to decline, so others are dropped (BEP 3).
+/// A request is served if the peer holds a slot, or is allowed to ask without one, and we have the
+/// piece. Others are rejected, or dropped where there is no way to decline (BEP 3).
 fn handle_requested(engine: &mut Engine, key: PeerKey, block: Block) {
     let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
-    let served = torrent.choker.is_unchoked(key) && torrent.has(block.piece);
+    let unchoked = torrent.choker.is_unchoked(key);
     let Some(talk) = peer.talk() else { return };
-    if !served {
-        return;
+    let allowed = talk.allowed_blocks > 0 && talk.allowed_to_it.contains(&block.piece);
+    let served = (unchoked || allowed) && torrent.has(block.piece);
+    if served && !unchoked {
+        talk.allowed_blocks -= 1;
     }
-    if talk.uploads.len() >= limits::UPLOADS_MAX {
+    let answer = match (served, talk.fast) {
+        (true, _) => ToPeer::Upload(block),
+        (false, true) => ToPeer::Reject(block),
+        (false, false) => return,
+    };
+    if talk.answers.len() >= limits::UPLOADS_MAX {
         let most = limits::UPLOADS_MAX;
         let reason = format!("it asked for more than {most} blocks at once");
         return hang_up(engine, key, Fault::Theirs, &reason);
     }
-    talk.uploads.push_back(block);
+    talk.answers.push_back(answer);
     exchange::serve(engine, key);
 }
 
@@ -275,6 +315,9 @@ fn handle_extended(engine: &mut Engine, key: PeerKey, handshake: &ExtensionHands
     if let Some(client) = &handshake.client {
         peer.client.clone_from(client);
     }
+    if let (Some(talk), Some(upload_only)) = (peer.talk(), handshake.upload_only) {
+        talk.upload_only = upload_only;
+    }
 }
 
 /// It owes us blocks and sends none: others are asked, and it is asked less.
@@ -304,6 +347,9 @@ fn handle_sample(engine: &mut Engine, key: PeerKey) {
         talk.slow_start = false;
     }
     let leeching = torrent.stage == torrent::Stage::Downloading;
+    if talk.upload_only && torrent.stage == torrent::Stage::Complete {
+        return hang_up(engine, key, Fault::Nobodys, "neither side wants anything");
+    }
     torrent.choker.handle_sample(key, if leeching { down } else { up });
     exchange::apply_choking(engine, at);
 }
