@@ -134,6 +134,8 @@ pub enum StorageNews {
     Checking(u64),
     /// These pieces are on the disk and right.
     Found(Word),
+    /// These pieces are not wanted: no selected file is in them.
+    Unwanted(Word),
     /// All that was there has been looked at: the torrent can begin.
     Opened,
     /// The piece is right and written.
@@ -147,6 +149,8 @@ pub enum StorageNews {
     Failed(Trouble),
     /// Something that the user should know and nobody has to act on.
     Warned(String),
+    /// Everything that was downloaded is synced, and the files are closed.
+    Settled,
     /// Everything is synced, the state is saved, the files are closed: the torrent's last word.
     Closed,
 }
@@ -200,20 +204,25 @@ pub struct TorrentContext {
     pub have_log: Arc<HaveLog>,
     /// The pieces that we lack and want: written by main, read by the peers' writers.
     pub wanted: SharedBitfield,
+    /// Bytes of the pieces that were wanted when the torrent was added.
+    pub wanted_len: u64,
     /// How many writers look at the log: the more, the longer each waits between two looks.
     pub writers: AtomicU32,
 }
 
 impl TorrentContext {
-    /// A torrent of which nothing is verified, and everything is wanted or nothing. It takes time
-    /// by the number of pieces, so it is made on the thread that adds the torrent.
-    pub fn new(metainfo: Metainfo, wanted: bool) -> (Publisher, Arc<Self>) {
-        let pieces = metainfo.pieces();
-        let (publisher, have_log) = HaveLog::new(pieces);
-        let wanted =
-            if wanted { SharedBitfield::ones(pieces) } else { SharedBitfield::zeros(pieces) };
+    /// A torrent of which nothing is verified. It takes time by the number of pieces, so it is made
+    /// on the thread that adds the torrent.
+    pub fn new(metainfo: Metainfo, wanted: SharedBitfield) -> (Publisher, Arc<Self>) {
+        let (publisher, have_log) = HaveLog::new(metainfo.pieces());
+        let piece_len = |piece| u64::from(metainfo.piece_len(PieceIndex(piece)));
+        let wanted_len = (0..metainfo.pieces())
+            .filter(|piece| wanted.get(PieceIndex(*piece)))
+            .map(piece_len)
+            .sum();
         let metainfo = Arc::new(metainfo);
-        (publisher, Arc::new(Self { metainfo, have_log, wanted, writers: AtomicU32::new(0) }))
+        let writers = AtomicU32::new(0);
+        (publisher, Arc::new(Self { metainfo, have_log, wanted, wanted_len, writers }))
     }
 }
 
@@ -333,6 +342,8 @@ pub enum ToStorage {
     Store(Block, Vec<u8>),
     /// Forget the blocks of this piece.
     Forget(PieceIndex),
+    /// Nothing more will be written: sync, save the state, close the files; they may be read again.
+    Settle,
     /// Sync, save the state, close the files.
     Close,
 }
@@ -408,6 +419,11 @@ pub enum TorrentEvent {
         bytes: u64,
         /// Bytes uploaded by this process.
         uploaded: u64,
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// It is complete, its data is synced and its files are closed.
+    Settled {
         /// The file or folder.
         path: PathBuf,
     },

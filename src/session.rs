@@ -27,7 +27,7 @@
 //! # }
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -40,6 +40,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use crate::actors::clock::now;
 use crate::actors::events::EventQueue;
 use crate::actors::files::FileStore;
+use crate::actors::limiter::Limiter;
 use crate::actors::listener::{self, ListenerHandle};
 use crate::actors::peer::{Introduction, Line, Office};
 use crate::actors::porter::{Ends, PorterHandle, ToPorter};
@@ -49,11 +50,12 @@ use crate::formats::client;
 use crate::formats::metainfo::Metainfo;
 use crate::machines::engine::{Engine, Settings};
 use crate::words::address::{Address, ListenAddress};
+use crate::words::bitfield::SharedBitfield;
 use crate::words::id::PeerKey;
 use crate::words::limits;
 
 pub use crate::actors::events::Events;
-pub use crate::machines::engine::Goal;
+pub use crate::machines::engine::{Goal, SeedUntil};
 
 /// How a session works, for all its torrents.
 #[derive(Clone, Debug)]
@@ -72,6 +74,14 @@ pub struct Options {
     pub peers_max: u32,
     /// Give up a torrent when nothing arrives for so long.
     pub timeout: Option<Duration>,
+    /// Bytes of payload a second that may arrive; 0 is no limit.
+    pub limit_down: u64,
+    /// Bytes of payload a second that may leave; 0 is no limit.
+    pub limit_up: u64,
+    /// Ask for the pieces in their order, not for the rarest first.
+    pub sequential: bool,
+    /// Seed a complete torrent no longer than until one of these is met.
+    pub seed_until: SeedUntil,
 }
 
 impl Options {
@@ -85,6 +95,10 @@ impl Options {
             memory: limits::MEMORY_DEFAULT,
             peers_max: limits::PEERS_DEFAULT,
             timeout: None,
+            limit_down: 0,
+            limit_up: 0,
+            sequential: false,
+            seed_until: SeedUntil::default(),
         }
     }
 }
@@ -102,12 +116,21 @@ pub struct Torrent {
     pub check: bool,
     /// Use existing files although no piece of them matches.
     pub overwrite: bool,
+    /// The files to download, by their index in the metainfo; `None`: all.
+    pub select: Option<BTreeSet<usize>>,
 }
 
 impl Torrent {
     /// A torrent whose data is, or will be, below `dir`.
     pub fn new(metainfo: Metainfo, dir: impl Into<PathBuf>) -> Self {
-        Self { metainfo, dir: dir.into(), peers: Vec::new(), check: false, overwrite: false }
+        Self {
+            metainfo,
+            dir: dir.into(),
+            peers: Vec::new(),
+            check: false,
+            overwrite: false,
+            select: None,
+        }
     }
 }
 
@@ -161,6 +184,8 @@ impl Session {
             leave_from: options.listen.as_ref().and_then(|listen| listen.ip).filter(is_specific),
             upload: options.upload,
             files: Arc::clone(&files),
+            down: Limiter::new(options.limit_down),
+            up: Limiter::new(options.limit_up),
             notifications: publisher.clone(),
         });
         let (porter, sockets) = PorterHandle::start(office)?;
@@ -173,6 +198,8 @@ impl Session {
             memory: options.memory,
             peers_max: options.peers_max,
             timeout: options.timeout,
+            sequential: options.sequential,
+            seed_until: options.seed_until,
         };
         let seed = u64::from_le_bytes(chance());
         let mut session = Self {
@@ -199,9 +226,14 @@ impl Session {
 
     /// Adds a torrent. What takes time by its size is done here, on the calling thread.
     pub fn add(&mut self, torrent: Torrent) {
-        let Torrent { metainfo, dir, peers, check, overwrite } = torrent;
+        let Torrent { metainfo, dir, peers, check, overwrite, select } = torrent;
         let read_only = self.options.goal == Goal::Seed;
-        let (publisher, context) = TorrentContext::new(metainfo, !read_only);
+        let wanted = match select {
+            _ if read_only => SharedBitfield::zeros(metainfo.pieces()),
+            Some(files) => metainfo.pieces_of_files(&files),
+            None => SharedBitfield::ones(metainfo.pieces()),
+        };
+        let (publisher, context) = TorrentContext::new(metainfo, wanted);
         let state = self.options.state.clone();
         let place = Place { dir, state, check, overwrite, read_only };
         self.command(Command::Add(Box::new(NewTorrent { context, publisher, place, peers })));

@@ -25,3 +25,6 @@ mod torrents;
 /// The source as text: floors, bounds of loops, what stands where. `cargo test tidy -- --nocapture`
 /// draws who imports whom.
 mod tidy;
+
+/// Downloads between processes of the program, option by option.
+mod transfer;

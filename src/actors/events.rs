@@ -58,6 +58,7 @@ fn weight(event: &Event) -> Weight {
             TorrentEvent::Started { .. }
             | TorrentEvent::Checked { .. }
             | TorrentEvent::Finished { .. }
+            | TorrentEvent::Settled { .. }
             | TorrentEvent::Error(_) => Weight::Kept,
             TorrentEvent::Peer { .. } | TorrentEvent::Piece(_) | TorrentEvent::Warning(_) => {
                 Weight::Minor

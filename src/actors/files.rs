@@ -63,6 +63,12 @@ impl FileStore {
         drop(closed);
     }
 
+    /// Closes the files of `torrent`; they are opened again when they are needed.
+    pub(crate) fn close(&self, torrent: TorrentKey) {
+        let closed = self.cache.lock().close(torrent);
+        drop(closed);
+    }
+
     /// The parts of `len` bytes at `offset` of a torrent, opened for `access`.
     ///
     /// # Errors
@@ -196,6 +202,10 @@ impl Cache {
 
     fn remove(&mut self, torrent: TorrentKey) -> Vec<OpenFile> {
         self.folders.remove(&torrent);
+        self.close(torrent)
+    }
+
+    fn close(&mut self, torrent: TorrentKey) -> Vec<OpenFile> {
         let slots = self.open.range((torrent, 0)..=(torrent, usize::MAX));
         let slots: Vec<Slot> = slots.map(|(slot, _)| *slot).collect();
         let closed: Vec<OpenFile> =

@@ -6,6 +6,7 @@ pub(crate) mod file_error;
 pub(crate) mod file_part;
 pub(crate) mod files;
 pub(crate) mod hasher;
+pub(crate) mod limiter;
 pub(crate) mod listener;
 pub(crate) mod messenger;
 pub(crate) mod peer;

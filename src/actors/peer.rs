@@ -18,6 +18,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::actors::clock::now;
 use crate::actors::files::{Access, FileStore};
+use crate::actors::limiter::Limiter;
 use crate::actors::messenger::{Breakdown, HangUp, Messenger, TcpMessenger, Unsent, is_time_out};
 use crate::bus::{
     Credit, Farewell, Fault, Notification, PeerNews, PeerShared, ToPeer, TorrentContext,
@@ -42,6 +43,10 @@ pub(crate) struct Office {
     /// Whether we serve anybody.
     pub(crate) upload: bool,
     pub(crate) files: Arc<FileStore>,
+    /// The bucket of what arrives.
+    pub(crate) down: Limiter,
+    /// The bucket of what leaves.
+    pub(crate) up: Limiter,
     pub(crate) notifications: Sender<Notification>,
 }
 
@@ -92,6 +97,11 @@ impl Line {
             LineState::Ended => connection.hang_up(),
             LineState::Idle | LineState::Open(_) => *state = LineState::Open(connection),
         }
+    }
+
+    /// Whether it was hung up.
+    fn is_ended(&self) -> bool {
+        matches!(*self.state.lock(), LineState::Ended)
     }
 
     /// Ends the connection, or the one that is being made, without waiting.
@@ -278,6 +288,10 @@ impl Reader {
         loop {
             let message = messenger.receive(pieces, inbound.poll_deadline()).map_err(broken)?;
             if let Some(message) = message {
+                if let Message::Piece { data, .. } = &message {
+                    let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
+                    self.0.office.down.wait_for(len, || self.0.line.is_ended());
+                }
                 inbound.handle_message(message, now()).map_err(theirs)?;
             }
             inbound.handle_time(now()).map_err(theirs)?;
@@ -399,6 +413,7 @@ impl Writer {
                     let parts = files
                         .parts(self.torrent, offset, u64::from(block.len), Access::Read)
                         .map_err(|error| Some(unreadable(&error)))?;
+                    self.office.up.wait_for(block.len, || self.line.is_ended());
                     match self.messenger.send_block(block, &parts) {
                         Ok(()) => {}
                         Err(Unsent::Data(error)) => return Err(Some(unreadable(&error))),

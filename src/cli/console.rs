@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::actors::clock::now;
 use crate::bus::{Event, PeerState, Progress, TorrentEvent};
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::hook::Hook;
 use crate::cli::json;
 use crate::cli::options::OutputOptions;
 use crate::cli::progress::ProgressLine;
@@ -31,12 +32,14 @@ pub(super) struct Outcome {
 pub(super) fn start(
     events: Events,
     output: OutputOptions,
+    hook: Option<Hook>,
     failures: Vec<Failure>,
 ) -> io::Result<JoinHandle<Outcome>> {
     let console = Console {
         out: Out::new(io::stdout()),
         err: Out::new(io::stderr()),
         output,
+        hook,
         terminal: Terminal::of_stderr(),
         torrents: BTreeMap::new(),
         outcome: Outcome::default(),
@@ -54,6 +57,7 @@ struct Console<W: Write, E: Write> {
     terminal: Terminal,
     torrents: BTreeMap<InfoHash, Known>,
     outcome: Outcome,
+    hook: Option<Hook>,
     /// A progress line stands on the terminal's last line.
     drawn: bool,
     /// When the last line of progress was written to a log.
@@ -92,8 +96,12 @@ impl<W: Write, E: Write> Console<W, E> {
                 }
             }
             self.tell(event);
+            let warnings = self.hook.as_mut().map(Hook::look).unwrap_or_default();
+            warnings.iter().for_each(|warning| self.warn(warning));
         }
         self.clear();
+        let warnings = self.hook.take().map(Hook::finish).unwrap_or_default();
+        warnings.iter().for_each(|warning| self.warn(warning));
         self.outcome
     }
 
@@ -156,6 +164,13 @@ impl<W: Write, E: Write> Console<W, E> {
             TorrentEvent::Finished { path, .. } => {
                 if !self.output.json {
                     self.print(&escape(&path.to_string_lossy()));
+                }
+            }
+            TorrentEvent::Settled { path } => {
+                let name = &self.torrents.entry(info_hash).or_default().name;
+                let hook = self.hook.as_mut();
+                if let Some(warning) = hook.and_then(|hook| hook.start(info_hash, name, &path)) {
+                    self.warn(&warning);
                 }
             }
             TorrentEvent::Warning(message) => {

@@ -56,6 +56,8 @@ fn torrent_object(event: &TorrentEvent, verbose: bool) -> Option<Value> {
             "event": "finished", "seconds": seconds, "bytes": bytes, "uploaded": uploaded,
             "path": path.to_string_lossy(),
         }),
+        // It only matters to whoever works on the files.
+        TorrentEvent::Settled { .. } => return None,
         TorrentEvent::Warning(message) => json!({ "event": "warning", "message": message }),
         TorrentEvent::Error(trouble) => failed(&Failure::from(trouble.clone())),
     })

@@ -15,6 +15,7 @@ pub mod verify;
 mod answer;
 mod console;
 mod glob;
+mod hook;
 mod json;
 mod signals;
 

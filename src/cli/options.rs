@@ -1,11 +1,13 @@
 //! What each subcommand is asked to do, read and checked: plain values that own what they hold.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::formats::metainfo::Metainfo;
 use crate::words::address::{Address, ListenAddress};
 use crate::words::units::{Rate, Size, Unparsable};
 
@@ -84,6 +86,16 @@ impl FromStr for Encryption {
 /// Files by their numbers, from 1, as in `1-5,8`. No range is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection(pub Vec<RangeInclusive<u32>>);
+
+impl Selection {
+    /// The selected files of a torrent, as indices into [`Metainfo::files`]. Pad files have no
+    /// number, as `show` lists them.
+    pub fn files_of(&self, metainfo: &Metainfo) -> BTreeSet<usize> {
+        let files = metainfo.files().iter().enumerate().filter(|(_, file)| !file.pad);
+        let is_selected = |number| self.0.iter().any(|range| range.contains(&number));
+        (1..).zip(files).filter(|(number, _)| is_selected(*number)).map(|(_, (at, _))| at).collect()
+    }
+}
 
 impl FromStr for Selection {
     type Err = Unparsable;

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use crate::bus::{Trouble, TroubleKind};
 use crate::cli::console::{self, Outcome};
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::hook::Hook;
 use crate::cli::options::TransferOptions;
 use crate::cli::source::{self, Source};
 use crate::cli::{json, signals};
 use crate::formats::metainfo::Metainfo;
-use crate::session::{Goal, Options, Session, Torrent};
+use crate::session::{Goal, Options, SeedUntil, Session, Torrent};
 use crate::words::id::InfoHash;
 use crate::words::limits;
 
@@ -19,7 +20,8 @@ use crate::words::limits;
 /// # Errors
 /// The first failure, if no source can be started at all.
 pub fn download(options: &TransferOptions, err: &mut dyn Write) -> Result<ExitCode, Failure> {
-    let goal = if options.seed { Goal::CompleteAndSeed } else { Goal::Complete };
+    let limited = options.seed_ratio.is_some() || options.seed_time.is_some();
+    let goal = if options.seed || limited { Goal::CompleteAndSeed } else { Goal::Complete };
     transfer(options, goal, err)
 }
 
@@ -43,6 +45,14 @@ fn transfer(
         (Vec::new(), Vec::new(), Vec::new());
     for text in &options.sources {
         match Source::recognise(text).and_then(read) {
+            Ok(metainfo) if selects_nothing(options, &metainfo) => {
+                let failure = Failure::usage(
+                    "--select",
+                    format!("{} has no such file; see rondalla show", metainfo.name()),
+                );
+                reads.push(Err(failure.exit));
+                failures.push(failure);
+            }
             Ok(metainfo) => {
                 reads.push(Ok(metainfo.info_hash()));
                 metainfos.push(metainfo);
@@ -59,10 +69,12 @@ fn transfer(
     let mut session = Session::open(session_options(options, goal))
         .map_err(|error| cannot_listen(options, &error))?;
     signals::end_on_signal(session.remote())?;
-    let console = console::start(session.events(), options.output, failures)
+    let hook = options.on_done.clone().map(Hook::new);
+    let console = console::start(session.events(), options.output, hook, failures)
         .map_err(|error| no_thread("console", &error))?;
     for metainfo in metainfos {
         let torrent = Torrent {
+            select: options.select.as_ref().map(|selection| selection.files_of(&metainfo)),
             peers: options.network.peers.clone(),
             check: options.check,
             overwrite: options.overwrite,
@@ -77,6 +89,11 @@ fn transfer(
         why: "it failed".to_owned(),
     })?;
     Ok(exit_code(&reads, &outcome))
+}
+
+/// Whether `--select` names no file of the torrent.
+fn selects_nothing(options: &TransferOptions, metainfo: &Metainfo) -> bool {
+    options.select.as_ref().is_some_and(|selection| selection.files_of(metainfo).is_empty())
 }
 
 /// Tells all failures but the first, which is the command's own.
@@ -120,6 +137,10 @@ fn session_options(options: &TransferOptions, goal: Goal) -> Options {
         memory: options.memory.map_or(limits::MEMORY_DEFAULT, |size| size.0),
         peers_max: network.max_peers.unwrap_or(limits::PEERS_DEFAULT),
         timeout: options.timeout,
+        limit_down: options.limit_down.0,
+        limit_up: options.limit_up.0,
+        sequential: options.sequential,
+        seed_until: SeedUntil { ratio: options.seed_ratio, time: options.seed_time },
         ..Options::new(&options.state)
     }
 }

@@ -1,5 +1,6 @@
 //! `rondalla verify`: checks data against a torrent.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -44,10 +45,15 @@ pub fn run(
         let why = "it is no folder; --dir names the folder that holds the data".to_owned();
         return Err(Failure { exit: Exit::FileSystem, what: what(), why });
     }
-    let good = check(options, &metainfo, err)?;
+    let files = match &options.select {
+        Some(selection) => selection.files_of(&metainfo),
+        None => (0..metainfo.files().len()).collect(),
+    };
+    let asked = asked(options, &metainfo, &files)?;
+    let good = check(options, &metainfo, asked.clone(), err)?;
     let bad: Vec<u32> =
-        (0..metainfo.pieces()).filter(|piece| !good.get(PieceIndex(*piece))).collect();
-    let missing = missing_empty_file(options, &metainfo);
+        asked.iter().filter(|piece| !good.get(*piece)).map(|piece| piece.0).collect();
+    let missing = missing_empty_file(options, &metainfo, &files);
     let complete = bad.is_empty() && missing.is_none();
     if options.output.json {
         let infohash = metainfo.info_hash().to_string();
@@ -67,20 +73,37 @@ pub fn run(
     Ok(if complete { ExitCode::SUCCESS } else { Exit::Incomplete.into() })
 }
 
-/// Hashes everything, on all cores.
+/// The pieces of the selected files, or all.
+fn asked(
+    options: &VerifyOptions,
+    metainfo: &Metainfo,
+    files: &BTreeSet<usize>,
+) -> Result<Bitfield, Failure> {
+    if files.is_empty() && options.select.is_some() {
+        let why = format!("{} has no such file; see rondalla show", metainfo.name());
+        return Err(Failure::usage("--select", why));
+    }
+    let selected = metainfo.pieces_of_files(files);
+    let mut asked = Bitfield::zeros(metainfo.pieces());
+    let all = options.select.is_none();
+    let pieces = (0..metainfo.pieces()).map(PieceIndex);
+    for piece in pieces.filter(|piece| all || selected.get(*piece)) {
+        asked.set(piece);
+    }
+    Ok(asked)
+}
+
+/// Hashes what is asked for, on all cores.
 fn check(
     options: &VerifyOptions,
     metainfo: &Arc<Metainfo>,
+    asked: Bitfield,
     err: &mut dyn Write,
 ) -> Result<Bitfield, Failure> {
     let terminal = Terminal::of_stderr();
     let show = terminal.redraws && !options.output.quiet;
-    let mut all = Bitfield::zeros(metainfo.pieces());
-    (0..metainfo.pieces()).for_each(|piece| {
-        all.set(PieceIndex(piece));
-    });
     let (sender, results) = bounded::<Checked>(limits::HASHERS_MAX);
-    let threads = Check::new(Arc::clone(metainfo), &options.dir, all)
+    let threads = Check::new(Arc::clone(metainfo), &options.dir, asked)
         .start(move |checked| {
             #[expect(clippy::disallowed_methods, reason = "a hasher may wait for whoever asked")]
             sender.send(checked).is_ok()
@@ -118,9 +141,14 @@ fn line(metainfo: &Metainfo, done: u64) -> ProgressLine<'_> {
 }
 
 /// An empty file has no piece that could miss it.
-fn missing_empty_file(options: &VerifyOptions, metainfo: &Metainfo) -> Option<String> {
+fn missing_empty_file(
+    options: &VerifyOptions,
+    metainfo: &Metainfo,
+    files: &BTreeSet<usize>,
+) -> Option<String> {
     let missing = |path: &std::path::Path| !options.dir.join(path).is_file();
-    let mut empty = metainfo.files().iter().filter(|file| file.len == 0 && !file.pad);
+    let selected = files.iter().map(|file| &metainfo.files()[*file]);
+    let mut empty = selected.filter(|file| file.len == 0 && !file.pad);
     empty.find(|file| missing(&file.path)).map(|file| file.path.display().to_string())
 }
 

@@ -24,6 +24,7 @@ use crate::words::steps::Steps;
 #[derive(Debug)]
 pub struct Picker {
     metainfo: Arc<Metainfo>,
+    sequential: bool,
     rarity: Rarity,
     /// The pieces that are not unopened: a zero is a piece to choose.
     taken: Bitfield,
@@ -149,11 +150,13 @@ impl OpenPiece {
 }
 
 impl Picker {
-    /// Every piece is wanted and unopened.
-    pub fn new(metainfo: Arc<Metainfo>) -> Self {
+    /// Every piece is wanted and unopened; `sequential` if their order counts and not how rare they
+    /// are.
+    pub fn new(metainfo: Arc<Metainfo>, sequential: bool) -> Self {
         let pieces = metainfo.pieces();
         Self {
             metainfo,
+            sequential,
             rarity: Rarity::new(pieces),
             taken: Bitfield::zeros(pieces),
             open: BTreeMap::new(),
@@ -249,6 +252,11 @@ impl Picker {
         }
     }
 
+    /// `piece` is not wanted.
+    pub fn handle_unwanted(&mut self, piece: PieceIndex) {
+        self.take(piece);
+    }
+
     /// Who sent `block` of a piece that was wrong, when it was wrong for the first time.
     pub fn suspect(&self, piece: PieceIndex, block: u32) -> Option<PeerKey> {
         self.suspects.get(&piece)?.get(block as usize).copied()
@@ -280,7 +288,7 @@ impl Picker {
         if self.open.len() >= limits::OPEN_MAX {
             return Pick::Later;
         }
-        let rarest = self.rarity.rarest(theirs, rng, steps);
+        let rarest = if self.sequential { None } else { self.rarity.rarest(theirs, rng, steps) };
         let found = match rarest {
             Some(piece) => Scan::Piece(piece),
             None => self.scan(place, theirs, steps),

@@ -268,6 +268,9 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer that takes nothing we write for so long is ended.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a thread that waits for a rate limit does not notice that it should end.
+pub const LIMITER_WAIT_MAX: Duration = Duration::from_millis(500);
+
 /// The shortest time limit of a read: zero would mean none.
 pub const READ_TIMEOUT_MIN: Duration = Duration::from_millis(1);
 

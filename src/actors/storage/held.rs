@@ -15,7 +15,7 @@ use crate::actors::storage::gather::Gathered;
 use crate::bus::{Place, StorageNews, TorrentContext, Trouble, TroubleKind};
 use crate::formats::metainfo::{File, Metainfo};
 use crate::formats::resume::{FileMark, Resume};
-use crate::words::bitfield::Bitfield;
+use crate::words::bitfield::{Bitfield, Word};
 use crate::words::id::{Block, PieceIndex, TorrentKey};
 use crate::words::limits::{self, BLOCK_LEN};
 
@@ -240,6 +240,25 @@ impl Held {
     pub(super) fn sync(&mut self, torrent: TorrentKey, files: &FileStore) -> Result<(), Trouble> {
         self.sync_files(torrent, files).map_err(|error| self.trouble(&error))?;
         self.save(false).map_err(|error| self.state_trouble(&error))
+    }
+
+    /// Nothing more will be written: syncs, saves the state as clean, closes the files.
+    pub(super) fn settle(&mut self, torrent: TorrentKey, files: &FileStore) -> Result<(), Trouble> {
+        self.sync_files(torrent, files).map_err(|error| self.trouble(&error))?;
+        files.close(torrent);
+        self.save(true).map_err(|error| self.state_trouble(&error))?;
+        self.marked_open = false;
+        Ok(())
+    }
+
+    /// The pieces that no selected file is in, word by word. Whoever only seeds selects nothing.
+    pub(super) fn unwanted(&self) -> Vec<Word> {
+        let mut unwanted = Bitfield::zeros(self.context.metainfo.pieces());
+        let all = if self.place.read_only { 0 } else { unwanted.len() };
+        for piece in (0..all).map(PieceIndex).filter(|piece| !self.context.wanted.get(*piece)) {
+            unwanted.set(piece);
+        }
+        unwanted.to_words().collect()
     }
 
     /// Syncs, saves the state as clean, closes. What went wrong is for the user to read: the data

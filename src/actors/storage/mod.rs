@@ -141,6 +141,7 @@ impl Storage {
                     held.forget(piece);
                 }
             }
+            ToStorage::Settle => self.settle(torrent),
             ToStorage::Close => self.close(torrent),
         }
     }
@@ -152,6 +153,9 @@ impl Storage {
             Ok(Opening { held, trusted, to_check, warnings }) => {
                 for warning in warnings {
                     self.outlet.publish(torrent, StorageNews::Warned(warning));
+                }
+                for word in held.unwanted() {
+                    self.outlet.publish(torrent, StorageNews::Unwanted(word));
                 }
                 self.outlet.publish_found(torrent, &trusted);
                 self.torrents.insert(torrent, held);
@@ -187,6 +191,14 @@ impl Storage {
         let Some(held) = self.torrents.get_mut(&torrent) else { return };
         match held.store(torrent, block, data, self.memory, &self.files) {
             Ok(news) => news.into_iter().for_each(|news| self.outlet.publish(torrent, news)),
+            Err(trouble) => self.fail(torrent, trouble),
+        }
+    }
+
+    fn settle(&mut self, torrent: TorrentKey) {
+        let Some(held) = self.torrents.get_mut(&torrent) else { return };
+        match held.settle(torrent, &self.files) {
+            Ok(()) => self.outlet.publish(torrent, StorageNews::Settled),
             Err(trouble) => self.fail(torrent, trouble),
         }
     }

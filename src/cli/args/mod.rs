@@ -106,7 +106,7 @@ const SUBCOMMANDS: [Subcommand; 6] = [
         about: "check data against a torrent: exit 0 if complete, 3 if not",
         info: Verify::get_args_info,
         read: |rewritten, _| verify(rewritten).map(Command::Verify),
-        later: &later::VERIFY,
+        later: &[],
     },
     Subcommand {
         name: "magnet",
@@ -248,7 +248,6 @@ fn verify(rewritten: Rewritten) -> Result<VerifyOptions, Failure> {
         select: given.select,
         output: OutputOptions { quiet: given.quiet, verbose: given.verbose, json: given.json },
     };
-    later::refuse_unbuilt_in_verify(&options)?;
     Ok(options)
 }
 
@@ -447,18 +446,11 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_is_refused_by_name() {
-        let table: [&[&str]; 13] = [
+        let table: [&[&str]; 6] = [
             &["--join", "h:1"],
             &["--tracker", "http://a/announce"],
-            &["--limit-down", "1K"],
-            &["--limit-up", "1K"],
-            &["--select", "1"],
-            &["--sequential"],
-            &["--seed-ratio", "1"],
-            &["--seed-time", "1"],
             &["--metadata-only"],
             &["--watch", "w"],
-            &["--on-done", "true"],
             &["--trace", "t"],
             &["--encryption", "require"],
         ];
@@ -467,8 +459,6 @@ mod tests {
             assert!(failure.what.starts_with(options[0]), "{failure}");
             assert_eq!(failure.why, "not in this version");
         }
-        let failure = parsed(&["verify", "t", "--select", "1"]).unwrap_err();
-        assert_eq!(failure.to_string(), "--select: not in this version");
     }
 
     #[test]

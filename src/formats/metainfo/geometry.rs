@@ -3,9 +3,11 @@
 //! A torrent's bytes are those of its files, one after the other. Pieces cut them into equal
 //! lengths, blocks cut the pieces; the last of each is shorter.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::Metainfo;
+use crate::words::bitfield::SharedBitfield;
 use crate::words::id::{Block, PieceIndex};
 use crate::words::limits::BLOCK_LEN;
 
@@ -74,6 +76,16 @@ impl Metainfo {
             let len = to.checked_sub(from).filter(|len| *len > 0)?;
             Some(Stretch { file: index, offset: from - file.offset, len })
         })
+    }
+
+    /// The pieces that hold bytes of `files`, given by their index.
+    pub fn pieces_of_files(&self, files: &BTreeSet<usize>) -> SharedBitfield {
+        let wanted = SharedBitfield::zeros(self.pieces());
+        let known = files.iter().filter(|file| **file < self.files().len());
+        for piece in known.flat_map(|file| self.pieces_of(*file)) {
+            wanted.set(PieceIndex(piece));
+        }
+        wanted
     }
 
     /// The pieces that hold bytes of a file, which must exist; none if the file is empty.

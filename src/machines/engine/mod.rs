@@ -47,6 +47,19 @@ pub struct Settings {
     pub peers_max: u32,
     /// Give up a torrent when nothing arrives for so long.
     pub timeout: Option<Duration>,
+    /// Ask for the pieces in their order, not for the rarest first.
+    pub sequential: bool,
+    /// Seed a complete torrent no longer than until one of these is met.
+    pub seed_until: SeedUntil,
+}
+
+/// When a complete torrent has been seeded enough; nothing set: never.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SeedUntil {
+    /// Uploaded bytes by the torrent's size.
+    pub ratio: Option<f64>,
+    /// Time since it was complete.
+    pub time: Option<Duration>,
 }
 
 /// When a session is done.

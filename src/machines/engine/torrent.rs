@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::bus::{NewTorrent, Place, Progress, TorrentContext};
 use crate::machines::choker::Choker;
+use crate::machines::engine::SeedUntil;
 use crate::machines::picker::Picker;
 use crate::words::address::Address;
 use crate::words::bitfield::Bitfield;
@@ -43,6 +44,8 @@ pub(super) enum Stage {
     Complete,
     /// The disk refused, or nothing arrived: what is there is still served.
     GivenUp,
+    /// It was seeded as long as the user wished.
+    Seeded,
 }
 
 /// A peer that the user named.
@@ -59,6 +62,8 @@ pub(super) struct Meter {
     pub(super) started_at: Instant,
     /// When the last block arrived that we had asked for.
     pub(super) heard_at: Instant,
+    /// When nothing was missing any more.
+    pub(super) completed_at: Option<Instant>,
     pub(super) downloaded: u64,
     pub(super) uploaded: u64,
     /// Bytes of verified pieces, pads included.
@@ -95,11 +100,11 @@ impl Rate {
 }
 
 impl Torrent {
-    pub(super) fn new(new: NewTorrent, now: Instant) -> Self {
+    pub(super) fn new(new: NewTorrent, sequential: bool, now: Instant) -> Self {
         let NewTorrent { context, publisher, place, peers } = new;
         let contact = |address| Contact { address, failures: 0 };
         Self {
-            picker: Picker::new(Arc::clone(&context.metainfo)),
+            picker: Picker::new(Arc::clone(&context.metainfo), sequential),
             choker: Choker::default(),
             // Bound: limits::CONTACTS_MAX
             contacts: peers.into_iter().take(limits::CONTACTS_MAX).map(contact).collect(),
@@ -109,6 +114,7 @@ impl Torrent {
             meter: Meter {
                 started_at: now,
                 heard_at: now,
+                completed_at: None,
                 downloaded: 0,
                 uploaded: 0,
                 done: 0,
@@ -166,12 +172,26 @@ impl Torrent {
         self.context.wanted.count() == 0
     }
 
+    /// Whether it was seeded as long as the user wished.
+    pub(super) fn is_seeded(&self, until: SeedUntil, now: Instant) -> bool {
+        let Some(completed_at) = self.meter.completed_at else { return false };
+        #[expect(clippy::cast_precision_loss, reason = "a ratio that a person chose")]
+        let ratio = self.meter.uploaded as f64 / self.context.metainfo.size().max(1) as f64;
+        until.ratio.is_some_and(|wanted| ratio >= wanted)
+            || until.time.is_some_and(|time| now >= completed_at + time)
+    }
+
     pub(super) fn progress(&mut self, now: Instant) -> Progress {
-        let size = self.context.metainfo.size();
+        let size = match self.context.wanted_len {
+            // Whoever only seeds wants nothing, and shows what there is.
+            0 => self.context.metainfo.size(),
+            wanted => wanted.min(self.context.metainfo.size()),
+        };
+        let all_there = self.context.wanted_len > 0 && self.is_all_there();
         let meter = &mut self.meter;
         let down = meter.down.measure(meter.downloaded, now);
         let up = meter.up.measure(meter.uploaded, now);
-        let done = if self.have.is_full() { size } else { meter.done.min(size) };
+        let done = if self.have.is_full() || all_there { size } else { meter.done.min(size) };
         #[expect(clippy::cast_precision_loss, reason = "an estimate for people to read")]
         let eta = (down >= 1.0).then(|| whole((size - done) as f64 / down));
         Progress {

@@ -28,6 +28,7 @@ fn handle_progress_due(engine: &mut Engine, key: TorrentKey) {
     if torrent.stage != Stage::Opening {
         let progress = torrent.progress(now);
         engine.tell(key, TorrentEvent::Progress(progress));
+        handlers::storage::end_if_seeded(engine, key);
     }
     engine.start_timer(limits::PROGRESS_EVERY, Timer::Progress(key));
 }

@@ -39,7 +39,7 @@ fn handle_added(engine: &mut Engine, new: NewTorrent) {
 }
 
 fn start(engine: &mut Engine, new: NewTorrent) {
-    let torrent = Torrent::new(new, engine.now);
+    let torrent = Torrent::new(new, engine.settings.sequential, engine.now);
     let (context, place) = (torrent.context.clone(), torrent.place.clone());
     let started = TorrentEvent::Started {
         name: context.metainfo.name().to_owned(),

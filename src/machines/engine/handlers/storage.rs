@@ -1,6 +1,6 @@
 //! News of the disk.
 
-use crate::bus::{StorageNews, TorrentEvent, Trouble, TroubleKind};
+use crate::bus::{Order, StorageNews, ToStorage, TorrentEvent, Trouble, TroubleKind};
 use crate::machines::engine::timers::Timer;
 use crate::machines::engine::torrent::Stage;
 use crate::machines::engine::{Engine, Goal, bans, dials, ending, exchange};
@@ -16,6 +16,8 @@ pub(in crate::machines::engine) fn handle_news(
     match news {
         StorageNews::Checking(done) => handle_checking(engine, torrent, done),
         StorageNews::Found(word) => handle_found(engine, torrent, word),
+        StorageNews::Unwanted(word) => handle_unwanted(engine, torrent, word),
+        StorageNews::Settled => handle_settled(engine, torrent),
         StorageNews::Opened => handle_opened(engine, torrent),
         StorageNews::Verified(piece) => handle_verified(engine, torrent, piece),
         StorageNews::Corrupt(piece) => handle_corrupt(engine, torrent, piece),
@@ -44,6 +46,22 @@ fn handle_found(engine: &mut Engine, key: TorrentKey, word: Word) {
             torrent.picker.handle_verified(piece, &mut engine.budget);
         }
     }
+}
+
+/// No selected file is in these pieces.
+fn handle_unwanted(engine: &mut Engine, key: TorrentKey, word: Word) {
+    let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
+    // Bound: the 64 pieces of a word.
+    for piece in word.pieces() {
+        engine.steps.step();
+        torrent.picker.handle_unwanted(piece);
+    }
+}
+
+fn handle_settled(engine: &mut Engine, key: TorrentKey) {
+    let Some(torrent) = engine.torrents.get(key.0) else { return };
+    let path = torrent.place.dir.join(torrent.context.metainfo.name());
+    engine.tell(key, TorrentEvent::Settled { path });
 }
 
 fn handle_opened(engine: &mut Engine, key: TorrentKey) {
@@ -123,7 +141,7 @@ pub(super) fn give_up(engine: &mut Engine, key: TorrentKey, kind: TroubleKind, w
 fn stop_downloading(engine: &mut Engine, key: TorrentKey) {
     let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
     engine.unfinished -= u32::from(torrent.is_unfinished());
-    engine.alive -= u32::from(torrent.stage != Stage::GivenUp);
+    engine.alive -= u32::from(!matches!(torrent.stage, Stage::GivenUp | Stage::Seeded));
     torrent.stage = Stage::GivenUp;
     torrent.picker.close_all(&mut engine.budget);
 }
@@ -135,6 +153,7 @@ fn finish_if_done(engine: &mut Engine, key: TorrentKey) {
         return;
     }
     torrent.stage = Stage::Complete;
+    torrent.meter.completed_at = Some(now);
     engine.unfinished -= 1;
     if engine.settings.goal == Goal::Seed {
         return;
@@ -149,7 +168,19 @@ fn finish_if_done(engine: &mut Engine, key: TorrentKey) {
     let progress = torrent.progress(now);
     engine.tell(key, TorrentEvent::Progress(progress));
     engine.tell(key, finished);
+    engine.order(Order::Storage(key, ToStorage::Settle));
     end_if_nothing_is_left(engine);
+}
+
+/// A torrent that was seeded as long as the user wished counts as done.
+pub(super) fn end_if_seeded(engine: &mut Engine, key: TorrentKey) {
+    let until = engine.settings.seed_until;
+    let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
+    if torrent.stage == Stage::Complete && torrent.is_seeded(until, engine.now) {
+        torrent.stage = Stage::Seeded;
+        engine.alive -= 1;
+        end_if_nothing_is_left(engine);
+    }
 }
 
 /// Whoever only downloads is done when every torrent is complete or given up; whoever seeds, when
