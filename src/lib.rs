@@ -1,5 +1,11 @@
 //! rondalla: a BitTorrent client on plain OS threads.
 //!
+//! A program that uses this library begins at [`session`]: a [`Session`](session::Session) takes
+//! torrents, runs its main loop on the thread that it is given, and tells what happens as
+//! [`Event`](bus::Event)s; its page has a whole program. [`Metainfo`](formats::metainfo::Metainfo)
+//! reads a `.torrent` file, and [`Draft`](formats::metainfo::Draft) makes one. What follows is for
+//! whoever reads the source.
+//!
 //! Two ideas carry everything. *Publish-subscribe*: secondary threads do whatever takes time and
 //! publish notifications; one main thread handles them, each in constant time, and gives orders.
 //! *Machines and actors*: whatever decides is a machine, pure and deterministic; whatever waits is

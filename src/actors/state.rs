@@ -164,7 +164,10 @@ fn timestamp(time: SystemTime) -> Option<Timestamp> {
 /// The folder of the data as the system names it, whichever way the user came to it.
 fn data_folder(place: &Place) -> io::Result<PathBuf> {
     if !place.read_only {
-        fs::create_dir_all(&place.dir)?;
+        fs::create_dir_all(&place.dir).map_err(|error| {
+            let is_file = error.kind() == io::ErrorKind::AlreadyExists;
+            if is_file { io::ErrorKind::NotADirectory.into() } else { error }
+        })?;
     }
     let dir = fs::canonicalize(&place.dir)?;
     if fs::metadata(&dir)?.is_dir() { Ok(dir) } else { Err(io::ErrorKind::NotADirectory.into()) }

@@ -13,9 +13,9 @@ use crate::cli::failure::{Exit, Failure};
 use crate::cli::hook::Hook;
 use crate::cli::json;
 use crate::cli::options::OutputOptions;
-use crate::cli::progress::ProgressLine;
-use crate::cli::terminal::{CLEAR_LINE, NO_WRAP, Out, Terminal, WRAP, escape};
-use crate::session::Events;
+use crate::cli::progress::{ProgressLine, Traffic};
+use crate::cli::terminal::{CLEAR_LINE, Out, Terminal, escape};
+use crate::session::{Events, Goal};
 use crate::words::id::InfoHash;
 use crate::words::limits;
 
@@ -32,6 +32,7 @@ pub(super) struct Outcome {
 pub(super) fn start(
     events: Events,
     output: OutputOptions,
+    goal: Goal,
     hook: Option<Hook>,
     failures: Vec<Failure>,
 ) -> io::Result<JoinHandle<Outcome>> {
@@ -39,6 +40,7 @@ pub(super) fn start(
         out: Out::new(io::stdout()),
         err: Out::new(io::stderr()),
         output,
+        goal,
         hook,
         terminal: Terminal::of_stderr(),
         torrents: BTreeMap::new(),
@@ -54,6 +56,7 @@ struct Console<W: Write, E: Write> {
     out: Out<W>,
     err: Out<E>,
     output: OutputOptions,
+    goal: Goal,
     terminal: Terminal,
     torrents: BTreeMap<InfoHash, Known>,
     outcome: Outcome,
@@ -142,8 +145,12 @@ impl<W: Write, E: Write> Console<W, E> {
             TorrentEvent::Checked { good, pieces } => {
                 let known = self.torrents.entry(info_hash).or_default();
                 known.stage = Stage::Running;
-                let text = format!("{}: {good} of {pieces} pieces are here", known.name);
-                self.remark(&text);
+                let name = known.name.clone();
+                self.remark(&format!("{name}: {good} of {pieces} pieces are here"));
+                if self.goal == Goal::Seed && good == 0 {
+                    let why = "there is nothing to seed; --dir names the folder that holds it";
+                    self.warn(&format!("{name}: {why}"));
+                }
             }
             TorrentEvent::Progress(progress) => {
                 self.torrents.entry(info_hash).or_default().progress = progress;
@@ -228,40 +235,45 @@ impl<W: Write, E: Write> Console<W, E> {
             return;
         }
         if self.terminal.redraws {
-            let line = self.with_line(|line, terminal| line.bar(terminal.width, terminal.colours));
-            write!(self.err, "{CLEAR_LINE}{NO_WRAP}{line}{WRAP}")
-                .and_then(|()| self.err.flush())
-                .ok();
+            let name = self.title();
+            self.line(&name).draw(&self.terminal, &mut self.err).ok();
             self.drawn = true;
         } else if self.told_at.is_none_or(|at| now() >= at + LOG_EVERY) {
-            let line = self.with_line(|line, _| line.sentence());
-            self.say(&line);
+            let sentence = self.line(&self.title()).sentence();
+            self.say(&sentence);
             self.told_at = Some(now());
         }
     }
 
-    /// The line of the one torrent, or the sum of several.
-    fn with_line(&self, draw: impl Fn(&ProgressLine<'_>, &Terminal) -> String) -> String {
-        let running = || self.torrents.values().filter(|known| known.stage != Stage::Ended);
-        let sum = running().fold(Progress::default(), |sum, known| add(sum, &known.progress));
-        let name = match running().next() {
+    /// The torrents that did not end early.
+    fn running(&self) -> impl Iterator<Item = &Known> {
+        self.torrents.values().filter(|known| known.stage != Stage::Ended)
+    }
+
+    /// The name of the one torrent, or how many there are.
+    fn title(&self) -> String {
+        match self.running().next() {
             Some(only) if self.torrents.len() == 1 => match only.stage {
                 Stage::Checking => format!("checking {}", only.name),
                 Stage::Running | Stage::Ended => only.name.clone(),
             },
             _ => format!("{} torrents", self.torrents.len()),
-        };
-        let line = ProgressLine {
-            name: &name,
-            done: sum.done,
-            size: sum.size,
+        }
+    }
+
+    /// The line of the one torrent, or the sum of several.
+    fn line<'a>(&self, name: &'a str) -> ProgressLine<'a> {
+        let sum = self.running().fold(Progress::default(), |sum, known| add(sum, &known.progress));
+        let traffic = Traffic {
             down: sum.down,
             up: sum.up,
             peers: sum.peers,
             seeders: sum.seeders,
-            eta: sum.eta.map(Duration::from_secs),
+            eta: sum.eta.filter(|_| sum.done < sum.size).map(Duration::from_secs),
         };
-        draw(&line, &self.terminal)
+        let moves = self.running().any(|known| known.stage == Stage::Running);
+        let traffic = moves.then_some(traffic);
+        ProgressLine { name, done: sum.done, size: sum.size, traffic }
     }
 }
 

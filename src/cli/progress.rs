@@ -2,9 +2,10 @@
 //!
 //! Only the picture is made here; when it is shown is the console's to decide.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
-use crate::cli::terminal::escape;
+use crate::cli::terminal::{CLEAR_LINE, NO_WRAP, Terminal, WRAP, escape};
 use crate::words::units::{Rate, Size, Span};
 
 /// All that one line shows.
@@ -16,6 +17,13 @@ pub struct ProgressLine<'a> {
     pub done: u64,
     /// Bytes in all.
     pub size: u64,
+    /// What goes over the network; `None` while only the disk is at work.
+    pub traffic: Option<Traffic>,
+}
+
+/// What comes and goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Traffic {
     /// Payload that arrives, in bytes a second.
     pub down: u64,
     /// Payload that leaves, in bytes a second.
@@ -24,7 +32,7 @@ pub struct ProgressLine<'a> {
     pub peers: u32,
     /// Peers that have everything.
     pub seeders: u32,
-    /// What is left of the way at this pace; `None`: nobody knows.
+    /// What is left of the way at this pace; `None`: nobody knows, or nothing is left.
     pub eta: Option<Duration>,
 }
 
@@ -41,6 +49,17 @@ const GREEN: &str = "\x1b[32m";
 const PLAIN: &str = "\x1b[0m";
 
 impl ProgressLine<'_> {
+    /// Draws the bar over the last line of the terminal. The cursor goes back to its head, so that
+    /// the `^C` of a user who interrupts does not begin a line of its own.
+    ///
+    /// # Errors
+    /// If the terminal takes nothing.
+    pub fn draw(&self, terminal: &Terminal, to: &mut dyn Write) -> io::Result<()> {
+        let bar = self.bar(terminal.width, terminal.colours);
+        write!(to, "{CLEAR_LINE}{NO_WRAP}{bar}{WRAP}\r")?;
+        to.flush()
+    }
+
     /// The line for a terminal of `width` columns, without an end of line. It never takes more
     /// columns than that; what has no room is left out, the least important part first.
     pub fn bar(&self, width: usize, colours: bool) -> String {
@@ -66,14 +85,11 @@ impl ProgressLine<'_> {
     /// The line for a log, without an end of line.
     pub fn sentence(&self) -> String {
         let (done, size) = (Size(self.done), Size(self.size));
-        let (down, up) = (Rate(self.down), Rate(self.up));
-        let left = self.eta.map(|eta| format!(", {} left", Span(eta))).unwrap_or_default();
-        format!(
-            "{}: {done} of {size} ({}%), down {down}, up {up}, {}{left}",
-            escape(self.name),
-            self.percent(),
-            self.crowd(),
-        )
+        let way = format!("{}: {done} of {size} ({}%)", escape(self.name), self.percent());
+        let Some(traffic) = self.traffic else { return way };
+        let (down, up) = (Rate(traffic.down), Rate(traffic.up));
+        let left = traffic.eta.map(|eta| format!(", {} left", Span(eta))).unwrap_or_default();
+        format!("{way}, down {down}, up {up}, {}{left}", traffic.crowd())
     }
 
     /// Rounded down, so that 100 means all.
@@ -82,27 +98,18 @@ impl ProgressLine<'_> {
         (done * 100).checked_div(size).unwrap_or(100)
     }
 
-    fn crowd(&self) -> String {
-        let peers = if self.peers == 1 { "peer" } else { "peers" };
-        let seeders = if self.seeders == 1 { "seeder" } else { "seeders" };
-        format!("{} {peers} ({} {seeders})", self.peers, self.seeders)
-    }
-
     /// The parts after the bar that fit while a short name and bar still do, and the columns that
     /// name and bar may take.
     fn tail(&self, mut room: usize) -> (String, usize) {
-        let eta = self.eta.map_or_else(|| "-".into(), |eta| Span(eta).to_string());
-        let peers = if self.peers == 1 { "peer " } else { "peers" };
-        let parts = [
-            format!("{:>8} of {:>8}", Size(self.done), Size(self.size)),
-            format!("↓ {:>10}", Rate(self.down)),
-            format!("↑ {:>10}", Rate(self.up)),
-            format!("{:>3} {peers}", self.peers),
-            format!("{eta:>7}"),
-        ];
-        let mut fits = [false; 5];
+        let way = format!("{:>8} of {:>8}", Size(self.done), Size(self.size));
+        let parts: Vec<String> = match &self.traffic {
+            Some(traffic) => std::iter::once(way).chain(traffic.parts()).collect(),
+            None => vec![way],
+        };
+        let ranking: &[usize] = if self.traffic.is_some() { &Traffic::RANKING } else { &[0] };
+        let mut fits = vec![false; parts.len()];
         // The most important part first; it may take the place of the bar.
-        for (rank, place) in [1, 4, 2, 3, 0].into_iter().enumerate() {
+        for (rank, &place) in ranking.iter().enumerate() {
             let cost = columns(&parts[place]) + GAP;
             let kept = if rank == 0 { 0 } else { NAME_MIN + GAP + BAR_MIN };
             if room < kept + cost {
@@ -124,6 +131,29 @@ impl ProgressLine<'_> {
         }
         let most = BAR_MAX.min(room - GAP - NAME_MIN);
         room.saturating_sub(GAP + name).clamp(BAR_MIN, most)
+    }
+}
+
+impl Traffic {
+    /// Places in the line's tail, behind the size, by importance.
+    const RANKING: [usize; 5] = [1, 4, 2, 3, 0];
+
+    /// Parts of the line's tail, each as wide whatever the numbers.
+    fn parts(&self) -> [String; 4] {
+        let eta = self.eta.map_or_else(|| "-".into(), |eta| Span(eta).to_string());
+        let peers = if self.peers == 1 { "peer " } else { "peers" };
+        [
+            format!("↓ {:>10}", Rate(self.down)),
+            format!("↑ {:>10}", Rate(self.up)),
+            format!("{:>3} {peers}", self.peers),
+            format!("{eta:>7}"),
+        ]
+    }
+
+    fn crowd(&self) -> String {
+        let peers = if self.peers == 1 { "peer" } else { "peers" };
+        let seeders = if self.seeders == 1 { "seeder" } else { "seeders" };
+        format!("{} {peers} ({} {seeders})", self.peers, self.seeders)
     }
 }
 
@@ -191,11 +221,13 @@ mod tests {
             name,
             done: 1_288_490_188,
             size: 3_006_477_107,
-            down: 12_897_484,
-            up: 1_153_433,
-            peers: 24,
-            seeders: 8,
-            eta: Some(Duration::from_secs(133)),
+            traffic: Some(Traffic {
+                down: 12_897_484,
+                up: 1_153_433,
+                peers: 24,
+                seeders: 8,
+                eta: Some(Duration::from_secs(133)),
+            }),
         }
     }
 
@@ -217,6 +249,20 @@ mod tests {
         ];
         for (width, picture) in table {
             assert_eq!(line("debian-12.iso").bar(width, false), picture);
+        }
+    }
+
+    #[test]
+    fn without_traffic_there_is_more_room() {
+        let line = ProgressLine { traffic: None, ..line("checking debian-12.iso") };
+        #[rustfmt::skip]
+        let table = [
+            (80, "checking debian-12.iso  42%  ████████████▍░░░░░░░░░░░░░░░░  1.19 GiB of 2.79 GiB"),
+            (40, "checki…12.iso  42%  1.19 GiB of 2.79 GiB"),
+            (20, "checkin…-12.iso  42%"),
+        ];
+        for (width, picture) in table {
+            assert_eq!(line.bar(width, false), picture);
         }
     }
 
@@ -270,11 +316,14 @@ mod tests {
             line.sentence(),
             r"debian\n12.iso: 1.19 GiB of 2.79 GiB (42%), down 12.2 MiB/s, up 1.09 MiB/s, 24 peers (8 seeders), 2m 13s left"
         );
-        let lonely = ProgressLine { done: 0, size: 0, peers: 1, seeders: 1, eta: None, ..line };
+        let traffic = line.traffic.map(|all| Traffic { peers: 1, seeders: 1, eta: None, ..all });
+        let lonely = ProgressLine { done: 0, size: 0, traffic, ..line };
         assert_eq!(
             lonely.sentence(),
             r"debian\n12.iso: 0 B of 0 B (100%), down 12.2 MiB/s, up 1.09 MiB/s, 1 peer (1 seeder)"
         );
+        let checked = ProgressLine { traffic: None, ..line };
+        assert_eq!(checked.sentence(), r"debian\n12.iso: 1.19 GiB of 2.79 GiB (42%)");
         let nearly = ProgressLine { done: 999, size: 1_000, ..line };
         assert_eq!(nearly.percent(), 99);
     }

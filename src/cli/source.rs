@@ -84,8 +84,16 @@ fn read(from: impl Read, what: &str) -> Result<Metainfo, Failure> {
     // One byte more than is allowed, so that the parser sees that it is too much.
     from.take(TORRENT_LEN_MAX as u64 + 1)
         .read_to_end(&mut bytes)
-        .map_err(|error| Failure::file(what, &error))?;
+        .map_err(|error| unreadable(what, &error))?;
     Metainfo::parse(&bytes).map_err(|error| not_a_torrent(what, &error))
+}
+
+fn unreadable(what: &str, error: &io::Error) -> Failure {
+    let failure = Failure::file(what, error);
+    if error.kind() == io::ErrorKind::IsADirectory {
+        return Failure { why: "it is a folder; name a .torrent file".to_owned(), ..failure };
+    }
+    failure
 }
 
 fn not_a_torrent(what: &str, why: &dyn std::error::Error) -> Failure {

@@ -18,7 +18,7 @@ use crate::words::limits;
 /// Downloads every source until it is complete and verified.
 ///
 /// # Errors
-/// The first failure, if no source can be started at all.
+/// If the session cannot be started.
 pub fn download(options: &TransferOptions, err: &mut dyn Write) -> Result<ExitCode, Failure> {
     let limited = options.seed_ratio.is_some() || options.seed_time.is_some();
     let goal = if options.seed || limited { Goal::CompleteAndSeed } else { Goal::Complete };
@@ -64,13 +64,13 @@ fn transfer(
         }
     }
     if metainfos.is_empty() {
-        return Err(only_failures(options, failures, err));
+        return Ok(only_failures(options, &failures, err));
     }
     let mut session = Session::open(session_options(options, goal))
         .map_err(|error| cannot_listen(options, &error))?;
     signals::end_on_signal(session.remote())?;
     let hook = options.on_done.clone().map(Hook::new);
-    let console = console::start(session.events(), options.output, hook, failures)
+    let console = console::start(session.events(), options.output, goal, hook, failures)
         .map_err(|error| no_thread("console", &error))?;
     for metainfo in metainfos {
         let torrent = Torrent {
@@ -96,22 +96,16 @@ fn selects_nothing(options: &TransferOptions, metainfo: &Metainfo) -> bool {
     options.select.as_ref().is_some_and(|selection| selection.files_of(metainfo).is_empty())
 }
 
-/// Tells all failures but the first, which is the command's own.
-fn only_failures(
-    options: &TransferOptions,
-    failures: Vec<Failure>,
-    err: &mut dyn Write,
-) -> Failure {
-    let mut failures = failures.into_iter();
-    let first = failures.next().expect("there is a source, and none was read");
-    if options.output.json {
-        // A closed stdout leaves stderr to speak.
-        writeln!(io::stdout(), "{}", json::failed(&first)).ok();
-    }
+/// Tells all failures. The exit code is that of the first.
+fn only_failures(options: &TransferOptions, failures: &[Failure], err: &mut dyn Write) -> ExitCode {
     for failure in failures {
+        // Where nobody reads, the exit code speaks.
+        if options.output.json {
+            writeln!(io::stdout(), "{}", json::failed(failure)).ok();
+        }
         writeln!(err, "rondalla: {failure}").ok();
     }
-    first
+    failures.first().expect("there is a source, and none was read").exit.into()
 }
 
 fn read(source: Source) -> Result<Metainfo, Failure> {
@@ -146,8 +140,11 @@ fn session_options(options: &TransferOptions, goal: Goal) -> Options {
 }
 
 fn cannot_listen(options: &TransferOptions, error: &io::Error) -> Failure {
-    let why = if error.kind() == io::ErrorKind::AddrInUse {
+    let kind = error.kind();
+    let why = if kind == io::ErrorKind::AddrInUse {
         "the port is taken; choose another with --listen, or any with --listen :0".to_owned()
+    } else if kind == io::ErrorKind::AddrNotAvailable {
+        "it is no address of this machine; --listen :6881 takes all that it has".to_owned()
     } else {
         Failure::file("", error).why
     };

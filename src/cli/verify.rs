@@ -14,7 +14,7 @@ use crate::cli::failure::{Exit, Failure};
 use crate::cli::options::VerifyOptions;
 use crate::cli::progress::ProgressLine;
 use crate::cli::source;
-use crate::cli::terminal::{CLEAR_LINE, NO_WRAP, Terminal, WRAP, escape};
+use crate::cli::terminal::{CLEAR_LINE, Terminal, escape};
 use crate::formats::metainfo::Metainfo;
 use crate::words::bitfield::Bitfield;
 use crate::words::id::PieceIndex;
@@ -62,6 +62,10 @@ pub fn run(
     } else if !options.output.quiet {
         let (name, pieces) = (escape(metainfo.name()), metainfo.pieces());
         let text = match (bad.len(), missing) {
+            (1.., _) if !options.dir.join(metainfo.name()).exists() => {
+                let dir = escape(&what());
+                format!("{name}: it is not in {dir}; --dir names the folder that holds it\n")
+            }
             (0, None) => format!("{name}: complete\n"),
             (0, Some(path)) => format!("{name}: the empty file {} is missing\n", escape(&path)),
             (n, _) => {
@@ -117,9 +121,8 @@ fn check(
         });
         done += checked.len;
         if show {
-            let line = line(metainfo, done).bar(terminal.width, terminal.colours);
             // A terminal that is gone leaves the result to speak.
-            write!(err, "{CLEAR_LINE}{NO_WRAP}{line}{WRAP}").and_then(|()| err.flush()).ok();
+            line(metainfo, done).draw(&terminal, err).ok();
         }
     }
     if show {
@@ -137,7 +140,7 @@ fn check(
 
 fn line(metainfo: &Metainfo, done: u64) -> ProgressLine<'_> {
     let (name, size) = (metainfo.name(), metainfo.len());
-    ProgressLine { name, done, size, down: 0, up: 0, peers: 0, seeders: 0, eta: None }
+    ProgressLine { name, done, size, traffic: None }
 }
 
 /// An empty file has no piece that could miss it.

@@ -77,14 +77,14 @@ impl Rarity {
         self.settle(piece);
     }
 
-    /// `piece` may no longer be chosen: at most [`LEVELS`] swaps.
+    /// `piece` may no longer be chosen: at most [`limits::RARITY_LEVELS`] swaps.
     pub fn remove(&mut self, piece: PieceIndex) {
         while usize::from(self.level[piece.slot()]) < LEVELS {
             self.raise(piece);
         }
     }
 
-    /// `piece` may be chosen again: at most [`LEVELS`] swaps.
+    /// `piece` may be chosen again: at most [`limits::RARITY_LEVELS`] swaps.
     pub fn restore(&mut self, piece: PieceIndex) {
         while usize::from(self.level[piece.slot()]) > self.level_due(piece) {
             self.lower(piece);

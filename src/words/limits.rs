@@ -35,8 +35,8 @@ pub const RARITY_LEVELS: usize = 64;
 /// Pieces, or words of 64 pieces, that one scan for a piece looks at before it is continued later.
 pub const SCAN_MAX: u32 = 64;
 
-/// Upload slots of a torrent at least (BEP 3 describes four), and at most: the square root of
-/// [`PEERS_MAX`].
+/// Upload slots of a torrent at least (BEP 3 describes four), and at most: the square root of 4096
+/// peers.
 pub const SLOTS_MIN: usize = 4;
 /// See [`SLOTS_MIN`].
 pub const SLOTS_MAX: usize = 64;

@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::cli::answer::{say, say_json, written};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::options::{CreateOptions, OutputOptions};
+use crate::cli::progress::ProgressLine;
 use crate::cli::terminal::{CLEAR_LINE, Terminal, escape};
 use crate::formats::magnet::Magnet;
 use crate::formats::metainfo::{Draft, DraftFile, File, Metainfo, MetainfoError, piece_length_for};
@@ -57,8 +58,9 @@ pub fn run(
     let size = tree.size();
     let piece_length = options.piece_length.unwrap_or_else(|| piece_length_for(size));
     check_pieces(size, piece_length)?;
-    let hashes =
-        console.with_progress(|progress| hash::hash(&tree.entries, piece_length, progress))?;
+    let hashes = console.with_progress(&name.to_string_lossy(), |progress| {
+        hash::hash(&tree.entries, piece_length, progress)
+    })?;
     walk::check_unchanged(&tree.entries)?;
 
     let bytes = draft(options, &name, &tree, piece_length, hashes).encode();
@@ -183,17 +185,23 @@ impl Console<'_> {
     }
 
     /// Runs `work` with a callback for bytes done and bytes in all.
-    fn with_progress<T>(&mut self, work: impl FnOnce(&mut dyn FnMut(u64, u64)) -> T) -> T {
-        if self.output.quiet || !Terminal::of_stderr().redraws {
+    fn with_progress<T>(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(&mut dyn FnMut(u64, u64)) -> T,
+    ) -> T {
+        let terminal = Terminal::of_stderr();
+        if self.output.quiet || !terminal.redraws {
             return work(&mut |_, _| {});
         }
+        let name = format!("hashing {name}");
         let mut last = None;
         let result = work(&mut |done, size| {
             let percent = (u128::from(done) * 100).checked_div(size.into());
             if percent != last {
                 last = percent;
-                write!(self.err, "{CLEAR_LINE}hashing: {} %", percent.unwrap_or(100)).ok();
-                self.err.flush().ok();
+                let line = ProgressLine { name: &name, done, size, traffic: None };
+                line.draw(&terminal, self.err).ok();
             }
         });
         write!(self.err, "{CLEAR_LINE}").ok();

@@ -190,7 +190,7 @@ impl fmt::Display for MetainfoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLong => write!(f, "it is longer than {} MiB", TORRENT_LEN_MAX >> 20),
-            Self::Bencode(error) => write!(f, "it is not bencode: {error}"),
+            Self::Bencode(error) => write!(f, "it is no torrent: {error}"),
             Self::NoDictionary => write!(f, "it is bencode, but not a dictionary"),
             Self::Missing(key) => write!(f, "it has no \"{key}\""),
             Self::Invalid(key) => write!(f, "its \"{key}\" is invalid"),

@@ -428,10 +428,10 @@ mod tests {
             single(&format!("12:piece length{len}6:pieces{count}:{hashes}"))
         };
         let table: [(Vec<u8>, &str); 26] = [
-            (Vec::new(), "it is not bencode: it ends in the middle of a value, at byte 0"),
-            (b"<html>".to_vec(), "it is not bencode: no value begins with '<', at byte 0"),
-            (b"\x1b[2J".to_vec(), "it is not bencode: no value begins with '\\x1b', at byte 0"),
-            (b"dex".to_vec(), "it is not bencode: bytes after the end, at byte 2"),
+            (Vec::new(), "it is no torrent: it ends in the middle of a value, at byte 0"),
+            (b"<html>".to_vec(), "it is no torrent: no value begins with '<', at byte 0"),
+            (b"\x1b[2J".to_vec(), "it is no torrent: no value begins with '\\x1b', at byte 0"),
+            (b"dex".to_vec(), "it is no torrent: bytes after the end, at byte 2"),
             (b"le".to_vec(), "it is bencode, but not a dictionary"),
             (b"de".to_vec(), "it has no \"info\""),
             (b"d4:infoi1ee".to_vec(), "its \"info\" is invalid"),

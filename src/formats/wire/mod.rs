@@ -1,8 +1,7 @@
 //! What two peers say to each other on one TCP connection (BEP 3, "peer protocol").
 //!
-//! First each side's [`Handshake`](handshake::Handshake), then [`Message`](message::Message)s,
-//! which a [`Decoder`](decoder::Decoder) puts together from whatever bytes have come. All numbers
-//! on the wire are big-endian.
+//! First each side's [`Handshake`], then [`Message`]s, which a [`Decoder`] puts together from
+//! whatever bytes have come. All numbers on the wire are big-endian.
 
 pub mod decoder;
 pub mod extension;

@@ -101,6 +101,18 @@ impl Peer {
         matches!(self.stage, Stage::Dialling)
     }
 
+    pub(super) fn is_leaving(&self) -> bool {
+        matches!(self.stage, Stage::Leaving(..))
+    }
+
+    /// The address from which it talks, if it does.
+    pub(super) fn ip(&self) -> Option<IpAddr> {
+        match &self.stage {
+            Stage::Talking(talk) | Stage::Leaving(_, Some(talk)) => Some(talk.who.ip),
+            Stage::Dialling | Stage::Greeting | Stage::Leaving(_, None) => None,
+        }
+    }
+
     /// The peer, if it talks.
     pub(super) fn talk(&mut self) -> Option<&mut Talk> {
         match &mut self.stage {

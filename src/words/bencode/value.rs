@@ -7,7 +7,7 @@ use super::token::{Token, number, token};
 
 const APPROVED: &str = "the scanner has approved these bytes";
 
-/// One value in bytes that [`scan`] has approved.
+/// One value in bytes that [`scan`](super::scan) has approved.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Value<'a> {
     whole: &'a [u8],

@@ -54,7 +54,9 @@ fn handle_timeout_due(engine: &mut Engine, key: TorrentKey) {
     }
     let seconds = timeout.as_secs();
     let why = match torrent.peers() {
-        0 => format!("no peer answered for {seconds} s; try --peer, or a longer --timeout"),
+        0 => format!(
+            "no peer answered for {seconds} s; name one with --peer (-v says what became of it)"
+        ),
         1 => format!("one peer is connected, but nothing arrived for {seconds} s"),
         n => format!("{n} peers are connected, but nothing arrived for {seconds} s"),
     };

@@ -138,9 +138,7 @@ fn handle_connected(
     let Some(torrent) = engine.peers.get(key.0).and_then(|peer| peer.torrent) else { return };
     let known = engine.torrents.get(torrent.0).and_then(|torrent| torrent.peer_ids.get(&peer_id));
     if let Some(&other) = known {
-        // Two that dial each other must both keep the same connection: the one that was dialled by
-        // the greater peer id.
-        let keep_new = dialled == (engine.peer_id > peer_id) && !is_same_way(engine, key, other);
+        let keep_new = is_better(engine, key, other, dialled == (engine.peer_id > peer_id));
         let loser = if keep_new { other } else { key };
         hang_up(engine, loser, Fault::Nobodys, "there is another connection to it");
         if !keep_new {
@@ -156,10 +154,20 @@ fn handle_connected(
 
 const OURSELVES: &str = "it is ourselves";
 
-/// Whether both connections were dialled by us, or both by the other side.
-fn is_same_way(engine: &Engine, one: PeerKey, other: PeerKey) -> bool {
-    let dialled = |key: PeerKey| engine.peers.get(key.0).map(|peer| peer.contact.is_some());
-    dialled(one) == dialled(other)
+/// Which of two connections to one peer is kept: whether it is the new one.
+///
+/// Two that dial each other must both keep the same: the one that was dialled by the greater peer
+/// id. A peer that dials us again from its address has lost the old connection, though we may not
+/// have noticed; what we dialled twice was two names of one peer, and the first is as good.
+fn is_better(engine: &Engine, new: PeerKey, old: PeerKey, by_the_greater: bool) -> bool {
+    let (Some(new), Some(old)) = (engine.peers.get(new.0), engine.peers.get(old.0)) else {
+        return true;
+    };
+    match (new.contact.is_some(), old.contact.is_some()) {
+        (true, true) => old.is_leaving(),
+        (false, false) => old.is_leaving() || new.ip() == old.ip(),
+        (true, false) | (false, true) => old.is_leaving() || by_the_greater,
+    }
 }
 
 /// It has these pieces. The picker learns it even of a peer that is leaving, which will take all of
