@@ -121,7 +121,13 @@ impl Porter {
         }
     }
 
+    /// Starts a peer's threads. Those of others that are over are joined on the way, in case main's
+    /// order to do so did not come through.
     fn start(&mut self, peer: PeerKey, way: Way, ends: Ends) {
+        let is_over =
+            |(peer, thread): (&PeerKey, &PeerThread)| thread.is_finished().then_some(*peer);
+        let over: Vec<PeerKey> = self.threads.iter().filter_map(is_over).collect();
+        over.iter().filter_map(|peer| self.threads.remove(peer)).for_each(join);
         let Ends { line, orders } = ends;
         let call = Call { peer, way, line, orders, office: Arc::clone(&self.office) };
         match peer::start(call) {

@@ -146,7 +146,13 @@ impl Outbound {
     /// When to look again, if no order comes.
     pub fn poll_deadline(&self, now: Instant) -> Instant {
         let keep_alive = self.spoke_at + limits::KEEP_ALIVE_EVERY;
-        if self.haves.is_over() || self.context.wanted.count() == 0 {
+        // Main publishes the last piece before it strikes it off, so whoever sees nothing wanted
+        // sees that piece too: the order of these two looks matters.
+        let nothing_wanted = self.context.wanted.count() == 0;
+        if self.haves.has_news() {
+            return now;
+        }
+        if self.haves.is_over() || nothing_wanted {
             return keep_alive;
         }
         keep_alive.min(now + have_delay(self.context.writers.load(Ordering::Relaxed)))

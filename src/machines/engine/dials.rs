@@ -72,6 +72,11 @@ fn dial(engine: &mut Engine, key: TorrentKey, contact: usize) {
     engine.order(Order::Dial { peer: PeerKey(peer), to, torrent: key, context });
 }
 
+/// Whether no connection to a contact has failed yet: the user is told once.
+pub(super) fn is_first_failure(engine: &Engine, key: TorrentKey, contact: usize) -> bool {
+    engine.torrents.get(key.0).is_some_and(|torrent| torrent.contacts[contact].failures == 0)
+}
+
 /// The connection to a contact is over: it is dialled again after a while, the longer the more
 /// often it was of no use.
 pub(super) fn redial_later(engine: &mut Engine, key: TorrentKey, contact: usize, useful: bool) {

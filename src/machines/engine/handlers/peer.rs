@@ -396,6 +396,11 @@ fn handle_gone(engine: &mut Engine, key: PeerKey, farewell: Farewell) {
         if let Some(contact) = peer.contact
             && !ourselves
         {
+            if peer.is_dialling() && dials::is_first_failure(engine, torrent, contact) {
+                let reason = &farewell.reason;
+                let message = format!("peer {}: {reason}; it is dialled again", peer.address);
+                engine.tell(torrent, TorrentEvent::Warning(message));
+            }
             dials::redial_later(engine, torrent, contact, useful);
         }
         let farewell = match peer.stage {
