@@ -169,7 +169,7 @@ impl Held {
         }
         let len = u64::from(metainfo.piece_len(piece));
         let parts = files.parts(torrent, metainfo.piece_offset(piece), len, Access::Write);
-        parts.and_then(|parts| whole.write(&parts)).map_err(|error| self.trouble(&error))?;
+        parts.and_then(|parts| whole.write(parts)).map_err(|error| self.trouble(&error))?;
         self.handle_written(piece);
         let mut news = self.guilty(piece, &whole);
         news.push(StorageNews::Verified(piece));
@@ -191,7 +191,7 @@ impl Held {
         let mut one = Gathered::new(1);
         one.keep(Block { offset: 0, ..block }, data);
         let parts = files.parts(torrent, at, u64::from(block.len), Access::Write);
-        parts.and_then(|parts| one.write(&parts)).map_err(|error| self.trouble(&error))?;
+        parts.and_then(|parts| one.write(parts)).map_err(|error| self.trouble(&error))?;
         let none = || Bitfield::zeros(metainfo.blocks(piece));
         let here = self.in_place.entry(piece).or_insert_with(none);
         here.set(PieceIndex(block.offset / BLOCK_LEN));
