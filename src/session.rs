@@ -392,3 +392,16 @@ fn chance<const N: usize>() -> [u8; N] {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_number_of_peers_may_be_allowed() {
+        let options = Options { listen: None, peers_max: u32::MAX, ..Options::new("never made") };
+        let session = Session::open(options).unwrap();
+        session.remote().quit();
+        session.run();
+    }
+}

@@ -69,25 +69,29 @@ impl FileStore {
         drop(closed);
     }
 
-    /// The parts of `len` bytes at `offset` of a torrent, opened for `access`.
+    /// The parts of `len` bytes at `offset` of a torrent, each opened for `access` when its turn
+    /// comes: a piece may reach across more files than a process can have open.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// If the torrent was removed; of each part, as [`open`](Self::open).
     pub(crate) fn parts(
         &self,
         torrent: TorrentKey,
         offset: u64,
         len: u64,
         access: Access,
-    ) -> io::Result<Vec<FilePart>> {
-        let folder = self.cache.lock().folder(torrent)?;
-        let part = |stretch: Stretch| {
-            let is_pad = folder.metainfo.files()[stretch.file].pad;
-            let file =
-                if is_pad { None } else { Some(self.open(torrent, stretch.file, access)?) };
-            Ok(FilePart { file, offset: stretch.offset, len: stretch.len })
-        };
-        folder.metainfo.stretches(offset, len).map(part).collect()
+    ) -> io::Result<impl Iterator<Item = io::Result<FilePart>>> {
+        let metainfo = Arc::clone(&self.cache.lock().folder(torrent)?.metainfo);
+        let (mut at, end) = (offset, offset.saturating_add(len));
+        Ok(std::iter::from_fn(move || {
+            let Stretch { file, offset, len } = metainfo.stretches(at, end - at).next()?;
+            at += len;
+            if metainfo.files()[file].pad {
+                return Some(Ok(FilePart { file: None, offset, len }));
+            }
+            let open = self.open(torrent, file, access);
+            Some(open.map(|file| FilePart { file: Some(file), offset, len }))
+        }))
     }
 
     /// File number `file` of `torrent`, opened for `access`. For writing, folders and the file
@@ -395,6 +399,20 @@ mod tests {
         assert_eq!(descriptors_below(scratch.path()).unwrap_or(0), 0);
     }
 
+    #[test]
+    fn parts_of_many_files_are_not_all_open_at_once() {
+        let scratch = Scratch::new();
+        let names: Vec<String> = (0..500).map(|n| n.to_string()).collect();
+        let files: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
+        let (store, _) = store(&scratch, &files);
+        let mut parts = 0;
+        for part in store.parts(FIRST, 0, 500, Access::Write).unwrap() {
+            parts += part.unwrap().len;
+            assert!(descriptors_below(scratch.path()).unwrap_or(0) <= 4);
+        }
+        assert_eq!(parts, 500);
+    }
+
     /// The descriptors of this process that lead to files below `dir`, where the system tells.
     fn descriptors_below(dir: &Path) -> Option<usize> {
         let entries = fs::read_dir("/proc/self/fd").ok()?;
@@ -510,6 +528,7 @@ mod tests {
         let files = [("a", 4), ("_____padding_file_0_____", 2), ("b", 2)];
         let (store, dir) = store(&scratch, &files);
         let parts = store.parts(FIRST, 3, 4, Access::Write).unwrap();
+        let parts: Vec<FilePart> = parts.map(Result::unwrap).collect();
         let shown: Vec<_> =
             parts.iter().map(|part| (part.file.is_some(), part.offset, part.len)).collect();
         assert_eq!(shown, [(true, 3, 1), (false, 0, 2), (true, 0, 1)]);
@@ -522,7 +541,7 @@ mod tests {
         fs::write(dir.join("a"), "12").unwrap();
         parts[0].read_to_end_of(&mut buffer).unwrap_err();
         for (offset, len) in [(8, 1), (u64::MAX, u64::MAX), (0, 0)] {
-            assert_eq!(store.parts(FIRST, offset, len, Access::Read).unwrap().len(), 0);
+            assert_eq!(store.parts(FIRST, offset, len, Access::Read).unwrap().count(), 0);
         }
         for file in [1, 3, usize::MAX] {
             let none = store.open(FIRST, file, Access::Read).unwrap_err();

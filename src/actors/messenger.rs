@@ -39,7 +39,7 @@ pub(crate) trait Messenger: fmt::Debug + Send {
     fn send(&mut self, message: &Message) -> io::Result<()>;
 
     /// Says a block whose bytes are in `parts` of files.
-    fn send_block(&mut self, block: Block, parts: &[FilePart]) -> Result<(), Unsent>;
+    fn send_block(&mut self, block: Block, parts: &mut Parts<'_>) -> Result<(), Unsent>;
 
     /// Says what was held back to be said together.
     fn flush(&mut self) -> io::Result<()>;
@@ -50,6 +50,9 @@ pub(crate) trait Messenger: fmt::Debug + Send {
     /// What ends the connection from any thread.
     fn line(&self) -> Arc<dyn HangUp>;
 }
+
+/// The parts of a block, each opened when its turn comes.
+pub(crate) type Parts<'a> = dyn Iterator<Item = io::Result<FilePart>> + 'a;
 
 /// Ends a connection from any thread without waiting; both its threads wake up.
 pub(crate) trait HangUp: fmt::Debug + Send + Sync {
@@ -223,9 +226,10 @@ impl Messenger for TcpMessenger {
         if self.outgoing.len() >= limits::OUTGOING_LEN_MAX { self.flush() } else { Ok(()) }
     }
 
-    fn send_block(&mut self, block: Block, parts: &[FilePart]) -> Result<(), Unsent> {
+    fn send_block(&mut self, block: Block, parts: &mut Parts<'_>) -> Result<(), Unsent> {
         self.outgoing.extend_from_slice(&PieceHeader(block).emit());
         for part in parts {
+            let part = part.map_err(Unsent::Data)?;
             part.read_to_end_of(&mut self.outgoing).map_err(Unsent::Data)?;
         }
         let full = self.outgoing.len() >= limits::OUTGOING_LEN_MAX;

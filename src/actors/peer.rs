@@ -29,7 +29,7 @@ use crate::formats::wire::{EXTENSION_HANDSHAKE, ExtensionHandshake, Handshake, M
 use crate::machines::conversation::{Inbound, Outbound, Speech};
 use crate::words::address::{Address, Host, fold};
 use crate::words::bitfield::SharedBitfield;
-use crate::words::id::{InfoHash, PeerId, PeerKey, PieceIndex, TorrentKey};
+use crate::words::id::{Block, InfoHash, PeerId, PeerKey, PieceIndex, TorrentKey};
 use crate::words::limits;
 
 /// What the threads of all peers know.
@@ -408,18 +408,7 @@ impl Writer {
                     self.messenger.send(&message).map_err(|error| does_not_read(&error))?;
                 }
                 Speech::Upload(block) => {
-                    let offset = self.outbound.offset_of(block);
-                    let files = &self.office.files;
-                    let parts = files
-                        .parts(self.torrent, offset, u64::from(block.len), Access::Read)
-                        .map_err(|error| Some(unreadable(&error)))?;
-                    self.office.up.wait_for(block.len, || self.line.is_ended());
-                    match self.messenger.send_block(block, &parts) {
-                        Ok(()) => {}
-                        Err(Unsent::Data(error)) => return Err(Some(unreadable(&error))),
-                        Err(Unsent::Line(error)) => return Err(does_not_read(&error)),
-                    }
-                    self.outbound.handle_uploaded(block.len);
+                    self.upload(block)?;
                     uploads += 1;
                     if uploads % limits::UPLOADS_REPORTED == 0 {
                         self.report()?;
@@ -434,6 +423,19 @@ impl Writer {
         }
         self.messenger.flush().map_err(|error| does_not_read(&error))?;
         self.report()
+    }
+
+    fn upload(&mut self, block: Block) -> Result<(), Option<Farewell>> {
+        let (offset, len) = (self.outbound.offset_of(block), u64::from(block.len));
+        let parts = self.office.files.parts(self.torrent, offset, len, Access::Read);
+        let mut parts = parts.map_err(|error| Some(unreadable(&error)))?;
+        self.office.up.wait_for(block.len, || self.line.is_ended());
+        self.messenger.send_block(block, &mut parts).map_err(|unsent| match unsent {
+            Unsent::Data(error) => Some(unreadable(&error)),
+            Unsent::Line(error) => does_not_read(&error),
+        })?;
+        self.outbound.handle_uploaded(block.len);
+        Ok(())
     }
 
     fn take_orders(&mut self) {

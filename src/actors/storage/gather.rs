@@ -45,11 +45,15 @@ impl Gathered {
     }
 
     /// Writes the whole piece to the files that it covers.
-    pub(super) fn write(&self, parts: &[FilePart]) -> io::Result<()> {
+    pub(super) fn write(
+        &self,
+        parts: impl Iterator<Item = io::Result<FilePart>>,
+    ) -> io::Result<()> {
         let mut slices: Vec<IoSlice<'_>> =
             self.blocks.iter().map(|block| IoSlice::new(block)).collect();
         let mut slices = &mut slices[..];
         for part in parts {
+            let part = part?;
             let len = usize::try_from(part.len).map_err(io::Error::other)?;
             match &part.file {
                 Some(file) => write_slices(file, part.offset, &mut slices, len)?,
@@ -141,7 +145,7 @@ mod tests {
             part(file("b"), 0, 1),
             part(file("c"), 0, 22_999),
         ];
-        gathered.write(&parts).unwrap();
+        gathered.write(parts.into_iter().map(Ok)).unwrap();
         assert_eq!(std::fs::read(dir.join("a")).unwrap()[5..], piece[..16_000]);
         assert_eq!(std::fs::read(dir.join("b")).unwrap(), piece[17_000..17_001]);
         assert_eq!(std::fs::read(dir.join("c")).unwrap(), piece[17_001..]);

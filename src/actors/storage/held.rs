@@ -39,6 +39,8 @@ pub(super) struct Held {
     in_place: BTreeMap<PieceIndex, Bitfield>,
     /// The hashes of the blocks of pieces that were whole and wrong, until the piece is right.
     suspects: BTreeMap<PieceIndex, Vec<[u8; 20]>>,
+    /// What was there is known, and ours: before that there is nothing to remember.
+    begun: bool,
     /// The resume file says that we are at work here.
     marked_open: bool,
     given_up: bool,
@@ -86,6 +88,7 @@ impl Held {
             gathered: BTreeMap::new(),
             in_place: BTreeMap::new(),
             suspects: BTreeMap::new(),
+            begun: false,
             marked_open: false,
             given_up: false,
             place,
@@ -111,7 +114,7 @@ impl Held {
     }
 
     /// What was there is known: makes the empty files, or refuses to touch what is not ours.
-    pub(super) fn begin(&self, torrent: TorrentKey, files: &FileStore) -> Result<(), Trouble> {
+    pub(super) fn begin(&mut self, torrent: TorrentKey, files: &FileStore) -> Result<(), Trouble> {
         let metainfo = self.metainfo();
         let is_foreign =
             |file: &usize| !metainfo.pieces_of(*file).any(|n| self.claimed.get(PieceIndex(n)));
@@ -131,6 +134,7 @@ impl Held {
                 }
             }
         }
+        self.begun = true;
         Ok(())
     }
 
@@ -165,7 +169,7 @@ impl Held {
         }
         let len = u64::from(metainfo.piece_len(piece));
         let parts = files.parts(torrent, metainfo.piece_offset(piece), len, Access::Write);
-        parts.and_then(|parts| whole.write(&parts)).map_err(|error| self.trouble(&error))?;
+        parts.and_then(|parts| whole.write(parts)).map_err(|error| self.trouble(&error))?;
         self.handle_written(piece);
         let mut news = self.guilty(piece, &whole);
         news.push(StorageNews::Verified(piece));
@@ -187,7 +191,7 @@ impl Held {
         let mut one = Gathered::new(1);
         one.keep(Block { offset: 0, ..block }, data);
         let parts = files.parts(torrent, at, u64::from(block.len), Access::Write);
-        parts.and_then(|parts| one.write(&parts)).map_err(|error| self.trouble(&error))?;
+        parts.and_then(|parts| one.write(parts)).map_err(|error| self.trouble(&error))?;
         let none = || Bitfield::zeros(metainfo.blocks(piece));
         let here = self.in_place.entry(piece).or_insert_with(none);
         here.set(PieceIndex(block.offset / BLOCK_LEN));
@@ -262,10 +266,11 @@ impl Held {
     }
 
     /// Syncs, saves the state as clean, closes. What went wrong is for the user to read: the data
-    /// is hashed again next time.
+    /// is hashed again next time. Before everything was looked at nothing is saved, since a clean
+    /// state vouches for what it does not claim as well: that it is ours, and not right.
     pub(super) fn close(&mut self, torrent: TorrentKey, files: &FileStore) -> Option<String> {
         self.gathered.clear();
-        if self.given_up && self.claimed.ones() == 0 && !self.marked_open {
+        if !self.begun {
             return None;
         }
         let synced = self.sync_files(torrent, files);
@@ -384,4 +389,103 @@ fn strangers(
     };
     let files = marks.iter().zip(metainfo.files()).enumerate();
     files.filter(strange).map(|(file, _)| file).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use sha1::{Digest, Sha1};
+
+    use super::*;
+    use crate::actors::scratch::Scratch;
+    use crate::formats::metainfo::{Draft, DraftFile};
+    use crate::words::id::Key;
+
+    const TORRENT: TorrentKey = TorrentKey(Key { index: 0, generation: 0 });
+
+    // Files:   t/a: aaaa   t/b: bbbb
+    // Pieces:  0           1
+    fn torrent() -> Metainfo {
+        let file = |name: &str| DraftFile { path: vec![name.as_bytes().to_vec()], len: 4 };
+        let draft = Draft {
+            name: b"t".to_vec(),
+            piece_length: 4,
+            files: vec![file("a"), file("b")],
+            hashes: [Sha1::digest(b"aaaa"), Sha1::digest(b"bbbb")].concat(),
+            ..Draft::default()
+        };
+        Metainfo::parse(&draft.encode()).unwrap()
+    }
+
+    /// A session's look at `t/a` and `t/b`: the files are made, the torrent is opened.
+    struct Looking {
+        opening: Opening,
+        files: FileStore,
+    }
+
+    fn look(scratch: &Scratch) -> Looking {
+        let place = Place {
+            dir: scratch.path().to_owned(),
+            state: scratch.path().join("state"),
+            check: false,
+            overwrite: false,
+            read_only: false,
+        };
+        let (_, context) = TorrentContext::new(torrent(), true);
+        let files = FileStore::new(4);
+        files.add(TORRENT, Arc::clone(&context.metainfo), PathBuf::from(scratch.path()), true);
+        Looking { opening: Held::open(&context, place).unwrap(), files }
+    }
+
+    fn write(scratch: &Scratch, a: &str, b: &str) {
+        fs::create_dir_all(scratch.path().join("t")).unwrap();
+        fs::write(scratch.path().join("t/a"), a).unwrap();
+        fs::write(scratch.path().join("t/b"), b).unwrap();
+    }
+
+    #[test]
+    fn who_ends_in_the_middle_of_a_check_checks_again() {
+        let scratch = Scratch::new();
+        write(&scratch, "aaaa", "bbbb");
+        for _ in 0..2 {
+            let Looking { opening: Opening { mut held, to_check, .. }, files } = look(&scratch);
+            assert_eq!(to_check.ones(), 2);
+            assert_eq!(held.close(TORRENT, &files), None);
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_refused_once_is_refused_again() {
+        let scratch = Scratch::new();
+        write(&scratch, "aaaa", "mine");
+        for _ in 0..2 {
+            let Looking { opening: Opening { mut held, to_check, .. }, files } = look(&scratch);
+            assert_eq!(to_check.ones(), 2);
+            let mut good = Bitfield::zeros(2);
+            good.set(PieceIndex(0));
+            held.handle_checked(&good);
+            assert_eq!(held.begin(TORRENT, &files).unwrap_err().kind, TroubleKind::FileSystem);
+            held.give_up();
+            assert_eq!(held.close(TORRENT, &files), None);
+        }
+    }
+
+    #[test]
+    fn what_was_checked_is_known_the_next_time() {
+        let scratch = Scratch::new();
+        write(&scratch, "aaaa", "bxbb");
+        let Looking { opening: Opening { mut held, to_check, .. }, files } = look(&scratch);
+        assert_eq!(to_check.ones(), 2);
+        let mut good = Bitfield::zeros(2);
+        good.set(PieceIndex(0));
+        held.handle_checked(&good);
+        held.strangers.clear();
+        held.begin(TORRENT, &files).unwrap();
+        assert_eq!(held.close(TORRENT, &files), None);
+        drop(held);
+        let Opening { trusted, to_check, .. } = look(&scratch).opening;
+        assert_eq!((trusted.iter().collect::<Vec<_>>(), to_check.ones()), (vec![PieceIndex(0)], 0));
+    }
 }

@@ -115,7 +115,7 @@ impl Engine {
     /// An engine without torrents. All its chance comes from `seed`.
     pub fn new(settings: Settings, peer_id: PeerId, seed: u64, now: Instant) -> Self {
         Self {
-            peers: Slab::new(settings.peers_max + limits::GREETINGS_MAX),
+            peers: Slab::new(settings.peers_max.saturating_add(limits::GREETINGS_MAX)),
             torrents: Slab::new(limits::TORRENTS_MAX),
             by_info_hash: BTreeMap::new(),
             budget: Budget::new(settings.memory),
