@@ -433,7 +433,10 @@ mod tests {
             overwrite: false,
             read_only: false,
         };
-        let (_, context) = TorrentContext::new(torrent(), true);
+        let (_, context) = TorrentContext::new(
+            torrent(),
+            crate::words::bitfield::SharedBitfield::ones(torrent().pieces()),
+        );
         let files = FileStore::new(4);
         files.add(TORRENT, Arc::clone(&context.metainfo), PathBuf::from(scratch.path()), true);
         Looking { opening: Held::open(&context, place).unwrap(), files }
