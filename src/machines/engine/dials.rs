@@ -61,6 +61,7 @@ fn dial(engine: &mut Engine, key: TorrentKey, contact: usize) {
     let peer = Peer {
         torrent: Some(key),
         contact: Some(contact),
+        socket: None,
         stage: Stage::Dialling,
         connected: false,
         address: to.to_string(),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::bus::{Farewell, Order, PeerShared, ToPeer};
+use crate::bus::{Farewell, Order, PeerShared, SocketNumber, ToPeer};
 use crate::formats::client;
 use crate::machines::picker;
 use crate::words::id::{Block, PeerId, PeerKey, PieceIndex, TorrentKey};
@@ -17,6 +17,8 @@ pub(super) struct Peer {
     pub(super) torrent: Option<TorrentKey>,
     /// Which of the torrent's contacts was dialled.
     pub(super) contact: Option<usize>,
+    /// The socket under which it was accepted: the later, the greater.
+    pub(super) socket: Option<SocketNumber>,
     pub(super) stage: Stage,
     /// It counts among the connected.
     pub(super) connected: bool,

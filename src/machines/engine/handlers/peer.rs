@@ -55,6 +55,7 @@ pub(in crate::machines::engine) fn handle_accepted(
     let peer = Peer {
         torrent: None,
         contact: None,
+        socket: Some(socket),
         stage: Stage::Greeting,
         connected: true,
         address: address.to_string(),
@@ -157,7 +158,7 @@ const OURSELVES: &str = "it is ourselves";
 /// Which of two connections to one peer is kept: whether it is the new one.
 ///
 /// Two that dial each other must both keep the same: the one that was dialled by the greater peer
-/// id. A peer that dials us again from its address has lost the old connection, though we may not
+/// id. A peer that dials us again from its address has lost the older connection, though we may not
 /// have noticed; what we dialled twice was two names of one peer, and the first is as good.
 fn is_better(engine: &Engine, new: PeerKey, old: PeerKey, by_the_greater: bool) -> bool {
     let (Some(new), Some(old)) = (engine.peers.get(new.0), engine.peers.get(old.0)) else {
@@ -165,7 +166,10 @@ fn is_better(engine: &Engine, new: PeerKey, old: PeerKey, by_the_greater: bool) 
     };
     match (new.contact.is_some(), old.contact.is_some()) {
         (true, true) => old.is_leaving(),
-        (false, false) => old.is_leaving() || new.ip() == old.ip(),
+        (false, false) => {
+            let again = new.ip() == old.ip() && new.socket > old.socket;
+            old.is_leaving() || again
+        }
         (true, false) | (false, true) => old.is_leaving() || by_the_greater,
     }
 }
