@@ -11,7 +11,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::formats::metainfo::Metainfo;
 use crate::formats::wire::{ExtensionHandshake, Reserved};
@@ -206,6 +206,9 @@ pub struct TorrentContext {
     pub wanted: SharedBitfield,
     /// Bytes of the pieces that were wanted when the torrent was added.
     pub wanted_len: u64,
+    /// Whether pieces may still be found or downloaded: as long as that is so, writers look at the
+    /// log by themselves. Main clears it after the last piece is published.
+    pub growing: AtomicBool,
     /// How many writers look at the log: the more, the longer each waits between two looks.
     pub writers: AtomicU32,
 }
@@ -221,8 +224,8 @@ impl TorrentContext {
             .map(piece_len)
             .sum();
         let metainfo = Arc::new(metainfo);
-        let writers = AtomicU32::new(0);
-        (publisher, Arc::new(Self { metainfo, have_log, wanted, wanted_len, writers }))
+        let (growing, writers) = (AtomicBool::new(true), AtomicU32::new(0));
+        (publisher, Arc::new(Self { metainfo, have_log, wanted, wanted_len, growing, writers }))
     }
 }
 

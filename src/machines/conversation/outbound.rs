@@ -146,13 +146,13 @@ impl Outbound {
     /// When to look again, if no order comes.
     pub fn poll_deadline(&self, now: Instant) -> Instant {
         let keep_alive = self.spoke_at + limits::KEEP_ALIVE_EVERY;
-        // Main publishes the last piece before it strikes it off, so whoever sees nothing wanted
-        // sees that piece too: the order of these two looks matters.
-        let nothing_wanted = self.context.wanted.count() == 0;
+        // Main publishes the last piece before it says that there will be no more, so whoever sees
+        // that sees the piece too: the order of these two looks matters.
+        let growing = self.context.growing.load(Ordering::Acquire);
         if self.haves.has_news() {
             return now;
         }
-        if self.haves.is_over() || nothing_wanted {
+        if self.haves.is_over() || !growing {
             return keep_alive;
         }
         keep_alive.min(now + have_delay(self.context.writers.load(Ordering::Relaxed)))

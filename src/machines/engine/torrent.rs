@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::bus::{NewTorrent, Place, Progress, TorrentContext};
@@ -160,6 +161,11 @@ impl Torrent {
         self.context.wanted.clear(piece);
         self.meter.done += u64::from(self.context.metainfo.piece_len(piece));
         true
+    }
+
+    /// No piece will be published any more: writers need not look.
+    pub(super) fn stop_growing(&self) {
+        self.context.growing.store(false, Ordering::Release);
     }
 
     /// Whether it is neither complete nor given up.

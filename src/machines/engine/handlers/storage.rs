@@ -143,6 +143,7 @@ fn stop_downloading(engine: &mut Engine, key: TorrentKey) {
     engine.unfinished -= u32::from(torrent.is_unfinished());
     engine.alive -= u32::from(!matches!(torrent.stage, Stage::GivenUp | Stage::Seeded));
     torrent.stage = Stage::GivenUp;
+    torrent.stop_growing();
     torrent.picker.close_all(&mut engine.budget);
 }
 
@@ -154,6 +155,7 @@ fn finish_if_done(engine: &mut Engine, key: TorrentKey) {
     }
     torrent.stage = Stage::Complete;
     torrent.meter.completed_at = Some(now);
+    torrent.stop_growing();
     engine.unfinished -= 1;
     if engine.settings.goal == Goal::Seed {
         return;
