@@ -175,13 +175,13 @@ impl Picker {
     }
 
     /// A peer has these pieces.
-    pub fn handle_gained(&mut self, word: Word) {
-        word.pieces().for_each(|piece| self.rarity.gained(piece));
+    pub fn handle_gained(&mut self, word: Word, steps: &mut Steps) {
+        word.pieces().for_each(|piece| self.rarity.gained(piece, steps));
     }
 
     /// A peer that had these pieces is gone.
-    pub fn handle_lost(&mut self, word: Word) {
-        word.pieces().for_each(|piece| self.rarity.lost(piece));
+    pub fn handle_lost(&mut self, word: Word, steps: &mut Steps) {
+        word.pieces().for_each(|piece| self.rarity.lost(piece, steps));
     }
 
     /// A peer that has every piece came.
@@ -217,17 +217,22 @@ impl Picker {
     }
 
     /// We have `piece`: it was found on the disk, or verified and written.
-    pub fn handle_verified(&mut self, piece: PieceIndex, budget: &mut Budget) {
+    pub fn handle_verified(&mut self, piece: PieceIndex, budget: &mut Budget, steps: &mut Steps) {
         self.close(piece, budget);
-        self.take(piece);
+        self.take(piece, steps);
     }
 
     /// `piece` was whole and wrong: all of it is to be asked for again. Who sent it, if it was one
     /// peer alone.
-    pub fn handle_corrupt(&mut self, piece: PieceIndex, budget: &mut Budget) -> Option<PeerKey> {
+    pub fn handle_corrupt(
+        &mut self,
+        piece: PieceIndex,
+        budget: &mut Budget,
+        steps: &mut Steps,
+    ) -> Option<PeerKey> {
         let sender = self.close(piece, budget).and_then(|open| open.sender);
         self.taken.clear(piece);
-        self.rarity.restore(piece);
+        self.rarity.restore(piece, steps);
         match sender {
             Some(Sender::One(peer)) => Some(peer),
             Some(Sender::Several) | None => None,
@@ -236,8 +241,9 @@ impl Picker {
 
     /// Gives back what the open pieces have reserved: the torrent ends. It visits every open
     /// piece, of which there are at most [`limits::OPEN_MAX`].
-    pub fn close_all(&mut self, budget: &mut Budget) {
+    pub fn close_all(&mut self, budget: &mut Budget, steps: &mut Steps) {
         while let Some((piece, _)) = self.open.pop_first() {
+            steps.step();
             budget.release(self.metainfo.piece_len(piece));
         }
         self.hungry.clear();
@@ -266,7 +272,7 @@ impl Picker {
         };
         match found {
             Scan::Piece(piece) if budget.reserve(self.metainfo.piece_len(piece)) => {
-                self.take(piece);
+                self.take(piece, steps);
                 self.open.insert(piece, OpenPiece::new(self.metainfo.blocks(piece)));
                 self.hungry.insert(piece);
                 self.ask(piece, place, room, steps)
@@ -324,9 +330,9 @@ impl Picker {
         Scan::Unfinished
     }
 
-    fn take(&mut self, piece: PieceIndex) {
+    fn take(&mut self, piece: PieceIndex, steps: &mut Steps) {
         if self.taken.set(piece) {
-            self.rarity.remove(piece);
+            self.rarity.remove(piece, steps);
         }
     }
 

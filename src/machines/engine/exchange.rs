@@ -52,6 +52,7 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
                 let blocks = (0..range.count).map(|n| metainfo.block(range.piece, range.first + n));
                 // Bound: limits::RANGE_MAX
                 talk.outstanding.extend(blocks);
+                engine.steps.turns(range.count as usize);
                 talk.shared.credit.grant(range.count);
                 talk.tell(&mut engine.orders, key, ToPeer::Request(range));
             }
@@ -100,6 +101,7 @@ pub(super) fn handle_retry(engine: &mut Engine) {
 pub(super) fn retry_some(engine: &mut Engine, count: usize) {
     // Bound: limits::RETRIES_MAX
     for _ in 0..count.min(engine.retries.queue.len()) {
+        engine.steps.step();
         let Some(key) = engine.retries.queue.pop_front() else { return };
         if let Some(peer) = engine.peers.get_mut(key.0) {
             peer.retrying = false;
@@ -138,7 +140,9 @@ pub(super) fn serve(engine: &mut Engine, key: PeerKey) {
 pub(super) fn withdraw(engine: &mut Engine, key: PeerKey, block: Block) {
     let Some(talk) = engine.peers.get_mut(key.0).and_then(|peer| peer.talk()) else { return };
     // Bound: limits::UPLOADS_MAX
-    if let Some(place) = talk.uploads.iter().position(|waiting| *waiting == block) {
+    let place = talk.uploads.iter().position(|waiting| *waiting == block);
+    engine.steps.turns(place.map_or(talk.uploads.len(), |place| place + 1));
+    if let Some(place) = place {
         talk.uploads.remove(place);
     } else if talk.has_room() {
         talk.tell(&mut engine.orders, key, ToPeer::Withdraw(block));

@@ -9,6 +9,7 @@ use crate::formats::client;
 use crate::machines::picker;
 use crate::words::id::{Block, PeerId, PeerKey, TorrentKey};
 use crate::words::limits;
+use crate::words::steps::Steps;
 
 /// A connection, from dialling or accepting to its threads' last words.
 #[derive(Debug)]
@@ -138,9 +139,10 @@ impl Talk {
     }
 
     /// Ticks `block` off, if it was asked for. What was asked first mostly comes first.
-    pub(super) fn tick_off(&mut self, block: Block) -> bool {
+    pub(super) fn tick_off(&mut self, block: Block, steps: &mut Steps) -> bool {
         // Bound: limits::PIPELINE_MAX
         let place = self.outstanding.iter().position(|asked| *asked == block);
+        steps.turns(place.map_or(self.outstanding.len(), |place| place + 1));
         place.and_then(|place| self.outstanding.remove(place)).is_some()
     }
 

@@ -154,8 +154,7 @@ fn is_same_way(engine: &Engine, one: PeerKey, other: PeerKey) -> bool {
 /// it back.
 fn handle_gained(engine: &mut Engine, key: PeerKey, word: Word) {
     let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
-    engine.steps.step();
-    torrent.picker.handle_gained(word);
+    torrent.picker.handle_gained(word, &mut engine.steps);
     let wanted = torrent.context.wanted.word(word.first.0 / crate::words::bitfield::WORD_BITS);
     let Some(talk) = peer.talk() else { return };
     if wanted & word.bits != 0 {
@@ -169,7 +168,7 @@ fn handle_gained(engine: &mut Engine, key: PeerKey, word: Word) {
 
 fn handle_lost(engine: &mut Engine, key: PeerKey, word: Word) {
     if let Some((_, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) {
-        torrent.picker.handle_lost(word);
+        torrent.picker.handle_lost(word, &mut engine.steps);
     }
 }
 
@@ -249,7 +248,7 @@ fn handle_block(engine: &mut Engine, key: PeerKey, block: Block, data: Vec<u8>) 
     let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
     let Some(at) = peer.torrent else { return };
     let Some(talk) = peer.talk() else { return };
-    if !talk.tick_off(block) {
+    if !talk.tick_off(block, &mut engine.steps) {
         // It had credit, so it was asked once and then put back: somebody else is asked by now.
         return;
     }
