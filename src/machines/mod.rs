@@ -5,3 +5,6 @@ pub mod conversation;
 pub mod engine;
 pub mod picker;
 pub mod rarity;
+
+#[cfg(test)]
+pub(crate) mod made_up;

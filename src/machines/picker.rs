@@ -31,6 +31,8 @@ pub struct Picker {
     hungry: BTreeSet<PieceIndex>,
     /// Connected peers that said at once that they have every piece.
     seeders: u32,
+    /// How many pieces became unopened again.
+    reopened: u32,
 }
 
 /// What a peer's own place in the picker is.
@@ -40,6 +42,17 @@ pub struct Place {
     piece: Option<PieceIndex>,
     /// The word of the bit field where its scan goes on.
     cursor: u32,
+    /// What held when its scan was at the first word.
+    since: Epoch,
+}
+
+/// As long as this stays the same, no piece has become one to choose for a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Epoch {
+    /// The changes of what the peer has.
+    theirs: u32,
+    /// How many pieces became unopened again.
+    reopened: u32,
 }
 
 /// An answer of the picker.
@@ -150,6 +163,7 @@ impl Picker {
             open: BTreeMap::new(),
             hungry: BTreeSet::new(),
             seeders: 0,
+            reopened: 0,
         }
     }
 
@@ -232,6 +246,7 @@ impl Picker {
     ) -> Option<PeerKey> {
         let sender = self.close(piece, budget).and_then(|open| open.sender);
         self.taken.clear(piece);
+        self.reopened = self.reopened.wrapping_add(1);
         self.rarity.restore(piece, steps);
         match sender {
             Some(Sender::One(peer)) => Some(peer),
@@ -312,13 +327,20 @@ impl Picker {
     }
 
     /// Goes on through *unopened and theirs*, a bounded number of words a call. The order of
-    /// rarity moves under a cursor; the order of the pieces does not, so nothing is missed.
+    /// rarity moves under a cursor; the order of the pieces does not. The scan is through only when
+    /// it has seen every word since something last became one to choose, so nothing is missed.
     fn scan(&self, place: &mut Place, theirs: &SharedBitfield, steps: &mut Steps) -> Scan {
+        let epoch = Epoch { theirs: theirs.changes(), reopened: self.reopened };
         for _ in 0..limits::SCAN_MAX {
             steps.step();
             if place.cursor >= words_for(self.taken.len()) {
                 place.cursor = 0;
-                return Scan::Through;
+                if place.since == epoch {
+                    return Scan::Through;
+                }
+            }
+            if place.cursor == 0 {
+                place.since = epoch;
             }
             let first = PieceIndex(place.cursor * WORD_BITS);
             let bits = theirs.word(place.cursor) & !self.taken.word(place.cursor);
@@ -373,3 +395,6 @@ enum Scan {
 pub fn number_of(block: Block) -> u32 {
     block.offset / BLOCK_LEN
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+//! What the tests of machines and actors share: torrents out of nothing, and pictures.
+
+use crate::formats::metainfo::{Draft, DraftFile, Metainfo};
+use crate::words::bitfield::{SharedBitfield, WORD_BITS, Word, words_for};
+use crate::words::id::{Key, PeerKey, PieceIndex};
+
+/// A torrent of one file with the name `name`, whose hashes fit no data.
+pub(crate) fn torrent(name: &str, piece_length: u32, len: u64) -> Metainfo {
+    let pieces = usize::try_from(len.div_ceil(u64::from(piece_length))).unwrap();
+    one_file(name, piece_length, len, vec![7; pieces * 20])
+}
+
+fn one_file(name: &str, piece_length: u32, len: u64, hashes: Vec<u8>) -> Metainfo {
+    let files = vec![DraftFile { path: Vec::new(), len }];
+    let name = name.as_bytes().to_vec();
+    let draft = Draft { name, piece_length, files, hashes, ..Draft::default() };
+    Metainfo::parse(&draft.encode()).unwrap()
+}
+
+/// The pieces of a picture: one character a piece, `#` for one that is there.
+pub(crate) fn pieces(picture: &str) -> impl Iterator<Item = PieceIndex> {
+    (0..).zip(picture.chars()).filter(|(_, c)| *c == '#').map(|(piece, _)| PieceIndex(piece))
+}
+
+/// A picture as the bit field that threads share.
+pub(crate) fn shared(picture: &str) -> SharedBitfield {
+    let field = SharedBitfield::zeros(u32::try_from(picture.len()).unwrap());
+    pieces(picture).for_each(|piece| {
+        field.set(piece);
+    });
+    field
+}
+
+/// The words of `field` in which something is.
+pub(crate) fn words(field: &SharedBitfield) -> impl Iterator<Item = Word> {
+    let word = |n| Word { first: PieceIndex(n * WORD_BITS), bits: field.word(n) };
+    (0..words_for(field.len())).map(word).filter(|word| word.bits != 0)
+}
+
+/// The peer of this number, the first in its place.
+pub(crate) fn peer(index: u32) -> PeerKey {
+    PeerKey(Key { index, generation: 0 })
+}
