@@ -1,5 +1,7 @@
 //! What the tests of machines and actors share: torrents out of nothing, and pictures.
 
+use std::time::Instant;
+
 use crate::formats::metainfo::{Draft, DraftFile, Metainfo};
 use crate::words::bitfield::{SharedBitfield, WORD_BITS, Word, words_for};
 use crate::words::id::{Key, PeerKey, PieceIndex};
@@ -15,6 +17,12 @@ fn one_file(name: &str, piece_length: u32, len: u64, hashes: Vec<u8>) -> Metainf
     let name = name.as_bytes().to_vec();
     let draft = Draft { name, piece_length, files, hashes, ..Draft::default() };
     Metainfo::parse(&draft.encode()).unwrap()
+}
+
+/// A time to begin with: `Instant` cannot be made up, so tests add to this one.
+pub(crate) fn start() -> Instant {
+    #[expect(clippy::disallowed_methods, reason = "no test depends on what it says")]
+    Instant::now()
 }
 
 /// The pieces of a picture: one character a piece, `#` for one that is there.
