@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::formats::metainfo::{Draft, DraftFile, Metainfo};
 use crate::words::bitfield::{SharedBitfield, WORD_BITS, Word, words_for};
-use crate::words::id::{Key, PeerKey, PieceIndex};
+use crate::words::id::{Key, PeerKey, PieceIndex, TorrentKey};
 
 /// A torrent of one file with the name `name`, whose hashes fit no data.
 pub(crate) fn torrent(name: &str, piece_length: u32, len: u64) -> Metainfo {
@@ -48,4 +48,9 @@ pub(crate) fn words(field: &SharedBitfield) -> impl Iterator<Item = Word> {
 /// The peer of this number, the first in its place.
 pub(crate) fn peer(index: u32) -> PeerKey {
     PeerKey(Key { index, generation: 0 })
+}
+
+/// The torrent of this number.
+pub(crate) fn torrent_key(index: u32) -> TorrentKey {
+    TorrentKey(Key { index, generation: 0 })
 }

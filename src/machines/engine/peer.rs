@@ -98,6 +98,15 @@ impl Peer {
             Stage::Dialling | Stage::Greeting => None,
         }
     }
+
+    /// Asserts every invariant; for tests.
+    pub(super) fn check(&self) {
+        let Stage::Talking(talk) = &self.stage else { return };
+        assert!(talk.unperformed <= limits::OUTBOX_MAX, "its writer's channel is not overfull");
+        assert!(talk.outstanding.len() <= limits::PIPELINE_MAX as usize);
+        assert!(talk.uploads.len() <= limits::UPLOADS_MAX);
+        assert!(talk.unchoked || talk.outstanding.is_empty(), "a choke forgets what was asked");
+    }
 }
 
 impl Talk {
