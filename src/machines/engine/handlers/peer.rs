@@ -174,13 +174,16 @@ fn handle_lost(engine: &mut Engine, key: PeerKey, word: Word) {
 
 fn handle_seeder(engine: &mut Engine, key: PeerKey) {
     let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
-    torrent.picker.handle_seeder();
-    torrent.seeders += 1;
     let Some(talk) = peer.talk_or_last() else { return };
     (talk.seeder, talk.told_as_seeder) = (true, true);
+    torrent.picker.handle_seeder();
+    torrent.seeders += 1;
     let Some(talk) = peer.talk() else { return };
-    talk.looked = true;
-    talk.tell(&mut engine.orders, key, ToPeer::Look);
+    // A writer that has orders left looks anyway.
+    if talk.has_room() {
+        talk.looked = true;
+        talk.tell(&mut engine.orders, key, ToPeer::Look);
+    }
     exchange::fill(engine, key);
 }
 

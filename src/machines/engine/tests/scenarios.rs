@@ -402,3 +402,18 @@ fn the_same_torrent_is_not_added_twice() {
     assert_eq!(drive.adds(torrent(2), &[]), "");
     assert_eq!(drive.events(), "error: t: it was added before");
 }
+
+#[test]
+fn a_writer_that_has_no_room_is_not_told_to_look() {
+    let mut drive = Drive::downloading(settings(), 2);
+    let peer = drive.joins("..");
+    for n in 0..limits::OUTBOX_MAX - 1 {
+        let changes = [PeerNews::Interested, PeerNews::NotInterested];
+        let news = changes.into_iter().nth((n % 2) as usize).unwrap();
+        assert_ne!(drive.news(peer, news), "", "it is told of each change");
+    }
+    script! {
+        drive.news(peer, PeerNews::Seeder) => "",
+        drive.news(peer, PeerNews::NotInterested) => "choke 0, hang up 0",
+    }
+}
