@@ -54,3 +54,15 @@ pub(crate) fn peer(index: u32) -> PeerKey {
 pub(crate) fn torrent_key(index: u32) -> TorrentKey {
     TorrentKey(Key { index, generation: 0 })
 }
+
+/// A torrent of a folder with the name `name` and files of these lengths, whose hashes fit no data.
+pub(crate) fn folder(name: &str, piece_length: u32, lens: &[u64]) -> Metainfo {
+    let len: u64 = lens.iter().sum();
+    let pieces = usize::try_from(len.div_ceil(u64::from(piece_length))).unwrap();
+    let file =
+        |(n, len): (usize, &u64)| DraftFile { path: vec![n.to_string().into_bytes()], len: *len };
+    let files = lens.iter().enumerate().map(file).collect();
+    let (name, hashes) = (name.as_bytes().to_vec(), vec![7; pieces * 20]);
+    let draft = Draft { name, piece_length, files, hashes, ..Draft::default() };
+    Metainfo::parse(&draft.encode()).unwrap()
+}

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod chance;
 #[cfg(test)]
+mod constant_time;
+#[cfg(test)]
 mod scenarios;
 
 use std::sync::Arc;
