@@ -1,6 +1,18 @@
 //! The engine alone: notifications go in, and what comes out is read as a transcript. After each
 //! turn all invariants are checked, and no writer's channel is ever overfull.
 
+/// What happens, line by line, and all that is ordered after it.
+macro_rules! script {
+    ($($happens:expr => $ordered:expr),* $(,)?) => {
+        $(
+            let ordered = $happens;
+            assert_eq!(ordered, $ordered, "after {}", stringify!($happens));
+        )*
+    };
+}
+
+#[cfg(test)]
+mod bans;
 #[cfg(test)]
 mod chance;
 #[cfg(test)]
@@ -8,6 +20,7 @@ mod constant_time;
 #[cfg(test)]
 mod scenarios;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::*;
@@ -47,6 +60,23 @@ struct Outside {
     /// What it was asked for and has not sent.
     asked: VecDeque<Block>,
     hung_up: bool,
+}
+
+/// How a peer introduces itself.
+#[derive(Clone, Copy)]
+struct Greeting {
+    ip: &'static str,
+    peer_id: PeerId,
+    reserved: Reserved,
+    /// The pieces that it was told it may ask for while we choke it.
+    allowed_fast: &'static str,
+}
+
+impl Default for Greeting {
+    fn default() -> Self {
+        let (peer_id, reserved) = (PeerId([0; 20]), Reserved::default());
+        Self { ip: "127.0.0.1", peer_id, reserved, allowed_fast: "" }
+    }
 }
 
 fn settings() -> Settings {
@@ -149,20 +179,18 @@ impl Drive {
 
     /// The handshakes with a peer of the first torrent are done, and its id is `[id; 20]`.
     fn connected(&mut self, peer: u32, id: u8) -> String {
-        self.connected_to(peer, PeerId([id; 20]), 0)
+        self.greeted(peer, Greeting { peer_id: PeerId([id; 20]), ..Greeting::default() })
     }
 
-    fn connected_to(&mut self, peer: u32, peer_id: PeerId, torrent: usize) -> String {
-        let pieces = self.torrents[torrent].metainfo.pieces();
+    fn greeted(&mut self, peer: u32, greeting: Greeting) -> String {
+        let pieces = self.torrents[0].metainfo.pieces();
         let theirs = SharedBitfield::zeros(pieces);
         let shared = Arc::new(PeerShared { theirs, credit: Credit::default() });
         self.peers.get_mut(&peer).unwrap().shared = Some(Arc::clone(&shared));
-        let address = ([127, 0, 0, 1], 1).into();
-        let reserved = Reserved::default();
-        self.news(
-            peer,
-            PeerNews::Connected { address, peer_id, reserved, allowed_fast: Vec::new(), shared },
-        )
+        let Greeting { ip, peer_id, reserved, allowed_fast } = greeting;
+        let address = SocketAddr::new(ip.parse().unwrap(), 1);
+        let allowed_fast = made_up::pieces(allowed_fast).collect();
+        self.news(peer, PeerNews::Connected { address, peer_id, reserved, allowed_fast, shared })
     }
 
     /// Somebody dials us for the first torrent, shakes hands, and has these pieces.
@@ -224,6 +252,17 @@ impl Drive {
 
     fn shared(&self, peer: u32) -> Arc<PeerShared> {
         Arc::clone(self.peers[&peer].shared.as_ref().unwrap())
+    }
+
+    /// What the engine knows of a peer that talks.
+    fn talk(&mut self, peer: u32) -> &mut peer::Talk {
+        self.engine.peers.get_mut(self.peers[&peer].key.0).and_then(Peer::talk).unwrap()
+    }
+
+    /// Whether a peer of the first torrent holds a slot.
+    fn is_served(&self, peer: u32) -> bool {
+        let torrent = self.engine.torrents.get(made_up::torrent_key(0).0).unwrap();
+        torrent.choker.is_unchoked(self.peers[&peer].key)
     }
 
     /// The orders since the last look, drawn.

@@ -180,15 +180,15 @@ fn a_peer_goes_on_with_its_own_piece() {
 
 #[test]
 fn what_is_put_back_is_asked_for_again() {
-    let mut game = Game::new(1, 9).peers(&["#", "#"]);
+    let mut game = Game::new(2, 9).peers(&["#.", "#."]);
     assert_eq!(game.pick(0, 4), "0:0+4");
     assert_eq!(game.pick(1, 4), "nothing");
     game.stores(0, 0, 1);
     (0..BLOCKS).for_each(|block| game.put_back(0, block));
-    assert_eq!(game.drawn(), ".#..", "what is here stays");
+    assert_eq!(game.drawn(), ".#.. ----", "what is here stays");
     assert_eq!(game.pick(1, 4), "0:0+1", "a range has no holes");
     assert_eq!(game.pick(1, 4), "0:2+2");
-    assert!(game.picker.is_all_asked());
+    assert_eq!(game.drawn(), "?#?? ----");
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn no_more_than_so_many_pieces_are_open() {
 
 #[test]
 fn nothing_is_said_only_after_a_whole_scan() {
-    let mut game = Game::new(2, 9).peers(&["..", "##", "#."]);
+    let mut game = Game::new(3, 9).peers(&["...", "##.", "#.."]);
     assert_eq!(game.pick(0, 4), "nothing");
     assert!(game.pick(1, 4).ends_with(":0+4") && game.pick(1, 4).ends_with(":0+4"));
     assert_eq!(game.pick(2, 4), "nothing", "all that it has is asked for");

@@ -88,7 +88,8 @@ impl Script {
         self.count("hello", |drive| drive.news(peer, PeerNews::Hello(info_hash)));
         let mut id = [1; 20];
         id[..4].copy_from_slice(&n.to_le_bytes());
-        self.count("connected", |drive| drive.connected_to(peer, PeerId(id), 0));
+        let greeting = Greeting { peer_id: PeerId(id), ..Greeting::default() };
+        self.count("connected", |drive| drive.greeted(peer, greeting));
         peer
     }
 
@@ -113,14 +114,28 @@ impl Script {
         self.downloads(&talkers);
         self.waits(Duration::from_secs(1));
         self.each("sample", &talkers, || PeerNews::Sample);
-        let ours = self.drive.torrents[0].metainfo.block(PieceIndex(64), 0);
-        (0..40).for_each(|_| self.each("requested", &talkers, || PeerNews::Requested(ours)));
-        self.each("cancelled", &talkers, || PeerNews::Cancelled(ours));
+        self.uploads(&talkers);
         self.each("stalled", &talkers, || PeerNews::Stalled);
         self.waits(Duration::from_secs(60));
         self.each("choked", &talkers, || PeerNews::Choked);
         self.each("not interested", &talkers, || PeerNews::NotInterested);
         self.waits(Duration::from_secs(1));
+    }
+
+    /// Everyone asks for a block, and whoever is served for as many as may wait for its writer; then
+    /// each takes one back that is not among them.
+    fn uploads(&mut self, talkers: &[u32]) {
+        let metainfo = Arc::clone(&self.drive.torrents[0].metainfo);
+        let block = |n| metainfo.block(PieceIndex(64), n);
+        self.each("requested", talkers, || PeerNews::Requested(block(0)));
+        let served: Vec<u32> =
+            talkers.iter().copied().filter(|peer| self.drive.is_served(*peer)).collect();
+        for peer in served {
+            while self.drive.talk(peer).answers.len() < limits::UPLOADS_MAX {
+                self.each("requested", &[peer], || PeerNews::Requested(block(0)));
+            }
+        }
+        self.each("cancelled", talkers, || PeerNews::Cancelled(block(1)));
     }
 
     /// Each of `peers` that is still there tells this.
