@@ -18,6 +18,8 @@ mod chance;
 #[cfg(test)]
 mod constant_time;
 #[cfg(test)]
+mod fast;
+#[cfg(test)]
 mod scenarios;
 
 use std::net::SocketAddr;
@@ -55,6 +57,8 @@ struct Drive {
 struct Outside {
     key: PeerKey,
     shared: Option<Arc<PeerShared>>,
+    /// It knows the fast extension, as we do.
+    fast: bool,
     /// Orders in its writer's channel, or carried out and not reported.
     unperformed: u32,
     /// What it was asked for and has not sent.
@@ -120,10 +124,17 @@ impl Drive {
     }
 
     fn adds(&mut self, metainfo: Metainfo, contacts: &[&str]) -> String {
-        let wanted = match self.engine.settings.goal {
-            Goal::Seed => SharedBitfield::zeros(metainfo.pieces()),
-            Goal::Complete | Goal::CompleteAndSeed => SharedBitfield::ones(metainfo.pieces()),
+        let each = match self.engine.settings.goal {
+            Goal::Seed => ".",
+            Goal::Complete | Goal::CompleteAndSeed => "#",
         };
+        let wanted = each.repeat(metainfo.pieces() as usize);
+        self.adds_wanting(metainfo, contacts, &wanted)
+    }
+
+    /// The user adds a torrent and selects files that are in these pieces.
+    fn adds_wanting(&mut self, metainfo: Metainfo, contacts: &[&str], wanted: &str) -> String {
+        let wanted = made_up::shared(wanted);
         let (publisher, context) = TorrentContext::new(metainfo, wanted);
         let place = Place {
             dir: "d".into(),
@@ -201,14 +212,27 @@ impl Drive {
         peer
     }
 
+    /// The same with the fast extension; it may ask for the pieces of `allowed` while it is choked.
+    fn joins_fast(&mut self, picture: &str, allowed: &'static str) -> u32 {
+        let peer = self.accepts(0);
+        let peer_id = PeerId([u8::try_from(peer).unwrap(); 20]);
+        let reserved = Reserved::default().with_fast();
+        let greeting = Greeting { peer_id, reserved, allowed_fast: allowed, ..Greeting::default() };
+        self.greeted(peer, greeting);
+        self.has(peer, picture);
+        peer
+    }
+
     fn news(&mut self, peer: u32, news: PeerNews) -> String {
         let outside = self.peers.get_mut(&peer).unwrap();
         let key = outside.key;
-        if let PeerNews::Performed { orders, .. } = &news {
+        if let PeerNews::Connected { reserved, .. } = &news {
+            outside.fast = reserved.fast();
+        } else if let PeerNews::Performed { orders, .. } = &news {
             outside.unperformed -= orders;
-        } else if let PeerNews::Block(block, _) = &news {
+        } else if let PeerNews::Block(block, _) | PeerNews::Rejected(block) = &news {
             outside.asked.retain(|asked| asked != block);
-        } else if matches!(news, PeerNews::Choked) {
+        } else if matches!(news, PeerNews::Choked) && !outside.fast {
             outside.asked.clear();
         } else if matches!(news, PeerNews::Gone(_)) {
             self.peers.remove(&peer);
@@ -230,8 +254,24 @@ impl Drive {
     /// A peer sends a block, as far as its credit goes.
     fn sends(&mut self, peer: u32, piece: u32, n: u32) -> String {
         assert!(self.shared(peer).credit.take(), "its reader would hang up");
-        let block = self.torrents[0].metainfo.block(PieceIndex(piece), n);
+        let block = self.block(piece, n);
         self.news(peer, PeerNews::Block(block, vec![0; block.len as usize]))
+    }
+
+    /// A peer rejects a block, as far as its credit goes.
+    fn rejects(&mut self, peer: u32, piece: u32, n: u32) -> String {
+        assert!(self.shared(peer).credit.take(), "its reader would say nothing");
+        self.news(peer, PeerNews::Rejected(self.block(piece, n)))
+    }
+
+    /// A peer asks for a block.
+    fn requests(&mut self, peer: u32, piece: u32, n: u32) -> String {
+        self.news(peer, PeerNews::Requested(self.block(piece, n)))
+    }
+
+    /// Block `n` of a piece of the first torrent.
+    fn block(&self, piece: u32, n: u32) -> Block {
+        self.torrents[0].metainfo.block(PieceIndex(piece), n)
     }
 
     /// Its writer has done all that it was told.
@@ -284,6 +324,7 @@ impl Drive {
                 let outside = Outside {
                     key: *peer,
                     shared: None,
+                    fast: false,
                     unperformed: 0,
                     asked: VecDeque::new(),
                     hung_up: false,
