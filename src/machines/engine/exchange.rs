@@ -37,7 +37,8 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
         let room = talk.pipeline.saturating_sub(outstanding);
         let batch = (talk.pipeline / 4).clamp(1, limits::RANGE_MAX);
         // In the endgame a peer that is busy has nothing to win by asking for more.
-        let busy = torrent.picker.is_all_asked() && outstanding >= limits::ENDGAME_PIPELINE;
+        let endgame = torrent.picker.is_all_asked();
+        let busy = endgame && outstanding >= limits::ENDGAME_PIPELINE;
         if room < batch || busy || !talk.has_room() {
             return;
         }
@@ -64,6 +65,10 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
                 engine.steps.turns(range.count as usize);
                 talk.shared.credit.grant(range.count);
                 talk.tell(&mut engine.orders, key, ToPeer::Request(range));
+                // From now on there is something to ask of everyone.
+                if !endgame && torrent.picker.is_all_asked() {
+                    arm_retries(engine);
+                }
             }
             Pick::Later => {
                 retry_later(engine, key);

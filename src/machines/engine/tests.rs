@@ -18,6 +18,8 @@ mod chance;
 #[cfg(test)]
 mod constant_time;
 #[cfg(test)]
+mod endgame;
+#[cfg(test)]
 mod fast;
 #[cfg(test)]
 mod scenarios;
