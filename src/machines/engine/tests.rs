@@ -23,6 +23,8 @@ mod endgame;
 mod fast;
 #[cfg(test)]
 mod scenarios;
+#[cfg(test)]
+mod seeding;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
