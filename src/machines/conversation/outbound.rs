@@ -234,6 +234,15 @@ mod tests {
 
     /// What we have before the peer comes, and what it has. We want all the rest.
     fn speaking(ours: &str, theirs: &str) -> Speaking {
+        speaking_with(ours, theirs, false)
+    }
+
+    /// The same with the fast extension.
+    fn speaking_fast(ours: &str, theirs: &str) -> Speaking {
+        speaking_with(ours, theirs, true)
+    }
+
+    fn speaking_with(ours: &str, theirs: &str, fast: bool) -> Speaking {
         let pieces = u64::try_from(ours.len()).unwrap();
         let len = (pieces - 1) * 2 * u64::from(BLOCK_LEN) + 100;
         let metainfo = made_up::torrent("t", 2 * BLOCK_LEN, len);
@@ -244,7 +253,7 @@ mod tests {
         let shared = Arc::new(PeerShared { theirs, credit: Credit::default() });
         let start = made_up::start();
         Speaking {
-            outbound: Outbound::new(context, shared, false, Vec::new(), start),
+            outbound: Outbound::new(context, shared, fast, Vec::new(), start),
             publisher,
             start,
         }
@@ -296,6 +305,7 @@ mod tests {
             Speech::Upload(block) => named("Upload", *block),
             Speech::Message(Message::Request(block)) => named("Request", *block),
             Speech::Message(Message::Cancel(block)) => named("Cancel", *block),
+            Speech::Message(Message::Reject(block)) => named("Reject", *block),
             Speech::Message(Message::Have(piece)) => format!("Have({})", piece.0),
             Speech::Message(Message::Bitfield(bytes)) => {
                 let bits: Vec<_> = bytes.iter().map(|byte| format!("{byte:08b}")).collect();
@@ -315,13 +325,14 @@ mod tests {
 
     #[test]
     fn every_order_is_said_and_counted() {
-        let table: [(ToPeer, &str); 7] = [
+        let table: [(ToPeer, &str); 8] = [
             (range(0, 0, 2), "Request(0,0,16384) Request(0,16384,16384)"),
             (range(3, 0, 1), "Request(3,0,100)"),
             (ToPeer::Cancel(block(0, 0, 16384)), "Cancel(0,0,16384)"),
             (ToPeer::Choke, "Choke"),
             (ToPeer::Unchoke, "Unchoke"),
             (ToPeer::Withdraw(block(0, 0, 16384)), ""),
+            (ToPeer::Reject(block(0, 0, 16384)), "Reject(0,0,16384)"),
             (ToPeer::Look, ""),
         ];
         let mut speaking = speaking("....", "....");
@@ -419,6 +430,34 @@ mod tests {
         assert_eq!(speaking.outbound.poll_performed(), Some((3, 30)));
         speaking.ordered(&[upload(5), upload(6), ToPeer::Choke]);
         assert_eq!(speaking.says(), "Choke", "BEP 3: what is not sent before a choke is dropped");
+        assert_eq!(speaking.outbound.poll_performed(), Some((3, 0)));
+    }
+
+    #[test]
+    fn with_the_fast_extension_all_and_nothing_are_a_word_each() {
+        let table = [
+            ("....", "HaveNone"),
+            ("#..#", "Bitfield(10010000)"),
+            ("####", "HaveAll"),
+            ("########.#", "Bitfield(11111111,01000000)"),
+        ];
+        for (ours, said) in table {
+            let nobody = ".".repeat(ours.len());
+            assert_eq!(speaking_fast(ours, &nobody).says(), said, "{ours}");
+        }
+    }
+
+    #[test]
+    fn with_the_fast_extension_what_is_not_sent_is_rejected() {
+        let upload = |n| ToPeer::Upload(block(0, n, 10));
+        let mut speaking = speaking_fast("####", "....");
+        assert_eq!(speaking.says(), "HaveAll");
+        speaking.ordered(&[upload(1), upload(2), upload(3)]);
+        speaking.ordered(&[ToPeer::Withdraw(block(0, 2, 10)), ToPeer::Reject(block(1, 0, 10))]);
+        assert_eq!(speaking.outbound.poll_performed(), Some((3, 0)), "two orders and an upload");
+        speaking.ordered(&[ToPeer::Choke]);
+        let rejected = "Reject(0,2,10) Reject(1,0,10) Choke Reject(0,1,10) Reject(0,3,10)";
+        assert_eq!(speaking.says(), rejected, "BEP 6: a choke rejects what it drops");
         assert_eq!(speaking.outbound.poll_performed(), Some((3, 0)));
     }
 

@@ -17,13 +17,22 @@ struct Hearing {
 
 impl Hearing {
     fn of(pieces: u32) -> Self {
+        Self::new(pieces, false)
+    }
+
+    /// Both sides know the fast extension.
+    fn fast(pieces: u32) -> Self {
+        Self::new(pieces, true)
+    }
+
+    fn new(pieces: u32, fast: bool) -> Self {
         let len = u64::from(pieces - 1) * 2 * u64::from(BLOCK_LEN) + 100;
         let metainfo = made_up::torrent("t", 2 * BLOCK_LEN, len);
         let theirs = SharedBitfield::zeros(pieces);
         let shared = Arc::new(PeerShared { theirs, credit: Credit::default() });
         let (_, context) = TorrentContext::new(metainfo, SharedBitfield::ones(pieces));
         let start = made_up::start();
-        let inbound = Inbound::new(context, Arc::clone(&shared), false, start);
+        let inbound = Inbound::new(context, Arc::clone(&shared), fast, start);
         Self { inbound, shared, start }
     }
 
@@ -174,6 +183,75 @@ fn every_violation_is_named() {
     for (message, violation) in table {
         let shown = format!("{message:?}");
         assert_eq!(Hearing::of(4).hears(message), Err(violation.to_owned()), "{shown}");
+    }
+}
+
+#[test]
+fn the_fast_extension_becomes_news() {
+    let table = [
+        (Message::HaveNone, ""),
+        (Message::Suggest(PieceIndex(1)), ""),
+        (Message::AllowedFast(PieceIndex(3)), "AllowedFast(3)"),
+        (Message::AllowedFast(PieceIndex(4)), ""),
+        (Message::Reject(block(0, 0, 16384)), "Rejected(0,0,16384)"),
+        // Nothing is owed any more.
+        (Message::Reject(block(0, 0, 16384)), ""),
+        (Message::HaveAll, "Seeder"),
+        (Message::HaveAll, ""),
+    ];
+    let mut hearing = Hearing::fast(4);
+    hearing.shared.credit.grant(1);
+    for (message, news) in table {
+        let shown = format!("{message:?}");
+        assert_eq!(hearing.hears(message).as_deref(), Ok(news), "{shown}");
+    }
+}
+
+#[test]
+fn have_all_tells_what_was_not_told_before() {
+    for pieces in [4, 8, 130] {
+        let mut hearing = Hearing::fast(pieces);
+        assert_eq!(hearing.hears(have(1)).as_deref(), Ok("Gained(1)"));
+        let news = hearing.hears(Message::HaveAll).unwrap();
+        assert!(news.starts_with("Gained(0,2,3") && news.ends_with(" Completed"), "{news}");
+        assert!(hearing.shared.theirs.is_full(), "{pieces}");
+        let taken_back: u32 = hearing.taken_back().iter().map(|word| word.bits.count_ones()).sum();
+        assert_eq!(pieces, taken_back, "piece by piece, as they were told");
+    }
+    let mut seeder = Hearing::fast(130);
+    assert_eq!(seeder.hears(Message::HaveAll).as_deref(), Ok("Seeder"));
+    assert_eq!(seeder.taken_back(), [], "a seeder was one word");
+}
+
+#[test]
+fn a_reject_gives_the_credit_back() {
+    let mut hearing = Hearing::fast(4);
+    hearing.shared.credit.grant(2);
+    hearing.hears(Message::Reject(block(3, 0, 100))).unwrap();
+    assert!(hearing.hears(piece(3, 0, 100)).is_ok());
+    assert!(hearing.hears(piece(3, 0, 100)).is_err());
+}
+
+#[test]
+fn only_so_many_pieces_are_allowed() {
+    let allowed = Message::AllowedFast(PieceIndex(2));
+    let mut hearing = Hearing::fast(4);
+    for _ in 0..limits::ALLOWED_FAST_MAX {
+        assert_eq!(hearing.hears(allowed.clone()).as_deref(), Ok("AllowedFast(2)"));
+    }
+    assert_eq!(hearing.hears(allowed).as_deref(), Ok(""));
+}
+
+#[test]
+fn a_choke_stops_the_clock_only_where_it_forgets() {
+    for (fast, told) in [(false, ""), (true, "Stalled")] {
+        let mut hearing = Hearing::new(4, fast);
+        hearing.shared.credit.grant(1);
+        hearing.hears(Message::Unchoke).unwrap();
+        hearing.at(Duration::ZERO).unwrap();
+        hearing.hears(Message::Choke).unwrap();
+        let news = hearing.at(STALL_AFTER).unwrap();
+        assert_eq!(news.trim_start_matches("Sample").trim(), told, "fast: {fast}");
     }
 }
 
