@@ -23,6 +23,13 @@ impl Game {
         Self::of(pieces, u64::from(memory) * u64::from(PIECE_LEN))
     }
 
+    /// One in which the order of the pieces counts.
+    fn sequential(pieces: u32) -> Self {
+        let mut game = Self::new(pieces, pieces);
+        game.picker.sequential = true;
+        game
+    }
+
     fn of(pieces: u32, size: u64) -> Self {
         let len = u64::from(pieces) * u64::from(PIECE_LEN);
         let metainfo = Arc::new(made_up::torrent("t", PIECE_LEN, len));
@@ -70,13 +77,22 @@ impl Game {
 
     /// What `peer` is asked for, as `piece:block+count`.
     fn pick(&mut self, peer: usize, room: u32) -> String {
-        match self.try_pick(peer, room).0 {
-            Pick::Range(BlockRange { piece, first, count }) => {
-                format!("{}:{first}+{count}", piece.0)
-            }
-            Pick::Nothing => "nothing".to_owned(),
-            Pick::Later => "later".to_owned(),
-        }
+        drawn(self.try_pick(peer, room).0)
+    }
+
+    /// The same while it allows only these pieces.
+    fn pick_of(&mut self, pieces: &[u32], peer: usize, room: u32) -> String {
+        let pieces: Vec<_> = pieces.iter().copied().map(PieceIndex).collect();
+        let (theirs, place) = &mut self.peers[peer];
+        let (budget, mut steps) = (&mut self.budget, Steps::new());
+        let pick = self.picker.pick_of(&pieces, place, theirs, room, budget, &mut steps);
+        self.check();
+        drawn(pick)
+    }
+
+    fn unwanted(&mut self, piece: u32) {
+        self.picker.handle_unwanted(PieceIndex(piece), &mut Steps::new());
+        self.check();
     }
 
     /// Picks until the answer is no longer `Later`: the answer and how often it was.
@@ -150,6 +166,14 @@ impl Game {
     }
 }
 
+fn drawn(pick: Pick) -> String {
+    match pick {
+        Pick::Range(BlockRange { piece, first, count }) => format!("{}:{first}+{count}", piece.0),
+        Pick::Nothing => "nothing".to_owned(),
+        Pick::Later => "later".to_owned(),
+    }
+}
+
 #[test]
 fn open_pieces_come_before_the_rarest() {
     let mut game = Game::new(4, 9).peers(&["##..", "##.#", "###."]);
@@ -189,6 +213,75 @@ fn what_is_put_back_is_asked_for_again() {
     assert_eq!(game.pick(1, 4), "0:0+1", "a range has no holes");
     assert_eq!(game.pick(1, 4), "0:2+2");
     assert_eq!(game.drawn(), "?#?? ----");
+}
+
+#[test]
+fn in_the_endgame_each_block_is_asked_of_three() {
+    let mut game = Game::new(1, 9).peers(&["#"; 5]);
+    assert_eq!(game.pick(0, 3), "0:0+3");
+    assert_eq!(game.pick(1, 4), "0:3+1", "first what nobody was asked for");
+    assert!(game.picker.is_all_asked());
+    let asked = |game: &mut Game, peer| [0; 5].map(|_| game.pick(peer, 4)).join(" ");
+    assert_eq!(asked(&mut game, 1), "0:0+1 0:1+1 0:2+1 nothing nothing");
+    assert_eq!(asked(&mut game, 2), "0:0+1 0:1+1 0:2+1 0:3+1 nothing");
+    assert_eq!(asked(&mut game, 3), "0:3+1 nothing nothing nothing nothing");
+    assert_eq!(asked(&mut game, 4), "nothing nothing nothing nothing nothing");
+    let askers = game.picker.handle_stored(game.block(0, 0), made_up::peer(2));
+    assert_eq!(askers.iter().collect::<Vec<_>>(), [0, 1, 2].map(made_up::peer));
+    assert_eq!(game.drawn(), "#???");
+}
+
+#[test]
+fn a_block_with_another_asker_is_not_put_back() {
+    let mut game = Game::new(1, 9).peers(&["#", "#"]);
+    assert_eq!((game.pick(0, 4), game.pick(1, 4)), ("0:0+4".to_owned(), "0:0+1".to_owned()));
+    game.put_back(0, 0);
+    assert_eq!(game.drawn(), "????");
+    game.put_back(0, 0);
+    assert_eq!(game.drawn(), ".???");
+}
+
+#[test]
+fn a_sequence_is_kept_however_rare_the_pieces_are() {
+    let mut game = Game::sequential(4).peers(&["####", "####", "#.#."]);
+    let asked: Vec<_> = (0..4).map(|peer| game.pick(peer % 2, 4)).collect();
+    assert_eq!(asked, ["0:0+4", "1:0+4", "2:0+4", "3:0+4"]);
+    let mut game = Game::sequential(4).peers(&["####", ".#.#"]);
+    let asked = [(1, 2), (0, 4), (0, 4), (1, 4)].map(|(peer, room)| game.pick(peer, room));
+    assert_eq!(asked, ["1:0+2", "1:2+2", "0:0+4", "3:0+4"], "of what each peer has");
+}
+
+#[test]
+fn what_is_not_wanted_is_never_asked_for() {
+    let mut game = Game::new(3, 9).peers(&["###", ".#."]);
+    game.unwanted(1);
+    assert_eq!(game.drawn(), "---- ==== ----");
+    assert_eq!(game.pick(1, 4), "nothing");
+    (0..2).for_each(|_| assert!(game.pick(0, 4).ends_with(":0+4")));
+    assert!(game.picker.is_all_asked(), "with what is not wanted left out");
+    assert_eq!(game.drawn(), "???? ==== ????");
+}
+
+#[test]
+fn of_whoever_chokes_us_only_allowed_pieces_are_asked() {
+    let mut game = Game::new(4, 9).peers(&["##.#"]);
+    assert_eq!(game.pick_of(&[2], 0, 4), "nothing", "it has not got it");
+    assert_eq!(game.pick_of(&[2, 3], 0, 3), "3:0+3");
+    assert_eq!(game.pick_of(&[2, 3], 0, 3), "3:3+1", "an open one");
+    assert_eq!(game.pick_of(&[2, 3], 0, 3), "nothing");
+    assert_eq!(game.drawn(), "---- ---- ---- ????");
+}
+
+#[test]
+fn who_sent_what_when_it_was_wrong_is_kept_until_it_is_right() {
+    let mut game = Game::new(1, 1).peers(&["#", "#"]);
+    for sender in 0..2 {
+        assert_eq!(game.pick(sender, 4), "0:0+4");
+        (0..BLOCKS).for_each(|block| game.stores(u32::try_from(sender).unwrap(), 0, block));
+        assert_eq!(game.corrupt(0), Some(0), "those of the first time");
+    }
+    game.verified(0);
+    assert_eq!(game.picker.suspect(PieceIndex(0), 0), None);
 }
 
 #[test]
