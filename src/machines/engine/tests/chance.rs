@@ -2,6 +2,7 @@
 //! channel is ever overfull, and in the end the session ends.
 
 use super::*;
+use crate::formats::wire::ExtensionHandshake;
 use crate::words::rng::Rng;
 
 const PIECES: u32 = 70;
@@ -16,6 +17,8 @@ struct Chance {
     disk: Disk,
     /// Peers that said at once that they have everything: they take nothing back.
     seeders: Vec<PeerKey>,
+    /// Pieces that were corrupt and are not right yet.
+    spoilt: Vec<PieceIndex>,
 }
 
 impl Chance {
@@ -25,10 +28,12 @@ impl Chance {
         let settings = Settings { memory, peers_max: 8, goal: Goal::CompleteAndSeed, ..settings() };
         let mut drive = Drive::new(settings);
         drive.adds(torrent(PIECES), &["127.0.0.1:1", "127.0.0.1:2"]);
-        let bits = rng.next_u64() & rng.next_u64() & rng.next_u64();
+        // One of eight pieces is there, or all but those, so that an endgame comes soon.
+        let few = rng.next_u64() & rng.next_u64() & rng.next_u64();
+        let bits = if rng.chance(1, 2) { few } else { !few };
         drive.storage(0, StorageNews::Found(Word { first: PieceIndex(0), bits }));
         drive.storage(0, StorageNews::Opened);
-        Self { drive, rng, disk: Disk::default(), seeders: Vec::new() }
+        Self { drive, rng, disk: Disk::default(), seeders: Vec::new(), spoilt: Vec::new() }
     }
 
     fn step(&mut self) {
@@ -46,9 +51,18 @@ impl Chance {
         let whole = self.disk.0.iter().find(|(_, blocks)| **blocks == 2);
         let Some(piece) = whole.map(|(piece, _)| *piece) else { return };
         self.disk.0.remove(&piece);
-        let is_right = self.rng.chance(3, 4);
-        let news = if is_right { StorageNews::Verified } else { StorageNews::Corrupt };
-        self.drive.storage(0, news(piece));
+        if self.rng.chance(1, 4) {
+            self.spoilt.push(piece);
+            self.drive.storage(0, StorageNews::Corrupt(piece));
+            return;
+        }
+        if self.spoilt.contains(&piece) {
+            self.spoilt.retain(|spoilt| *spoilt != piece);
+            let bits = self.rng.next_u64() & 0b11;
+            let changed = Word { first: PieceIndex(0), bits };
+            self.drive.storage(0, StorageNews::Guilty(piece, changed));
+        }
+        self.drive.storage(0, StorageNews::Verified(piece));
     }
 
     fn someone_speaks(&mut self) {
@@ -77,9 +91,16 @@ impl Chance {
             let named = if self.rng.chance(1, 8) { InfoHash([3; 20]) } else { ours };
             self.drive.news(peer, PeerNews::Hello(named));
         } else {
-            // Few ids, so that some are the same, and one is our own.
-            let id = [1, 2, 3, 100, 101, 102, 103, 104][self.rng.below(8) as usize];
-            self.drive.connected(peer, id);
+            // Few ids, so that some are the same, and one is our own; and few addresses, so that
+            // those who are banned come back.
+            let peer_id =
+                PeerId([[1, 2, 3, 100, 101, 102, 103, 104][self.rng.below(8) as usize]; 20]);
+            let ip = ["127.0.0.1", "10.0.0.1", "10.0.0.2", "192.0.2.1"][self.rng.below(4) as usize];
+            let (reserved, allowed_fast) = match self.rng.chance(1, 2) {
+                true => (Reserved::default().with_fast(), "##.#"),
+                false => (Reserved::default(), ""),
+            };
+            self.drive.greeted(peer, Greeting { ip, peer_id, reserved, allowed_fast });
         }
     }
 
@@ -109,6 +130,17 @@ impl Chance {
             23 => PeerNews::Stalled,
             24 => PeerNews::Sample,
             25 => return self.ends(peer),
+            // Its reader lets through no more than so many.
+            29 if self.may_allow(peer) => PeerNews::AllowedFast(piece),
+            30..32 if self.drive.peers[&peer].fast && shared.credit.take() => {
+                let owed = self.drive.peers[&peer].asked.front().copied();
+                PeerNews::Rejected(owed.unwrap_or(block))
+            }
+            32 => {
+                let upload_only = Some(self.rng.chance(1, 4));
+                let handshake = ExtensionHandshake { upload_only, ..Default::default() };
+                PeerNews::Extended(Box::new(handshake))
+            }
             26..29 => {
                 let orders = self.rng.below(self.drive.peers[&peer].unperformed + 1);
                 PeerNews::Performed { orders, uploaded: u64::from(orders) }
@@ -116,6 +148,12 @@ impl Chance {
             _ => return self.sends(peer, shared),
         };
         self.drive.news(peer, news);
+    }
+
+    fn may_allow(&mut self, peer: u32) -> bool {
+        let key = self.drive.peers[&peer].key;
+        let talk = self.drive.engine.peers.get_mut(key.0).and_then(Peer::talk);
+        talk.is_some_and(|talk| talk.fast && talk.allowed_by_it.len() < limits::ALLOWED_FAST_MAX)
     }
 
     /// A block that it was asked for, now or before a choke, or any other.
