@@ -167,10 +167,13 @@ const PICK_STEPS: usize = OPEN_MAX
 
 /// Steps of one turn of the main thread at most. The dearest turn retries [`RETRIES_MAX`] peers with
 /// [`PICKS_MAX`] picks each; those that follow it are a word of pieces found on the disk, each taken
-/// out of its levels, and one that hangs up [`FAREWELLS_MAX`] peers and puts their pipelines back.
+/// out of its levels, one that hangs up [`FAREWELLS_MAX`] peers and puts their pipelines back, and one
+/// that bans who sent a word of blocks: each is here and is hung up, or is looked for among the gone.
 pub const STEPS_MAX: usize = RETRIES_MAX * (1 + PICKS_MAX * PICK_STEPS);
 const _: () = assert!(64 * (1 + RARITY_LEVELS) < STEPS_MAX);
 const _: () = assert!(FAREWELLS_MAX * (1 + PIPELINE_MAX as usize) < STEPS_MAX);
+const _: () = assert!(64 * (1 + PIPELINE_MAX as usize) < STEPS_MAX);
+const _: () = assert!(64 * (1 + DEPARTED_MAX) < STEPS_MAX);
 const _: () = assert!(UPLOADS_MAX + OUTBOX_MAX as usize + PICKS_MAX * PICK_STEPS < STEPS_MAX);
 
 /// Longest extended message (BEP 10), and longest message of an unknown kind that is skipped. The

@@ -102,6 +102,8 @@ impl Script {
         self.count("seeder", |drive| drive.news(seeder, PeerNews::Seeder));
         let found = Word { first: PieceIndex(64), bits: u64::MAX };
         self.count("found", |drive| drive.storage(0, StorageNews::Found(found)));
+        let unwanted = Word { first: PieceIndex(128), bits: u64::MAX };
+        self.count("unwanted", |drive| drive.storage(0, StorageNews::Unwanted(unwanted)));
         let talkers = self.drive.peers.iter().filter(|(_, peer)| peer.shared.is_some());
         let mut talkers: Vec<u32> = talkers.map(|(peer, _)| *peer).collect();
         self.each("interested", &talkers, || PeerNews::Interested);
@@ -115,6 +117,7 @@ impl Script {
         self.waits(Duration::from_secs(1));
         self.each("sample", &talkers, || PeerNews::Sample);
         self.uploads(&talkers);
+        self.rejects(&talkers);
         self.each("stalled", &talkers, || PeerNews::Stalled);
         self.waits(Duration::from_secs(60));
         self.each("choked", &talkers, || PeerNews::Choked);
@@ -136,6 +139,15 @@ impl Script {
             }
         }
         self.each("cancelled", talkers, || PeerNews::Cancelled(block(1)));
+    }
+
+    /// Everyone who owes something rejects the first of it.
+    fn rejects(&mut self, talkers: &[u32]) {
+        for peer in talkers {
+            if let Some(block) = self.drive.peers[peer].asked.front().copied() {
+                self.count("rejected", |drive| drive.news(*peer, PeerNews::Rejected(block)));
+            }
+        }
     }
 
     /// Each of `peers` that is still there tells this.
@@ -165,7 +177,13 @@ impl Script {
                 _ => ("verified", StorageNews::Verified(piece)),
             };
             self.count(kind, |drive| drive.storage(0, news));
+            if n == 0 {
+                let changed = Word { first: PieceIndex(0), bits: 0b11 };
+                let guilty = StorageNews::Guilty(piece, changed);
+                self.count("guilty", |drive| drive.storage(0, guilty));
+            }
         }
+        self.count("settled", |drive| drive.storage(0, StorageNews::Settled));
     }
 
     /// Time passes, each timer by itself.
