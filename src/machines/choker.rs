@@ -2,9 +2,9 @@
 //!
 //! There is no round in which all peers are sorted. A peer's own measurement challenges the weakest
 //! holder of a slot, a free slot is filled at once, and one more, the optimistic slot, goes round
-//! among those who wait. Each call looks at the slots, never at the peers.
+//! among those who wait. Each call looks things up in ordered maps, and goes through nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::words::id::PeerKey;
 use crate::words::limits;
@@ -21,7 +21,8 @@ pub enum Change {
 /// The slots of one torrent and the queue for them.
 #[derive(Debug, Default)]
 pub struct Choker {
-    slots: Vec<Slot>,
+    /// Who holds a slot, the weakest first.
+    slots: BTreeSet<(u64, PeerKey)>,
     optimistic: Option<PeerKey>,
     /// The interested that hold no slot, by the order in which they came.
     waiting: BTreeMap<u64, PeerKey>,
@@ -30,23 +31,19 @@ pub struct Choker {
     changes: VecDeque<Change>,
 }
 
-#[derive(Debug)]
-struct Slot {
-    peer: PeerKey,
-    rate: u64,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
+    /// With its ticket.
     Waiting(u64),
-    Holding,
+    /// With the rate that was measured last.
+    Holding(u64),
     Optimistic,
 }
 
 impl Choker {
     /// Whether `peer` may download.
     pub fn is_unchoked(&self, peer: PeerKey) -> bool {
-        matches!(self.standing.get(&peer), Some(Standing::Holding | Standing::Optimistic))
+        matches!(self.standing.get(&peer), Some(Standing::Holding(_) | Standing::Optimistic))
     }
 
     /// `peer` wants to download, among `peers` connected ones.
@@ -71,8 +68,8 @@ impl Choker {
             Some(Standing::Waiting(ticket)) => {
                 self.waiting.remove(&ticket);
             }
-            Some(Standing::Holding) => {
-                self.slots.retain(|slot| slot.peer != peer);
+            Some(Standing::Holding(rate)) => {
+                self.slots.remove(&(rate, peer));
                 self.changes.push_back(Change::Choke(peer));
                 if let Some(next) = self.next_waiting() {
                     self.hold(next, 0);
@@ -93,10 +90,9 @@ impl Choker {
     /// weakest holder.
     pub fn handle_sample(&mut self, peer: PeerKey, rate: u64) {
         match self.standing.get(&peer).copied() {
-            Some(Standing::Holding) => {
-                if let Some(slot) = self.slots.iter_mut().find(|slot| slot.peer == peer) {
-                    slot.rate = rate;
-                }
+            Some(Standing::Holding(old)) => {
+                self.slots.remove(&(old, peer));
+                self.hold(peer, rate);
             }
             Some(Standing::Waiting(ticket)) if self.displace_weakest(peer, rate) => {
                 self.waiting.remove(&ticket);
@@ -129,12 +125,11 @@ impl Choker {
 
     /// Takes the weakest holder's slot for `peer` if `rate` is higher than the holder's.
     fn displace_weakest(&mut self, peer: PeerKey, rate: u64) -> bool {
-        let Some(weakest) = self.slots.iter().min_by_key(|slot| slot.rate) else { return false };
-        if weakest.rate >= rate {
+        let Some(&(weakest, loser)) = self.slots.first() else { return false };
+        if weakest >= rate {
             return false;
         }
-        let loser = weakest.peer;
-        self.slots.retain(|slot| slot.peer != loser);
+        self.slots.pop_first();
         self.changes.push_back(Change::Choke(loser));
         self.wait(loser);
         self.hold(peer, rate);
@@ -142,8 +137,8 @@ impl Choker {
     }
 
     fn hold(&mut self, peer: PeerKey, rate: u64) {
-        self.slots.push(Slot { peer, rate });
-        self.standing.insert(peer, Standing::Holding);
+        self.slots.insert((rate, peer));
+        self.standing.insert(peer, Standing::Holding(rate));
     }
 
     fn venture(&mut self, peer: PeerKey) {
@@ -165,8 +160,8 @@ impl Choker {
     /// Asserts every invariant; for tests.
     pub fn check(&self) {
         assert!(self.slots.len() <= limits::SLOTS_MAX);
-        for slot in &self.slots {
-            assert_eq!(self.standing.get(&slot.peer), Some(&Standing::Holding));
+        for (rate, peer) in &self.slots {
+            assert_eq!(self.standing.get(peer), Some(&Standing::Holding(*rate)));
         }
         for (ticket, peer) in &self.waiting {
             assert_eq!(self.standing.get(peer), Some(&Standing::Waiting(*ticket)));
@@ -248,7 +243,7 @@ mod tests {
             }
             let mut best: Vec<u64> = rates.clone();
             best.sort_unstable_by(|a, b| b.cmp(a));
-            let held: Vec<u64> = choker.slots.iter().map(|slot| slot.rate).collect();
+            let held: Vec<u64> = choker.slots.iter().map(|(rate, _)| *rate).collect();
             assert!(best[..4].iter().all(|rate| held.contains(rate)), "seed {seed}");
         }
     }

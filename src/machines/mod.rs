@@ -6,3 +6,6 @@ pub mod engine;
 pub mod outstanding;
 pub mod picker;
 pub mod rarity;
+
+#[cfg(test)]
+pub(crate) mod made_up;

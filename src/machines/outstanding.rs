@@ -71,6 +71,15 @@ impl Outstanding {
         self.0.remove(&block).unwrap_or_default()
     }
 
+    /// Nothing of `piece` is asked for any more. All of it is here by then, as a rule.
+    pub fn forget(&mut self, piece: PieceIndex, steps: &mut Steps) {
+        while let Some((block, _)) = self.0.range((piece, 0)..=(piece, u32::MAX)).next() {
+            steps.step();
+            let block = *block;
+            self.0.remove(&block);
+        }
+    }
+
     /// Nothing is asked for any more.
     pub fn clear(&mut self) {
         self.0.clear();

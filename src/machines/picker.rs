@@ -36,6 +36,8 @@ pub struct Picker {
     suspects: BTreeMap<PieceIndex, Vec<PeerKey>>,
     /// Connected peers that said at once that they have every piece.
     seeders: u32,
+    /// How many pieces became unopened again.
+    reopened: u32,
 }
 
 /// What a peer's own place in the picker is.
@@ -48,6 +50,8 @@ pub struct Place {
     cursor: u32,
     /// Where its scan of the outstanding blocks goes on.
     duplicates: Option<BlockNumber>,
+    /// What held when its scan was at the first word.
+    since: Epoch,
 }
 
 impl Place {
@@ -55,6 +59,15 @@ impl Place {
     pub fn of(peer: PeerKey) -> Self {
         Self { peer, ..Self::default() }
     }
+}
+
+/// As long as this stays the same, no piece has become one to choose for a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Epoch {
+    /// The changes of what the peer has.
+    theirs: u32,
+    /// How many pieces became unopened again.
+    reopened: u32,
 }
 
 /// An answer of the picker.
@@ -164,6 +177,7 @@ impl Picker {
             outstanding: Outstanding::default(),
             suspects: BTreeMap::new(),
             seeders: 0,
+            reopened: 0,
         }
     }
 
@@ -189,13 +203,13 @@ impl Picker {
     }
 
     /// A peer has these pieces.
-    pub fn handle_gained(&mut self, word: Word) {
-        word.pieces().for_each(|piece| self.rarity.gained(piece));
+    pub fn handle_gained(&mut self, word: Word, steps: &mut Steps) {
+        word.pieces().for_each(|piece| self.rarity.gained(piece, steps));
     }
 
     /// A peer that had these pieces is gone.
-    pub fn handle_lost(&mut self, word: Word) {
-        word.pieces().for_each(|piece| self.rarity.lost(piece));
+    pub fn handle_lost(&mut self, word: Word, steps: &mut Steps) {
+        word.pieces().for_each(|piece| self.rarity.lost(piece, steps));
     }
 
     /// A peer that has every piece came.
@@ -233,18 +247,19 @@ impl Picker {
     }
 
     /// We have `piece`: it was found on the disk, or verified and written.
-    pub fn handle_verified(&mut self, piece: PieceIndex, budget: &mut Budget) {
-        self.close(piece, budget);
-        self.take(piece);
+    pub fn handle_verified(&mut self, piece: PieceIndex, budget: &mut Budget, steps: &mut Steps) {
+        self.close(piece, budget, steps);
+        self.take(piece, steps);
         self.suspects.remove(&piece);
     }
 
     /// `piece` was whole and wrong: all of it is to be asked for again. Who sent its blocks is
     /// kept until it is right; then the storage compares block by block.
-    pub fn handle_corrupt(&mut self, piece: PieceIndex, budget: &mut Budget) {
-        let closed = self.close(piece, budget);
+    pub fn handle_corrupt(&mut self, piece: PieceIndex, budget: &mut Budget, steps: &mut Steps) {
+        let closed = self.close(piece, budget, steps);
         self.taken.clear(piece);
-        self.rarity.restore(piece);
+        self.reopened = self.reopened.wrapping_add(1);
+        self.rarity.restore(piece, steps);
         if let Some(open) = closed
             && self.suspects.len() < limits::SUSPECTS_MAX
         {
@@ -253,8 +268,8 @@ impl Picker {
     }
 
     /// `piece` is not wanted.
-    pub fn handle_unwanted(&mut self, piece: PieceIndex) {
-        self.take(piece);
+    pub fn handle_unwanted(&mut self, piece: PieceIndex, steps: &mut Steps) {
+        self.take(piece, steps);
     }
 
     /// Who sent `block` of a piece that was wrong, when it was wrong for the first time.
@@ -264,8 +279,9 @@ impl Picker {
 
     /// Gives back what the open pieces have reserved: the torrent ends. It visits every open
     /// piece, of which there are at most [`limits::OPEN_MAX`].
-    pub fn close_all(&mut self, budget: &mut Budget) {
+    pub fn close_all(&mut self, budget: &mut Budget, steps: &mut Steps) {
         while let Some((piece, _)) = self.open.pop_first() {
+            steps.step();
             budget.release(self.metainfo.piece_len(piece));
         }
         self.hungry.clear();
@@ -336,7 +352,7 @@ impl Picker {
         if !budget.reserve(self.metainfo.piece_len(piece)) {
             return Pick::Later;
         }
-        self.take(piece);
+        self.take(piece, steps);
         self.open.insert(piece, OpenPiece::new(self.metainfo.blocks(piece)));
         self.hungry.insert(piece);
         self.ask(piece, place, room, steps)
@@ -390,13 +406,20 @@ impl Picker {
     }
 
     /// Goes on through *unopened and theirs*, a bounded number of words a call. The order of
-    /// rarity moves under a cursor; the order of the pieces does not, so nothing is missed.
+    /// rarity moves under a cursor; the order of the pieces does not. The scan is through only when
+    /// it has seen every word since something last became one to choose, so nothing is missed.
     fn scan(&self, place: &mut Place, theirs: &SharedBitfield, steps: &mut Steps) -> Scan {
+        let epoch = Epoch { theirs: theirs.changes(), reopened: self.reopened };
         for _ in 0..limits::SCAN_MAX {
             steps.step();
             if place.cursor >= words_for(self.taken.len()) {
                 place.cursor = 0;
-                return Scan::Through;
+                if place.since == epoch {
+                    return Scan::Through;
+                }
+            }
+            if place.cursor == 0 {
+                place.since = epoch;
             }
             let first = PieceIndex(place.cursor * WORD_BITS);
             let bits = theirs.word(place.cursor) & !self.taken.word(place.cursor);
@@ -408,13 +431,19 @@ impl Picker {
         Scan::Unfinished
     }
 
-    fn take(&mut self, piece: PieceIndex) {
+    fn take(&mut self, piece: PieceIndex, steps: &mut Steps) {
         if self.taken.set(piece) {
-            self.rarity.remove(piece);
+            self.rarity.remove(piece, steps);
         }
     }
 
-    fn close(&mut self, piece: PieceIndex, budget: &mut Budget) -> Option<OpenPiece> {
+    fn close(
+        &mut self,
+        piece: PieceIndex,
+        budget: &mut Budget,
+        steps: &mut Steps,
+    ) -> Option<OpenPiece> {
+        self.outstanding.forget(piece, steps);
         self.hungry.remove(&piece);
         let open = self.open.remove(&piece)?;
         budget.release(self.metainfo.piece_len(piece));
@@ -460,3 +489,6 @@ enum Scan {
 pub fn number_of(block: Block) -> u32 {
     block.offset / BLOCK_LEN
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,27 +66,31 @@ impl Rarity {
     }
 
     /// One more peer has `piece`: at most one swap.
-    pub fn gained(&mut self, piece: PieceIndex) {
+    pub fn gained(&mut self, piece: PieceIndex, steps: &mut Steps) {
+        steps.step();
         self.copies[piece.slot()] = self.copies[piece.slot()].saturating_add(1);
         self.settle(piece);
     }
 
     /// One peer fewer has `piece`: at most one swap.
-    pub fn lost(&mut self, piece: PieceIndex) {
+    pub fn lost(&mut self, piece: PieceIndex, steps: &mut Steps) {
+        steps.step();
         self.copies[piece.slot()] = self.copies[piece.slot()].saturating_sub(1);
         self.settle(piece);
     }
 
     /// `piece` may no longer be chosen: at most [`limits::RARITY_LEVELS`] swaps.
-    pub fn remove(&mut self, piece: PieceIndex) {
+    pub fn remove(&mut self, piece: PieceIndex, steps: &mut Steps) {
         while usize::from(self.level[piece.slot()]) < LEVELS {
+            steps.step();
             self.raise(piece);
         }
     }
 
     /// `piece` may be chosen again: at most [`limits::RARITY_LEVELS`] swaps.
-    pub fn restore(&mut self, piece: PieceIndex) {
+    pub fn restore(&mut self, piece: PieceIndex, steps: &mut Steps) {
         while usize::from(self.level[piece.slot()]) > self.level_due(piece) {
+            steps.step();
             self.lower(piece);
         }
     }
@@ -194,18 +198,20 @@ mod tests {
 
     #[test]
     fn pieces_move_by_one_level() {
-        let mut rarity = Rarity::new(4);
+        let (mut rarity, mut steps) = (Rarity::new(4), Steps::new());
         assert_eq!(drawn(&rarity, 3), "0123||");
-        rarity.gained(PieceIndex(1));
-        rarity.gained(PieceIndex(3));
-        rarity.gained(PieceIndex(3));
+        rarity.gained(PieceIndex(1), &mut steps);
+        rarity.gained(PieceIndex(3), &mut steps);
+        rarity.gained(PieceIndex(3), &mut steps);
         assert_eq!(drawn(&rarity, 3), "02|1|3");
-        rarity.lost(PieceIndex(3));
-        rarity.remove(PieceIndex(0));
+        rarity.lost(PieceIndex(3), &mut steps);
+        assert_eq!(steps.taken(), 4, "one move each");
+        rarity.remove(PieceIndex(0), &mut steps);
         assert_eq!((drawn(&rarity, 3).as_str(), rarity.len()), ("2|13|", 3));
-        rarity.gained(PieceIndex(0));
+        assert_eq!(steps.taken() as usize, 4 + LEVELS, "and out of every level");
+        rarity.gained(PieceIndex(0), &mut steps);
         assert_eq!(drawn(&rarity, 3), "2|13|", "what may not be chosen stays");
-        rarity.restore(PieceIndex(0));
+        rarity.restore(PieceIndex(0), &mut steps);
         assert_eq!(drawn(&rarity, 3), "2|013|");
         rarity.check();
     }
@@ -213,15 +219,15 @@ mod tests {
     #[test]
     fn any_sequence_keeps_the_invariants() {
         for seed in 0..200 {
-            let mut rng = Rng::new(seed);
+            let (mut rng, mut steps) = (Rng::new(seed), Steps::new());
             let mut rarity = Rarity::new(1 + rng.below(40));
             for _ in 0..600 {
                 let piece = PieceIndex(rng.below(rarity.pieces));
                 match rng.below(5) {
-                    0 | 1 => rarity.gained(piece),
-                    2 => rarity.lost(piece),
-                    3 => rarity.remove(piece),
-                    _ => rarity.restore(piece),
+                    0 | 1 => rarity.gained(piece, &mut steps),
+                    2 => rarity.lost(piece, &mut steps),
+                    3 => rarity.remove(piece, &mut steps),
+                    _ => rarity.restore(piece, &mut steps),
                 }
                 rarity.check();
             }
@@ -232,7 +238,7 @@ mod tests {
     fn the_rarest_that_the_peer_has_is_chosen() {
         let mut rarity = Rarity::new(6);
         for (piece, copies) in [(0, 3), (1, 1), (2, 2), (3, 1), (4, 0), (5, 2)] {
-            (0..copies).for_each(|_| rarity.gained(PieceIndex(piece)));
+            (0..copies).for_each(|_| rarity.gained(PieceIndex(piece), &mut Steps::new()));
         }
         let choose = |pieces: &[u32], seed| {
             let theirs = SharedBitfield::zeros(6);
@@ -248,7 +254,6 @@ mod tests {
         let of_level_1: std::collections::BTreeSet<_> =
             (0..20).map(|seed| choose(&[0, 1, 2, 3], seed)).collect();
         assert_eq!(of_level_1, [Some(1), Some(3)].into());
-        rarity.remove(PieceIndex(4));
     }
 
     #[test]
@@ -258,7 +263,7 @@ mod tests {
             let mut steps = Steps::new();
             assert_eq!(Rarity::new(pieces).rarest(&theirs, &mut Rng::new(7), &mut steps), None);
             let mut rarity = Rarity::new(pieces);
-            (0..pieces).for_each(|piece| rarity.gained(PieceIndex(piece)));
+            (0..pieces).for_each(|piece| rarity.gained(PieceIndex(piece), &mut Steps::new()));
             assert_eq!(rarity.rarest(&theirs, &mut Rng::new(7), &mut steps), None);
             steps.taken()
         });

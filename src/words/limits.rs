@@ -156,13 +156,26 @@ pub const FAREWELLS_MAX: usize = 16;
 /// is less than the five seconds that the command line promises.
 pub const ENDING_MAX: Duration = Duration::from_secs(4);
 
-/// Steps of one turn of the main thread at most. The dearest turns are one that retries
-/// [`RETRIES_MAX`] peers with [`PICKS_MAX`] picks each, and one that puts a pipeline back.
-pub const STEPS_MAX: usize = RETRIES_MAX
-    * PICKS_MAX
-    * (OPEN_MAX + RARITY_LEVELS + 2 * SCAN_MAX as usize + 2 * RANGE_MAX as usize)
-    + PIPELINE_MAX as usize
-    + UPLOADS_MAX;
+/// Steps of one pick: through the open pieces, the levels and [`SCAN_MAX`] pieces of them, as many
+/// words; the piece out of its levels; through the words of the longest piece; and each block of the
+/// range marked by the picker and noted by the engine.
+const PICK_STEPS: usize = OPEN_MAX
+    + 2 * RARITY_LEVELS
+    + 2 * SCAN_MAX as usize
+    + (PIECE_LEN_MAX / BLOCK_LEN).div_ceil(u64::BITS) as usize
+    + 2 * (RANGE_MAX as usize + 1);
+
+/// Steps of one turn of the main thread at most. The dearest turn retries [`RETRIES_MAX`] peers with
+/// [`PICKS_MAX`] picks each; those that follow it are a word of pieces found on the disk, each taken
+/// out of its levels, one that hangs up [`FAREWELLS_MAX`] peers and puts their pipelines back, and one
+/// that bans who sent a word of blocks: each is here and is hung up, or is looked for among the gone.
+pub const STEPS_MAX: usize = RETRIES_MAX * (1 + PICKS_MAX * PICK_STEPS);
+const _: () = assert!(64 * (1 + RARITY_LEVELS) < STEPS_MAX);
+const _: () = assert!(FAREWELLS_MAX * (1 + PIPELINE_MAX as usize) < STEPS_MAX);
+const _: () = assert!(64 * (1 + PIPELINE_MAX as usize) < STEPS_MAX);
+const _: () = assert!(64 * (1 + DEPARTED_MAX) < STEPS_MAX);
+const _: () = assert!(UPLOADS_MAX + OUTBOX_MAX as usize + PICKS_MAX * PICK_STEPS < STEPS_MAX);
+
 /// Longest extended message (BEP 10), and longest message of an unknown kind that is skipped. The
 /// largest in use is a piece of metadata, 16 KiB and a header of some 50 bytes (BEP 9); peer
 /// exchange names at most 100 peers of 19 bytes (BEP 11).

@@ -18,6 +18,11 @@ impl Steps {
         self.0 += 1;
     }
 
+    /// `turns` turns of a loop that counts for itself, such as a search.
+    pub fn turns(&mut self, turns: usize) {
+        self.0 = self.0.saturating_add(u32::try_from(turns).unwrap_or(u32::MAX));
+    }
+
     /// The steps so far.
     pub fn taken(&self) -> u32 {
         self.0

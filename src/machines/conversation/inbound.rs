@@ -21,6 +21,8 @@ pub struct Inbound {
     telling: Option<Telling>,
     /// It was told as one `Seeder`, so there are no words to take back.
     told_as_seeder: bool,
+    /// That it has every piece was told.
+    told_complete: bool,
     interested: bool,
     choking: bool,
     /// Both sides know the fast extension (BEP 6).
@@ -62,6 +64,7 @@ impl Inbound {
             news: VecDeque::new(),
             telling: None,
             told_as_seeder: false,
+            told_complete: false,
             interested: false,
             choking: true,
             fast,
@@ -132,7 +135,7 @@ impl Inbound {
             }
             Message::Extended { id: 0, payload } => {
                 let handshake = ExtensionHandshake::parse(&payload)
-                    .map_err(|error| Violation(format!("its extension handshake: {error}")))?;
+                    .map_err(|error| Violation(error.to_string()))?;
                 self.news.push_back(PeerNews::Extended(Box::new(handshake)));
             }
             // We offer no extension message, so it has no id to send one under.
@@ -237,7 +240,7 @@ impl Inbound {
             }
             self.telling = Some(Telling { bytes: all, next: 0 });
         } else if pieces > 0 {
-            self.told_as_seeder = true;
+            (self.told_as_seeder, self.told_complete) = (true, true);
             (0..pieces).for_each(|piece| {
                 self.shared.theirs.set(PieceIndex(piece));
             });
@@ -281,7 +284,8 @@ impl Inbound {
     }
 
     fn tell_completion(&mut self) {
-        if self.shared.theirs.is_full() && self.telling.is_none() {
+        if self.shared.theirs.is_full() && self.telling.is_none() && !self.told_complete {
+            self.told_complete = true;
             self.news.push_back(PeerNews::Completed);
         }
     }
@@ -317,3 +321,6 @@ impl Inbound {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

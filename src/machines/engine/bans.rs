@@ -9,6 +9,7 @@ use crate::machines::engine::peer::Identity;
 use crate::machines::engine::{Engine, exchange};
 use crate::words::id::{PeerId, PeerKey};
 use crate::words::limits;
+use crate::words::steps::Steps;
 
 /// Who is banned, and who is gone but may still turn out to be guilty.
 #[derive(Debug, Default)]
@@ -37,9 +38,13 @@ impl Bans {
         self.departed.push_back((key, who));
     }
 
-    fn departed(&self, key: PeerKey) -> Option<Identity> {
+    fn departed(&self, key: PeerKey, steps: &mut Steps) -> Option<Identity> {
+        let is_it = |(departed, _): &&(PeerKey, Identity)| {
+            steps.step();
+            *departed == key
+        };
         // Bound: limits::DEPARTED_MAX
-        self.departed.iter().find(|(departed, _)| *departed == key).map(|(_, who)| *who)
+        self.departed.iter().find(is_it).map(|(_, who)| *who)
     }
 }
 
@@ -63,7 +68,8 @@ fn is_local(ip: Ipv6Addr) -> bool {
 /// `key` sent corrupt data: it is banned, and hung up on if it is still there.
 pub(super) fn ban(engine: &mut Engine, key: PeerKey, reason: &str) {
     let here = engine.peers.get_mut(key.0).and_then(|peer| peer.talk_or_last());
-    let who = here.map(|talk| talk.who).or_else(|| engine.bans.departed(key));
+    let who = here.map(|talk| talk.who);
+    let who = who.or_else(|| engine.bans.departed(key, &mut engine.steps));
     if let Some(who) = who {
         engine.bans.add(who);
         exchange::hang_up(engine, key, Fault::Theirs, reason);

@@ -37,10 +37,14 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
         let room = talk.pipeline.saturating_sub(outstanding);
         let batch = (talk.pipeline / 4).clamp(1, limits::RANGE_MAX);
         // In the endgame a peer that is busy has nothing to win by asking for more.
-        let busy = torrent.picker.is_all_asked() && outstanding >= limits::ENDGAME_PIPELINE;
-        let paused = talk.ask_after.is_some_and(|after| engine.now < after);
-        if room < batch || busy || paused || !talk.has_room() {
+        let endgame = torrent.picker.is_all_asked();
+        let busy = endgame && outstanding >= limits::ENDGAME_PIPELINE;
+        if room < batch || busy || !talk.has_room() {
             return;
+        }
+        if talk.ask_after.is_some_and(|after| engine.now < after) {
+            retry_later(engine, key);
+            return arm_retries(engine);
         }
         let (theirs, room) = (&talk.shared.theirs, room.min(limits::RANGE_MAX));
         let pick = if talk.unchoked {
@@ -58,8 +62,13 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
                 let blocks = (0..range.count).map(|n| metainfo.block(range.piece, range.first + n));
                 // Bound: limits::RANGE_MAX
                 talk.outstanding.extend(blocks);
+                engine.steps.turns(range.count as usize);
                 talk.shared.credit.grant(range.count);
                 talk.tell(&mut engine.orders, key, ToPeer::Request(range));
+                // From now on there is something to ask of everyone.
+                if !endgame && torrent.picker.is_all_asked() {
+                    arm_retries(engine);
+                }
             }
             Pick::Later => {
                 retry_later(engine, key);
@@ -107,6 +116,7 @@ pub(super) fn handle_retry(engine: &mut Engine) {
 pub(super) fn retry_some(engine: &mut Engine, count: usize) {
     // Bound: limits::RETRIES_MAX
     for _ in 0..count.min(engine.retries.queue.len()) {
+        engine.steps.step();
         let Some(key) = engine.retries.queue.pop_front() else { return };
         if let Some(peer) = engine.peers.get_mut(key.0) {
             peer.retrying = false;
@@ -136,7 +146,7 @@ pub(super) fn cancel(engine: &mut Engine, block: Block, askers: Askers, sender: 
     for key in askers.iter().filter(|key| *key != sender) {
         engine.steps.step();
         let Some(talk) = engine.peers.get_mut(key.0).and_then(|peer| peer.talk()) else { continue };
-        if talk.tick_off(block) && talk.has_room() {
+        if talk.tick_off(block, &mut engine.steps) && talk.has_room() {
             talk.tell(&mut engine.orders, key, ToPeer::Cancel(block));
         }
     }
@@ -156,7 +166,7 @@ pub(super) fn serve(engine: &mut Engine, key: PeerKey) {
 /// `key` no longer wants `block`.
 pub(super) fn withdraw(engine: &mut Engine, key: PeerKey, block: Block) {
     let Some(talk) = engine.peers.get_mut(key.0).and_then(|peer| peer.talk()) else { return };
-    if !talk.decline(block) && talk.has_room() {
+    if !talk.decline(block, &mut engine.steps) && talk.has_room() {
         talk.tell(&mut engine.orders, key, ToPeer::Withdraw(block));
     }
 }
@@ -174,7 +184,7 @@ pub(super) fn apply_choking(engine: &mut Engine, torrent: TorrentKey) {
         };
         let Some(talk) = engine.peers.get_mut(key.0).and_then(|peer| peer.talk()) else { continue };
         if order == ToPeer::Choke {
-            talk.decline_all();
+            talk.decline_all(&mut engine.steps);
         }
         talk.tell(&mut engine.orders, key, order);
         if talk.unperformed >= limits::OUTBOX_MAX {

@@ -239,6 +239,11 @@ impl Engine {
         // Bound: none; for tests.
         let half_open = self.peers.iter().filter(|(_, peer)| peer.is_dialling()).count();
         assert_eq!(self.dials.half_open() as usize, half_open);
+        // Bound: none; for tests.
+        let connected = self.peers.iter().filter(|(_, peer)| peer.connected).count();
+        assert_eq!(self.connected as usize, connected);
+        // Bound: none; for tests.
+        self.peers.iter().for_each(|(_, peer)| peer.check());
     }
 }
 
@@ -252,3 +257,6 @@ fn pair<'a>(
     let torrent = torrents.get_mut(peer.torrent?.0)?;
     Some((peer, torrent))
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use crate::formats::client;
 use crate::machines::picker;
 use crate::words::id::{Block, PeerId, PeerKey, PieceIndex, TorrentKey};
 use crate::words::limits;
+use crate::words::steps::Steps;
 
 /// A connection, from dialling or accepting to its threads' last words.
 #[derive(Debug)]
@@ -131,6 +132,16 @@ impl Peer {
             Stage::Dialling | Stage::Greeting => None,
         }
     }
+
+    /// Asserts every invariant; for tests.
+    pub(super) fn check(&self) {
+        let Stage::Talking(talk) = &self.stage else { return };
+        assert!(talk.unperformed <= limits::OUTBOX_MAX, "its writer's channel is not overfull");
+        assert!(talk.outstanding.len() <= limits::PIPELINE_MAX as usize);
+        assert!(talk.answers.len() <= limits::UPLOADS_MAX);
+        let forgets = !talk.unchoked && !talk.fast;
+        assert!(!forgets || talk.outstanding.is_empty(), "a choke forgets what was asked");
+    }
 }
 
 impl Talk {
@@ -179,7 +190,8 @@ impl Talk {
     }
 
     /// It is choked: with the fast extension what it asked for is rejected, without it forgotten.
-    pub(super) fn decline_all(&mut self) {
+    pub(super) fn decline_all(&mut self, steps: &mut Steps) {
+        steps.turns(self.answers.len());
         if !self.fast {
             self.answers.clear();
         }
@@ -193,9 +205,10 @@ impl Talk {
 
     /// It no longer wants `block`: with the fast extension it is told so. `false` if its writer
     /// has been told to send it already.
-    pub(super) fn decline(&mut self, block: Block) -> bool {
+    pub(super) fn decline(&mut self, block: Block, steps: &mut Steps) -> bool {
         // Bound: limits::UPLOADS_MAX
         let place = self.answers.iter().position(|answer| *answer == ToPeer::Upload(block));
+        steps.turns(place.map_or(self.answers.len(), |place| place + 1));
         let Some(place) = place else { return false };
         if self.fast {
             self.answers[place] = ToPeer::Reject(block);
@@ -211,9 +224,10 @@ impl Talk {
     }
 
     /// Ticks `block` off, if it was asked for. What was asked first mostly comes first.
-    pub(super) fn tick_off(&mut self, block: Block) -> bool {
+    pub(super) fn tick_off(&mut self, block: Block, steps: &mut Steps) -> bool {
         // Bound: limits::PIPELINE_MAX
         let place = self.outstanding.iter().position(|asked| *asked == block);
+        steps.turns(place.map_or(self.outstanding.len(), |place| place + 1));
         place.and_then(|place| self.outstanding.remove(place)).is_some()
     }
 

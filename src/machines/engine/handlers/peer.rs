@@ -178,8 +178,7 @@ fn is_better(engine: &Engine, new: PeerKey, old: PeerKey, by_the_greater: bool) 
 /// it back.
 fn handle_gained(engine: &mut Engine, key: PeerKey, word: Word) {
     let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
-    engine.steps.step();
-    torrent.picker.handle_gained(word);
+    torrent.picker.handle_gained(word, &mut engine.steps);
     let wanted = torrent.context.wanted.word(word.first.0 / crate::words::bitfield::WORD_BITS);
     let Some(talk) = peer.talk() else { return };
     if wanted & word.bits != 0 {
@@ -193,19 +192,22 @@ fn handle_gained(engine: &mut Engine, key: PeerKey, word: Word) {
 
 fn handle_lost(engine: &mut Engine, key: PeerKey, word: Word) {
     if let Some((_, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) {
-        torrent.picker.handle_lost(word);
+        torrent.picker.handle_lost(word, &mut engine.steps);
     }
 }
 
 fn handle_seeder(engine: &mut Engine, key: PeerKey) {
     let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
-    torrent.picker.handle_seeder();
-    torrent.seeders += 1;
     let Some(talk) = peer.talk_or_last() else { return };
     (talk.seeder, talk.told_as_seeder) = (true, true);
+    torrent.picker.handle_seeder();
+    torrent.seeders += 1;
     let Some(talk) = peer.talk() else { return };
-    talk.looked = true;
-    talk.tell(&mut engine.orders, key, ToPeer::Look);
+    // A writer that has orders left looks anyway.
+    if talk.has_room() {
+        talk.looked = true;
+        talk.tell(&mut engine.orders, key, ToPeer::Look);
+    }
     exchange::fill(engine, key);
 }
 
@@ -233,7 +235,7 @@ fn handle_rejected(engine: &mut Engine, key: PeerKey, block: Block) {
     let now = engine.now;
     let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
     let Some(talk) = peer.talk() else { return };
-    if talk.tick_off(block) {
+    if talk.tick_off(block, &mut engine.steps) {
         talk.ask_after = Some(now + limits::REJECTED_PAUSE);
         torrent.picker.put_back(block, key);
         exchange::retry_later(engine, key);
@@ -304,7 +306,7 @@ fn handle_block(engine: &mut Engine, key: PeerKey, block: Block, data: Vec<u8>) 
     let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
     let Some(at) = peer.torrent else { return };
     let Some(talk) = peer.talk() else { return };
-    if !talk.tick_off(block) {
+    if !talk.tick_off(block, &mut engine.steps) {
         // It had credit, so it was asked once and then put back: somebody else is asked by now.
         return;
     }

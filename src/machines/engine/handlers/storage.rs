@@ -43,7 +43,7 @@ fn handle_found(engine: &mut Engine, key: TorrentKey, word: Word) {
     for piece in word.pieces() {
         engine.steps.step();
         if torrent.gain(piece) {
-            torrent.picker.handle_verified(piece, &mut engine.budget);
+            torrent.picker.handle_verified(piece, &mut engine.budget, &mut engine.steps);
         }
     }
 }
@@ -53,8 +53,7 @@ fn handle_unwanted(engine: &mut Engine, key: TorrentKey, word: Word) {
     let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
     // Bound: the 64 pieces of a word.
     for piece in word.pieces() {
-        engine.steps.step();
-        torrent.picker.handle_unwanted(piece);
+        torrent.picker.handle_unwanted(piece, &mut engine.steps);
     }
 }
 
@@ -77,6 +76,7 @@ fn handle_opened(engine: &mut Engine, key: TorrentKey) {
     finish_if_done(engine, key);
     // Bound: limits::CONTACTS_MAX
     for contact in 0..contacts {
+        engine.steps.step();
         dials::enqueue(engine, key, contact);
     }
     dials::dial_next(engine);
@@ -88,7 +88,7 @@ fn handle_opened(engine: &mut Engine, key: TorrentKey) {
 
 fn handle_verified(engine: &mut Engine, key: TorrentKey, piece: PieceIndex) {
     let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
-    torrent.picker.handle_verified(piece, &mut engine.budget);
+    torrent.picker.handle_verified(piece, &mut engine.budget, &mut engine.steps);
     if torrent.gain(piece) {
         engine.tell(key, TorrentEvent::Piece(piece));
         finish_if_done(engine, key);
@@ -99,7 +99,7 @@ fn handle_verified(engine: &mut Engine, key: TorrentKey, piece: PieceIndex) {
 
 fn handle_corrupt(engine: &mut Engine, key: TorrentKey, piece: PieceIndex) {
     let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
-    torrent.picker.handle_corrupt(piece, &mut engine.budget);
+    torrent.picker.handle_corrupt(piece, &mut engine.budget, &mut engine.steps);
     let message = format!("piece {} arrived corrupt and is fetched again", piece.0);
     engine.tell(key, TorrentEvent::Warning(message));
     exchange::arm_retries(engine);
@@ -144,7 +144,7 @@ fn stop_downloading(engine: &mut Engine, key: TorrentKey) {
     engine.alive -= u32::from(!matches!(torrent.stage, Stage::GivenUp | Stage::Seeded));
     torrent.stage = Stage::GivenUp;
     torrent.stop_growing();
-    torrent.picker.close_all(&mut engine.budget);
+    torrent.picker.close_all(&mut engine.budget, &mut engine.steps);
 }
 
 fn finish_if_done(engine: &mut Engine, key: TorrentKey) {

@@ -1,0 +1,68 @@
+//! What the tests of machines and actors share: torrents out of nothing, and pictures.
+
+use std::time::Instant;
+
+use crate::formats::metainfo::{Draft, DraftFile, Metainfo};
+use crate::words::bitfield::{SharedBitfield, WORD_BITS, Word, words_for};
+use crate::words::id::{Key, PeerKey, PieceIndex, TorrentKey};
+
+/// A torrent of one file with the name `name`, whose hashes fit no data.
+pub(crate) fn torrent(name: &str, piece_length: u32, len: u64) -> Metainfo {
+    let pieces = usize::try_from(len.div_ceil(u64::from(piece_length))).unwrap();
+    one_file(name, piece_length, len, vec![7; pieces * 20])
+}
+
+fn one_file(name: &str, piece_length: u32, len: u64, hashes: Vec<u8>) -> Metainfo {
+    let files = vec![DraftFile { path: Vec::new(), len }];
+    let name = name.as_bytes().to_vec();
+    let draft = Draft { name, piece_length, files, hashes, ..Draft::default() };
+    Metainfo::parse(&draft.encode()).unwrap()
+}
+
+/// A time to begin with: `Instant` cannot be made up, so tests add to this one.
+pub(crate) fn start() -> Instant {
+    #[expect(clippy::disallowed_methods, reason = "no test depends on what it says")]
+    Instant::now()
+}
+
+/// The pieces of a picture: one character a piece, `#` for one that is there.
+pub(crate) fn pieces(picture: &str) -> impl Iterator<Item = PieceIndex> {
+    (0..).zip(picture.chars()).filter(|(_, c)| *c == '#').map(|(piece, _)| PieceIndex(piece))
+}
+
+/// A picture as the bit field that threads share.
+pub(crate) fn shared(picture: &str) -> SharedBitfield {
+    let field = SharedBitfield::zeros(u32::try_from(picture.len()).unwrap());
+    pieces(picture).for_each(|piece| {
+        field.set(piece);
+    });
+    field
+}
+
+/// The words of `field` in which something is.
+pub(crate) fn words(field: &SharedBitfield) -> impl Iterator<Item = Word> {
+    let word = |n| Word { first: PieceIndex(n * WORD_BITS), bits: field.word(n) };
+    (0..words_for(field.len())).map(word).filter(|word| word.bits != 0)
+}
+
+/// The peer of this number, the first in its place.
+pub(crate) fn peer(index: u32) -> PeerKey {
+    PeerKey(Key { index, generation: 0 })
+}
+
+/// The torrent of this number.
+pub(crate) fn torrent_key(index: u32) -> TorrentKey {
+    TorrentKey(Key { index, generation: 0 })
+}
+
+/// A torrent of a folder with the name `name` and files of these lengths, whose hashes fit no data.
+pub(crate) fn folder(name: &str, piece_length: u32, lens: &[u64]) -> Metainfo {
+    let len: u64 = lens.iter().sum();
+    let pieces = usize::try_from(len.div_ceil(u64::from(piece_length))).unwrap();
+    let file =
+        |(n, len): (usize, &u64)| DraftFile { path: vec![n.to_string().into_bytes()], len: *len };
+    let files = lens.iter().enumerate().map(file).collect();
+    let (name, hashes) = (name.as_bytes().to_vec(), vec![7; pieces * 20]);
+    let draft = Draft { name, piece_length, files, hashes, ..Draft::default() };
+    Metainfo::parse(&draft.encode()).unwrap()
+}
