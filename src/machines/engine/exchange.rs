@@ -54,6 +54,7 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
                 talk.outstanding.extend(blocks);
                 engine.steps.turns(range.count as usize);
                 talk.shared.credit.grant(range.count);
+                talk.owed = (talk.owed + range.count).min(limits::CREDIT_MAX);
                 talk.tell(&mut engine.orders, key, ToPeer::Request(range));
             }
             Pick::Later => {
