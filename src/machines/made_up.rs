@@ -75,10 +75,21 @@ pub(crate) fn torrent_key(index: u32) -> TorrentKey {
 pub(crate) fn folder(name: &str, piece_length: u32, lens: &[u64]) -> Metainfo {
     let len: u64 = lens.iter().sum();
     let pieces = usize::try_from(len.div_ceil(u64::from(piece_length))).unwrap();
+    many_files(name, piece_length, lens, vec![7; pieces * 20])
+}
+
+/// The torrent of a folder with the name `name` and files of these lengths, `data` in all. Their
+/// names are their numbers.
+pub(crate) fn folder_of(name: &str, piece_length: u32, lens: &[u64], data: &[u8]) -> Metainfo {
+    let hashes = data.chunks(piece_length as usize).flat_map(Sha1::digest).collect();
+    many_files(name, piece_length, lens, hashes)
+}
+
+fn many_files(name: &str, piece_length: u32, lens: &[u64], hashes: Vec<u8>) -> Metainfo {
     let file =
         |(n, len): (usize, &u64)| DraftFile { path: vec![n.to_string().into_bytes()], len: *len };
     let files = lens.iter().enumerate().map(file).collect();
-    let (name, hashes) = (name.as_bytes().to_vec(), vec![7; pieces * 20]);
+    let name = name.as_bytes().to_vec();
     let draft = Draft { name, piece_length, files, hashes, ..Draft::default() };
     Metainfo::parse(&draft.encode()).unwrap()
 }

@@ -233,3 +233,6 @@ impl Storage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
