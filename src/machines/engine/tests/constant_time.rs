@@ -1,8 +1,9 @@
 //! One script at ten times the peers, the pieces, the torrents and the files: the largest number of
 //! steps that each kind of news takes is the same.
 //!
-//! At its smallest the script already reaches every limit: more peers than levels of rarity, more
-//! words of pieces than a scan looks at, more peers waiting than a turn retries.
+//! At its smallest the script is already beyond every limit: more peers that have everything than
+//! levels of rarity, more that have nothing than a turn retries, and more words of pieces than
+//! several scans of theirs look at.
 
 use super::*;
 use crate::words::bitfield::words_for;
@@ -16,7 +17,7 @@ struct Scale {
     files: u32,
 }
 
-const SMALL: Scale = Scale { peers: 80, pieces: 70 * 64, torrents: 1, files: 2 };
+const SMALL: Scale = Scale { peers: 130, pieces: 200 * 64, torrents: 1, files: 2 };
 
 /// The largest number of steps by the kind of news.
 type Dearest = BTreeMap<&'static str, u32>;
@@ -64,10 +65,11 @@ impl Script {
     }
 
     fn meets(&mut self) {
-        // Those that are dialled do not answer, so that the places for dials are taken.
+        // Those that are dialled do not answer, so that the places for dials are taken. Of those that
+        // dial us the first half has everything, and the second nothing.
         let peers: Vec<u32> = (0..self.scale.peers).map(|n| self.meet(n)).collect();
         let words = words_for(self.scale.pieces);
-        for peer in &peers {
+        for peer in &peers[..peers.len() / 2] {
             let theirs = self.drive.shared(*peer);
             for piece in (0..self.scale.pieces).map(PieceIndex) {
                 theirs.theirs.set(piece);
@@ -107,17 +109,18 @@ impl Script {
         // Those that come last wait for a slot, and their rates are to win one.
         talkers.reverse();
         self.each("unchoked", &talkers, || PeerNews::Unchoked);
-        talkers
-            .iter()
-            .for_each(|peer| drop(self.count("performed", |drive| drive.performs(*peer))));
+        for peer in &talkers {
+            self.count("performed", |drive| drive.performs(*peer));
+        }
         self.downloads(&talkers);
-        self.waits(Duration::from_secs(1));
+        self.waits(Duration::from_secs(60));
         self.each("sample", &talkers, || PeerNews::Sample);
         let ours = self.drive.torrents[0].metainfo.block(PieceIndex(64), 0);
         (0..40).for_each(|_| self.each("requested", &talkers, || PeerNews::Requested(ours)));
         self.each("cancelled", &talkers, || PeerNews::Cancelled(ours));
-        self.each("stalled", &talkers, || PeerNews::Stalled);
-        self.waits(Duration::from_secs(60));
+        let mut rich = talkers.clone();
+        rich.retain(|peer| self.drive.shared(*peer).theirs.is_full());
+        self.each("stalled", &rich, || PeerNews::Stalled);
         self.each("choked", &talkers, || PeerNews::Choked);
         self.each("not interested", &talkers, || PeerNews::NotInterested);
         self.waits(Duration::from_secs(1));
