@@ -462,3 +462,6 @@ fn does_not_read(error: &io::Error) -> Option<Farewell> {
     let seconds = limits::WRITE_TIMEOUT.as_secs();
     is_time_out(error).then(|| theirs(format_args!("it read nothing for {seconds} s")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,14 +2,23 @@
 
 use std::time::Instant;
 
+use sha1::{Digest, Sha1};
+
 use crate::formats::metainfo::{Draft, DraftFile, Metainfo};
 use crate::words::bitfield::{SharedBitfield, WORD_BITS, Word, words_for};
 use crate::words::id::{Key, PeerKey, PieceIndex, TorrentKey};
+use crate::words::rng::Rng;
 
 /// A torrent of one file with the name `name`, whose hashes fit no data.
 pub(crate) fn torrent(name: &str, piece_length: u32, len: u64) -> Metainfo {
     let pieces = usize::try_from(len.div_ceil(u64::from(piece_length))).unwrap();
     one_file(name, piece_length, len, vec![7; pieces * 20])
+}
+
+/// The torrent of a file with the name `name` and the content `data`.
+pub(crate) fn torrent_of(name: &str, piece_length: u32, data: &[u8]) -> Metainfo {
+    let hashes = data.chunks(piece_length as usize).flat_map(Sha1::digest).collect();
+    one_file(name, piece_length, data.len() as u64, hashes)
 }
 
 fn one_file(name: &str, piece_length: u32, len: u64, hashes: Vec<u8>) -> Metainfo {
@@ -23,6 +32,13 @@ fn one_file(name: &str, piece_length: u32, len: u64, hashes: Vec<u8>) -> Metainf
 pub(crate) fn start() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "no test depends on what it says")]
     Instant::now()
+}
+
+/// `len` bytes, always the same.
+pub(crate) fn data(len: usize) -> Vec<u8> {
+    let mut data = vec![0; len];
+    Rng::new(6881).fill(&mut data);
+    data
 }
 
 /// The pieces of a picture: one character a piece, `#` for one that is there.
@@ -59,10 +75,21 @@ pub(crate) fn torrent_key(index: u32) -> TorrentKey {
 pub(crate) fn folder(name: &str, piece_length: u32, lens: &[u64]) -> Metainfo {
     let len: u64 = lens.iter().sum();
     let pieces = usize::try_from(len.div_ceil(u64::from(piece_length))).unwrap();
+    many_files(name, piece_length, lens, vec![7; pieces * 20])
+}
+
+/// The torrent of a folder with the name `name` and files of these lengths, `data` in all. Their
+/// names are their numbers.
+pub(crate) fn folder_of(name: &str, piece_length: u32, lens: &[u64], data: &[u8]) -> Metainfo {
+    let hashes = data.chunks(piece_length as usize).flat_map(Sha1::digest).collect();
+    many_files(name, piece_length, lens, hashes)
+}
+
+fn many_files(name: &str, piece_length: u32, lens: &[u64], hashes: Vec<u8>) -> Metainfo {
     let file =
         |(n, len): (usize, &u64)| DraftFile { path: vec![n.to_string().into_bytes()], len: *len };
     let files = lens.iter().enumerate().map(file).collect();
-    let (name, hashes) = (name.as_bytes().to_vec(), vec![7; pieces * 20]);
+    let name = name.as_bytes().to_vec();
     let draft = Draft { name, piece_length, files, hashes, ..Draft::default() };
     Metainfo::parse(&draft.encode()).unwrap()
 }

@@ -37,7 +37,9 @@ impl Source {
         let folder = self.path.trim_end_matches("mod.rs").trim_end_matches(".rs");
         let folder = folder.trim_end_matches('/');
         let declared = self.code.windows(2).filter(|pair| pair[0].trim() == "#[cfg(test)]");
-        let names = declared.filter_map(|pair| pair[1].strip_prefix("mod ")?.strip_suffix(';'));
+        let names = declared.filter_map(|pair| {
+            pair[1].trim_start_matches("pub(crate) ").strip_prefix("mod ")?.strip_suffix(';')
+        });
         names.map(|name| format!("{folder}/{name}.rs")).collect()
     }
 
@@ -187,7 +189,7 @@ fn block_comment(text: &str) -> usize {
 
 #[test]
 fn modules_for_tests_are_known() {
-    let text = "pub mod a;\n#[cfg(test)]\nmod b;\n#[cfg(test)]\nmod tests {}";
+    let text = "pub mod a;\n#[cfg(test)]\npub(crate) mod b;\n#[cfg(test)]\nmod tests {}";
     assert_eq!(Source::new("src/x/mod.rs", text).modules_for_tests(), ["src/x/b.rs"]);
     assert_eq!(Source::new("src/x.rs", text).modules_for_tests(), ["src/x/b.rs"]);
 }

@@ -239,3 +239,6 @@ impl Storage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

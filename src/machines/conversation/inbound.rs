@@ -309,7 +309,8 @@ impl Inbound {
     ) -> Result<(), Violation> {
         let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
         let block = Block { piece, offset, len };
-        if !self.context.metainfo.holds(block) {
+        // Only whole blocks are asked for.
+        if len == 0 || self.context.metainfo.block(piece, offset / limits::BLOCK_LEN) != block {
             let piece = piece.0;
             return Err(Violation(format!("it sent {len} bytes at {offset} of piece {piece}")));
         }

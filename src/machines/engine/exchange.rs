@@ -64,6 +64,7 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
                 talk.outstanding.extend(blocks);
                 engine.steps.turns(range.count as usize);
                 talk.shared.credit.grant(range.count);
+                talk.owed = (talk.owed + range.count).min(limits::CREDIT_MAX);
                 talk.tell(&mut engine.orders, key, ToPeer::Request(range));
                 // From now on there is something to ask of everyone.
                 if !endgame && torrent.picker.is_all_asked() {

@@ -64,6 +64,9 @@ pub(super) struct Talk {
     pub(super) upload_only: bool,
     /// What we asked it for and have not received.
     pub(super) outstanding: VecDeque<Block>,
+    /// The blocks that it has credit for, less those that have arrived here: what is outstanding,
+    /// and what was put back.
+    pub(super) owed: u32,
     /// How many blocks to have outstanding.
     pub(super) pipeline: u32,
     /// Nothing is known of its rate yet, so the pipeline grows with each block.
@@ -138,6 +141,7 @@ impl Peer {
         let Stage::Talking(talk) = &self.stage else { return };
         assert!(talk.unperformed <= limits::OUTBOX_MAX, "its writer's channel is not overfull");
         assert!(talk.outstanding.len() <= limits::PIPELINE_MAX as usize);
+        assert!(talk.outstanding.len() <= talk.owed as usize, "it can send what it was asked for");
         assert!(talk.answers.len() <= limits::UPLOADS_MAX);
         let forgets = !talk.unchoked && !talk.fast;
         assert!(!forgets || talk.outstanding.is_empty(), "a choke forgets what was asked");
@@ -163,6 +167,7 @@ impl Talk {
             ask_after: None,
             upload_only: false,
             outstanding: VecDeque::new(),
+            owed: 0,
             pipeline: limits::PIPELINE_START,
             slow_start: true,
             place: picker::Place::of(key),

@@ -172,6 +172,8 @@ fn every_violation_is_named() {
         (Message::Cancel(block(0, 32768, 1)), "it cancelled 1 bytes at 32768 of piece 0"),
         (piece(4, 0, 1), "it sent 1 bytes at 0 of piece 4"),
         (piece(3, 100, 1), "it sent 1 bytes at 100 of piece 3"),
+        (piece(3, 0, 99), "it sent 99 bytes at 0 of piece 3"),
+        (piece(0, 1, 16383), "it sent 16383 bytes at 1 of piece 0"),
         (piece(3, 0, 100), "it sent a block that nobody asked for"),
         (extended(0, b"no bencode"), "its extension handshake is not bencoded, from byte 0 on"),
         (Message::Suggest(PieceIndex(0)), not_agreed),

@@ -235,11 +235,14 @@ fn handle_rejected(engine: &mut Engine, key: PeerKey, block: Block) {
     let now = engine.now;
     let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
     let Some(talk) = peer.talk() else { return };
+    talk.owed = talk.owed.saturating_sub(1);
     if talk.tick_off(block, &mut engine.steps) {
         talk.ask_after = Some(now + limits::REJECTED_PAUSE);
         torrent.picker.put_back(block, key);
         exchange::retry_later(engine, key);
         exchange::arm_retries(engine);
+    } else if (talk.owed as usize) < talk.outstanding.len() {
+        hang_up(engine, key, Fault::Theirs, "it rejected other blocks than it was asked for");
     }
 }
 
@@ -306,8 +309,13 @@ fn handle_block(engine: &mut Engine, key: PeerKey, block: Block, data: Vec<u8>) 
     let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
     let Some(at) = peer.torrent else { return };
     let Some(talk) = peer.talk() else { return };
+    talk.owed = talk.owed.saturating_sub(1);
     if !talk.tick_off(block, &mut engine.steps) {
-        // It had credit, so it was asked once and then put back: somebody else is asked by now.
+        // It had credit, so something was asked once and then put back: somebody else is asked by
+        // now. Without credit left for the rest, nobody would notice that it owes that.
+        if (talk.owed as usize) < talk.outstanding.len() {
+            hang_up(engine, key, Fault::Theirs, "it sent other blocks than it was asked for");
+        }
         return;
     }
     talk.downloaded += u64::from(block.len);

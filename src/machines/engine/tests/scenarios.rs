@@ -101,6 +101,18 @@ fn what_a_choke_forgets_is_asked_of_another() {
 }
 
 #[test]
+fn credit_is_not_spent_on_other_blocks() {
+    let mut drive = Drive::downloading(settings(), 2);
+    let (liar, other) = (drive.joins("#."), drive.joins("##"));
+    script! {
+        drive.news(liar, PeerNews::Unchoked) => "ask 0 for 0:0+2",
+        drive.sends(liar, 1, 0) => "hang up 0",
+        drive.goes(liar) => "reap 0",
+        drive.news(other, PeerNews::Unchoked) => "ask 1 for 0:0+2, ask 1 for 1:0+2",
+    }
+}
+
+#[test]
 fn a_stalled_peer_is_asked_less_and_others_more() {
     let mut drive = Drive::downloading(settings(), 2);
     let (slow, other) = (drive.joins("#."), drive.joins("#."));

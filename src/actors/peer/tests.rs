@@ -1,0 +1,340 @@
+//! The two threads of a peer, each alone with a Messenger in memory, and both on loopback.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::bounded;
+
+use super::*;
+use crate::actors::messenger::in_memory::{self, MemoryMessenger};
+use crate::actors::scratch::Scratch;
+use crate::machines::made_up;
+use crate::words::have_log::Publisher;
+use crate::words::id::{Block, BlockRange, PieceIndex};
+use crate::words::limits::BLOCK_LEN;
+
+const PIECES: u32 = 4;
+
+/// Main, as a peer's threads see it: a torrent of four pieces, of which we have the first.
+struct Main {
+    publisher: Publisher,
+    context: Arc<TorrentContext>,
+    office: Arc<Office>,
+    notifications: Receiver<Notification>,
+    orders: Sender<ToPeer>,
+    line: Arc<Line>,
+    from_main: Receiver<ToPeer>,
+    _scratch: Scratch,
+}
+
+/// Long enough for any machine; nothing waits for it unless something is wrong.
+fn late() -> Instant {
+    now() + Duration::from_secs(30)
+}
+
+impl Main {
+    fn new() -> Self {
+        let scratch = Scratch::new();
+        let data = made_up::data((PIECES * BLOCK_LEN) as usize);
+        std::fs::write(scratch.path().join("t"), &data).unwrap();
+        let metainfo = made_up::torrent_of("t", BLOCK_LEN, &data);
+        let (mut publisher, context) = {
+            let wanted = SharedBitfield::ones(metainfo.pieces());
+            TorrentContext::new(metainfo, wanted)
+        };
+        publisher.publish(PieceIndex(0));
+        context.wanted.clear(PieceIndex(0));
+        let files = Arc::new(FileStore::new(4));
+        let torrent = made_up::torrent_key(0);
+        files.add(torrent, Arc::clone(&context.metainfo), scratch.path().to_owned(), false);
+        let (sender, notifications) = bounded(1024);
+        let peer_id = PeerId([1; 20]);
+        let office = Office {
+            peer_id,
+            port: Some(1),
+            leave_from: None,
+            upload: true,
+            files,
+            down: Limiter::new(0),
+            up: Limiter::new(0),
+            notifications: sender,
+        };
+        let (orders, from_main) = bounded(64);
+        let (office, line) = (Arc::new(office), Arc::default());
+        let _scratch = scratch;
+        Self { publisher, context, office, notifications, orders, line, from_main, _scratch }
+    }
+
+    fn call(&self, way: Way) -> Call {
+        Call {
+            peer: made_up::peer(0),
+            way,
+            line: Arc::clone(&self.line),
+            orders: self.from_main.clone(),
+            office: Arc::clone(&self.office),
+        }
+    }
+
+    fn introduction(&self) -> Introduction {
+        (made_up::torrent_key(0), Arc::clone(&self.context))
+    }
+
+    /// The next news, which must come.
+    fn news(&self) -> PeerNews {
+        match self.notifications.recv_deadline(late()).unwrap() {
+            Notification::Peer(_, news) => news,
+            other @ (Notification::Accepted { .. }
+            | Notification::Storage(..)
+            | Notification::Command(_)) => panic!("{other:?}"),
+        }
+    }
+
+    /// News up to the last words.
+    fn last_words(&self) -> Farewell {
+        loop {
+            if let PeerNews::Gone(farewell) = self.news() {
+                return farewell;
+            }
+        }
+    }
+
+    fn order(&self, order: ToPeer) {
+        self.orders.try_send(order).unwrap();
+    }
+
+    /// A writer on a Messenger in memory, and the other end.
+    fn writer(&self) -> (Writer, MemoryMessenger, Arc<PeerShared>) {
+        let (near, far) = in_memory::pair();
+        let theirs = SharedBitfield::zeros(PIECES);
+        let shared = Arc::new(PeerShared { theirs, credit: Credit::default() });
+        let context = Arc::clone(&self.context);
+        let outbound = Outbound::new(context, Arc::clone(&shared), false, Vec::new(), now());
+        self.line.open(near.line());
+        let writer = Writer {
+            peer: made_up::peer(0),
+            torrent: made_up::torrent_key(0),
+            outbound,
+            messenger: Box::new(near),
+            orders: self.from_main.clone(),
+            line: Arc::clone(&self.line),
+            office: Arc::clone(&self.office),
+        };
+        (writer, far, shared)
+    }
+
+    /// A reader on a Messenger in memory listens to the other end, until it ends.
+    fn reader(&self) -> (JoinHandle<Farewell>, MemoryMessenger, Arc<PeerShared>) {
+        let (mut near, far) = in_memory::pair();
+        let theirs = SharedBitfield::zeros(PIECES);
+        let shared = Arc::new(PeerShared { theirs, credit: Credit::default() });
+        let reader =
+            Reader(self.call(Way::Out("127.0.0.1:1".parse().unwrap(), self.introduction())));
+        let mut inbound =
+            Inbound::new(Arc::clone(&self.context), Arc::clone(&shared), false, now());
+        let listen = move || {
+            let Err(farewell) = reader.listen(&mut near, &mut inbound);
+            farewell
+        };
+        (thread(listen), far, shared)
+    }
+}
+
+fn thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    Builder::new().name("other".into()).spawn(work).unwrap()
+}
+
+fn hears(far: &mut dyn Messenger) -> Message {
+    far.receive(PIECES, late()).unwrap().unwrap()
+}
+
+fn says(far: &mut dyn Messenger, message: &Message) {
+    far.send(message).unwrap();
+    far.flush().unwrap();
+}
+
+fn block(piece: u32) -> Block {
+    Block { piece: PieceIndex(piece), offset: 0, len: BLOCK_LEN }
+}
+
+fn piece(piece: u32) -> Message {
+    let data = made_up::data((PIECES * BLOCK_LEN) as usize);
+    let data = data.chunks(BLOCK_LEN as usize).nth(piece as usize).unwrap().to_vec();
+    Message::Piece { piece: PieceIndex(piece), offset: 0, data }
+}
+
+fn their_handshake(info_hash: InfoHash) -> Handshake {
+    let reserved = Reserved::default().with_extension();
+    Handshake { reserved, info_hash, peer_id: PeerId([2; 20]) }
+}
+
+#[test]
+fn the_writer_carries_out_orders_and_reports() {
+    let mut main = Main::new();
+    let (writer, mut far, shared) = main.writer();
+    let writer = thread(move || writer.run());
+    assert_eq!(hears(&mut far), Message::Bitfield(vec![0b1000_0000]));
+    main.order(ToPeer::Unchoke);
+    main.order(ToPeer::Upload(block(0)));
+    main.order(ToPeer::Request(BlockRange { piece: PieceIndex(2), first: 0, count: 1 }));
+    let mut heard = [hears(&mut far), hears(&mut far), hears(&mut far)];
+    heard.sort_by_key(|message| matches!(message, Message::Piece { .. }));
+    assert_eq!(heard, [Message::Unchoke, Message::Request(block(2)), piece(0)]);
+    let (mut performed, mut sent) = (0, 0);
+    while performed < 3 {
+        if let PeerNews::Performed { orders, uploaded } = main.news() {
+            (performed, sent) = (performed + orders, sent + uploaded);
+        }
+    }
+    assert_eq!((performed, sent), (3, u64::from(BLOCK_LEN)));
+    // Nobody tells it of these: it looks by itself.
+    shared.theirs.set(PieceIndex(3));
+    main.publisher.publish(PieceIndex(1));
+    let mut heard = [hears(&mut far), hears(&mut far)];
+    heard.sort_by_key(|message| *message == Message::Interested);
+    assert_eq!(heard, [Message::Have(PieceIndex(1)), Message::Interested]);
+    // Main lets go of it.
+    drop((main.orders, main.from_main));
+    writer.join().unwrap();
+    assert!(matches!(far.receive(PIECES, late()), Err(Breakdown::Closed)), "and it hangs up");
+    assert_eq!(*main.line.farewell.lock(), None);
+}
+
+#[test]
+fn the_writer_says_why_it_ends() {
+    let mut main = Main::new();
+    let (writer, _far, shared) = main.writer();
+    (0..PIECES).map(PieceIndex).for_each(|piece| {
+        shared.theirs.set(piece);
+    });
+    (1..PIECES).for_each(|piece| main.publisher.publish(PieceIndex(piece)));
+    writer.run();
+    assert_eq!(main.line.farewell.lock().take(), Some(nobodys("both sides have everything")));
+
+    let main = Main::new();
+    let (writer, _far, _shared) = main.writer();
+    main.office.files.remove(made_up::torrent_key(0));
+    main.order(ToPeer::Upload(block(0)));
+    writer.run();
+    let farewell = main.line.farewell.lock().take().unwrap();
+    assert_eq!(farewell.fault, Fault::Ours);
+    assert!(farewell.reason.starts_with("a block for it cannot be read"), "{}", farewell.reason);
+}
+
+#[test]
+fn the_reader_publishes_what_it_hears() {
+    let main = Main::new();
+    let (reader, mut far, shared) = main.reader();
+    shared.credit.grant(1);
+    for message in [Message::Unchoke, Message::Have(PieceIndex(3)), piece(2)] {
+        says(&mut far, &message);
+    }
+    assert!(matches!(main.news(), PeerNews::Unchoked));
+    assert!(matches!(main.news(), PeerNews::Gained(word) if word.bits == 0b1000));
+    assert!(matches!(main.news(), PeerNews::Block(sent, _) if sent == block(2)));
+    far.line().hang_up();
+    let farewell = reader.join().unwrap();
+    assert_eq!(farewell, nobodys("it closed the connection"));
+}
+
+#[test]
+fn the_reader_ends_with_the_violation() {
+    let main = Main::new();
+    let (reader, mut far, _shared) = main.reader();
+    says(&mut far, &Message::Have(PieceIndex(4)));
+    assert_eq!(reader.join().unwrap(), theirs("it has piece 4 of 4"));
+    let (reader, mut far, _shared) = main.reader();
+    drop(main.notifications);
+    says(&mut far, &Message::Unchoke);
+    assert_eq!(reader.join().unwrap(), ours("the session ended"), "when main is gone");
+}
+
+#[test]
+fn a_peer_is_dialled_talks_and_takes_back_what_it_had() {
+    let main = Main::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let to = address.to_string().parse().unwrap();
+    let reader = start(main.call(Way::Out(to, main.introduction()))).unwrap();
+    let mut far = TcpMessenger::new(listener.accept().unwrap().0).unwrap();
+    let greeting = far.receive_greeting(late()).unwrap().unwrap();
+    assert_eq!(greeting.info_hash, main.context.metainfo.info_hash());
+    assert_eq!(greeting.peer_id, PeerId([1; 20]));
+    far.greet(&their_handshake(greeting.info_hash)).unwrap();
+    assert!(matches!(
+        main.news(),
+        PeerNews::Connected { address: at, peer_id: PeerId([2, ..]), .. } if at == address
+    ));
+    assert_eq!(hears(&mut far), Message::Bitfield(vec![0b1000_0000]));
+    assert!(matches!(hears(&mut far), Message::Extended { id: 0, .. }));
+    says(&mut far, &Message::Have(PieceIndex(2)));
+    assert!(matches!(main.news(), PeerNews::Gained(word) if word.bits == 0b100));
+    main.line.hang_up();
+    let mut lost = 0;
+    loop {
+        let news = main.news();
+        if let PeerNews::Lost(word) = news {
+            lost |= word.bits;
+        } else if matches!(news, PeerNews::Gone(_)) {
+            break;
+        }
+    }
+    assert_eq!(lost, 0b100, "what it told is taken back before its last words");
+    drop((main.orders, main.from_main));
+    reader.join().unwrap().expect("it started a writer").join().unwrap();
+}
+
+#[test]
+fn whoever_dials_us_waits_to_be_introduced() {
+    let main = Main::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut far =
+        TcpMessenger::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap()).unwrap();
+    let (introduce, introductions) = bounded(1);
+    let stream = listener.accept().unwrap().0;
+    let reader = start(main.call(Way::In(stream, introductions))).unwrap();
+    let info_hash = main.context.metainfo.info_hash();
+    far.greet(&their_handshake(info_hash)).unwrap();
+    assert!(matches!(main.news(), PeerNews::Hello(named) if named == info_hash));
+    introduce.try_send(main.introduction()).unwrap();
+    assert_eq!(far.receive_greeting(late()).unwrap().unwrap().info_hash, info_hash);
+    assert!(matches!(main.news(), PeerNews::Connected { .. }));
+    main.line.hang_up();
+    main.last_words();
+    drop((main.orders, main.from_main));
+    reader.join().unwrap().expect("it started a writer").join().unwrap();
+}
+
+#[test]
+fn a_handshake_that_fails_says_why() {
+    let info_hash = Main::new().context.metainfo.info_hash();
+    let other = Handshake { info_hash: InfoHash([9; 20]), ..their_handshake(info_hash) };
+    // What the other side answers to being dialled, and the reason.
+    let table: [(&[u8], Fault, &str); 3] = [
+        (&other.emit(), Fault::Theirs, "it answered with another torrent"),
+        (b"", Fault::Nobodys, "it closed the connection"),
+        (&[b'x'; 68], Fault::Nobodys, "its first bytes are no BitTorrent handshake"),
+    ];
+    for (answer, fault, reason) in table {
+        let main = Main::new();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let reader = start(main.call(Way::Out(to, main.introduction()))).unwrap();
+        let (mut far, _) = listener.accept().unwrap();
+        // Whoever closes with something unread resets the connection.
+        far.read_exact(&mut [0; 68]).unwrap();
+        far.write_all(answer).unwrap();
+        drop(far);
+        assert_eq!(main.last_words(), Farewell { reason: reason.into(), fault });
+        assert!(reader.join().unwrap().is_none(), "no writer was started");
+    }
+}
+
+#[test]
+fn a_line_that_was_hung_up_stays_so() {
+    let main = Main::new();
+    let (near, mut far) = in_memory::pair();
+    main.line.hang_up();
+    main.line.open(near.line());
+    assert!(matches!(far.receive(PIECES, late()), Err(Breakdown::Closed)));
+}
