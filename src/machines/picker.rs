@@ -66,6 +66,9 @@ pub enum Pick {
     Nothing,
     /// There may be something: the scan is not through, or the memory is reserved just now.
     Later,
+    /// There is something, and this piece, which nobody is about to send, gave up its memory for
+    /// it: the storage is to forget its blocks.
+    Forgo(PieceIndex),
 }
 
 /// The bytes that open pieces may still reserve, over all torrents.
@@ -232,6 +235,17 @@ impl Picker {
         }
     }
 
+    /// The storage could not take `block`, which arrived: it is to be asked for again.
+    pub fn handle_dropped(&mut self, block: Block) {
+        let number = number_of(block);
+        if let Some(open) = self.open.get_mut(&block.piece)
+            && open.stored.clear(PieceIndex(number))
+        {
+            open.put_back(number);
+            self.hungry.insert(block.piece);
+        }
+    }
+
     /// We have `piece`: it was found on the disk, or verified and written.
     pub fn handle_verified(&mut self, piece: PieceIndex, budget: &mut Budget) {
         self.close(piece, budget);
@@ -286,7 +300,7 @@ impl Picker {
             return self.ask(piece, place, room, steps);
         }
         if self.open.len() >= limits::OPEN_MAX {
-            return Pick::Later;
+            return self.forgo(budget, steps);
         }
         let rarest = if self.sequential { None } else { self.rarity.rarest(theirs, rng, steps) };
         let found = match rarest {
@@ -334,7 +348,7 @@ impl Picker {
         steps: &mut Steps,
     ) -> Pick {
         if !budget.reserve(self.metainfo.piece_len(piece)) {
-            return Pick::Later;
+            return self.forgo(budget, steps);
         }
         self.take(piece);
         self.open.insert(piece, OpenPiece::new(self.metainfo.blocks(piece)));
@@ -414,6 +428,20 @@ impl Picker {
         }
     }
 
+    /// Closes an open piece of which no block is on its way. Whoever has it may be gone for good,
+    /// and its memory would be reserved for ever while others have pieces to give.
+    fn forgo(&mut self, budget: &mut Budget, steps: &mut Steps) -> Pick {
+        let is_idle = |piece: &&PieceIndex| {
+            steps.step();
+            self.open.get(piece).is_some_and(|open| open.asked.ones() == open.stored.ones())
+        };
+        let Some(piece) = self.hungry.iter().find(is_idle).copied() else { return Pick::Later };
+        self.close(piece, budget);
+        self.taken.clear(piece);
+        self.rarity.restore(piece);
+        Pick::Forgo(piece)
+    }
+
     fn close(&mut self, piece: PieceIndex, budget: &mut Budget) -> Option<OpenPiece> {
         self.hungry.remove(&piece);
         let open = self.open.remove(&piece)?;
@@ -459,4 +487,67 @@ enum Scan {
 /// The number of a block in its piece.
 pub fn number_of(block: Block) -> u32 {
     block.offset / BLOCK_LEN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::metainfo::{Draft, DraftFile};
+    use crate::words::id::Key;
+
+    const PEER: PeerKey = PeerKey(Key { index: 0, generation: 0 });
+
+    /// `pieces` pieces of two blocks.
+    fn picker(pieces: u32) -> Picker {
+        let len = u64::from(pieces) * 2 * u64::from(BLOCK_LEN);
+        let draft = Draft {
+            name: b"t".to_vec(),
+            piece_length: 2 * BLOCK_LEN,
+            files: vec![DraftFile { path: vec![b"a".to_vec()], len }],
+            hashes: vec![7; pieces as usize * 20],
+            ..Draft::default()
+        };
+        Picker::new(Arc::new(Metainfo::parse(&draft.encode()).unwrap()), true)
+    }
+
+    fn pick(picker: &mut Picker, theirs: &[u32], room: u32, budget: &mut Budget) -> Pick {
+        let field = SharedBitfield::zeros(picker.metainfo.pieces());
+        theirs.iter().for_each(|piece| {
+            field.set(PieceIndex(*piece));
+        });
+        let (mut place, mut rng, mut steps) = (Place::of(PEER), Rng::new(1), Steps::new());
+        let pick = picker.pick(&mut place, &field, room, budget, &mut rng, &mut steps);
+        picker.check();
+        pick
+    }
+
+    fn range(piece: u32, first: u32, count: u32) -> Pick {
+        Pick::Range(BlockRange { piece: PieceIndex(piece), first, count })
+    }
+
+    #[test]
+    fn what_the_storage_dropped_is_asked_for_again() {
+        let (mut picker, mut budget) = (picker(1), Budget::new(1 << 20));
+        assert_eq!(pick(&mut picker, &[0], 2, &mut budget), range(0, 0, 2));
+        let block = picker.metainfo.block(PieceIndex(0), 1);
+        picker.handle_stored(block, PEER);
+        assert!(!picker.expects(block));
+        picker.handle_dropped(block);
+        picker.handle_dropped(block);
+        assert!(picker.expects(block));
+        assert_eq!(pick(&mut picker, &[0], 2, &mut budget), range(0, 1, 1));
+    }
+
+    #[test]
+    fn a_piece_that_nobody_sends_gives_up_its_memory() {
+        let (mut picker, mut budget) = (picker(2), Budget::new(2 * u64::from(BLOCK_LEN)));
+        assert_eq!(pick(&mut picker, &[0], 2, &mut budget), range(0, 0, 2));
+        let [first, second] = [0, 1].map(|n| picker.metainfo.block(PieceIndex(0), n));
+        picker.handle_stored(first, PEER);
+        assert_eq!(pick(&mut picker, &[1], 2, &mut budget), Pick::Later, "one is on its way");
+        picker.put_back(second, PEER);
+        assert_eq!(pick(&mut picker, &[1], 2, &mut budget), Pick::Forgo(PieceIndex(0)));
+        assert_eq!(pick(&mut picker, &[1], 2, &mut budget), range(1, 0, 2));
+        assert!(!picker.expects(second));
+    }
 }
