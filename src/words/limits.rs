@@ -156,6 +156,9 @@ pub const FAREWELLS_MAX: usize = 16;
 /// is less than the five seconds that the command line promises.
 pub const ENDING_MAX: Duration = Duration::from_secs(4);
 
+/// After a signal the process ends within this, whatever hangs: a disk, or who reads its output.
+pub const EXIT_MAX: Duration = Duration::from_millis(4_750);
+
 /// Steps of one turn of the main thread at most. The dearest turns are one that retries
 /// [`RETRIES_MAX`] peers with [`PICKS_MAX`] picks each, and one that puts a pipeline back.
 pub const STEPS_MAX: usize = RETRIES_MAX
