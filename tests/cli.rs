@@ -1,7 +1,10 @@
 //! The built program as a process: exit codes, what goes to stdout, what goes to stderr.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
+
+use crate::support::{Scratch, rondalla as program, wait_until};
 
 fn rondalla() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rondalla"));
@@ -148,4 +151,32 @@ fn a_full_stdout_is_told() {
     let output = rondalla().arg("--version").stdout(full).output().unwrap();
     assert_eq!(complaint(&output), "stdout: No space left on device");
     assert_eq!(output.status.code(), Some(9));
+}
+
+#[test]
+fn a_signal_ends_a_process_whose_output_nobody_reads() {
+    let scratch = Scratch::new();
+    let (data, torrent) = (scratch.path("data"), scratch.path("data.torrent"));
+    std::fs::write(&data, [7; 100]).unwrap();
+    program::create(&data, &torrent, &[]);
+    let state = scratch.folder("state");
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let mut seed = rondalla();
+    seed.args(["seed", "--json", "--listen", "127.0.0.1:0"]).arg(&torrent);
+    seed.arg("-d").arg(data.parent().unwrap()).arg("--state").arg(&state);
+    seed.stdout(writer.try_clone().unwrap());
+    // The pipe is full from the beginning, and stays so.
+    let filler = std::thread::Builder::new().name("filler".into());
+    let filler = filler.spawn(move || writer.write_all(&[b'\n'; 1 << 20]).is_err()).unwrap();
+    let mut child = seed.spawn().unwrap();
+    let is_open = || std::fs::read_dir(&state).unwrap().next().map(|_lock| ());
+    assert!(wait_until(is_open).is_some(), "the torrent is not opened");
+
+    let kill = format!("kill -TERM {}", child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    let status = wait_until(|| child.try_wait().unwrap());
+    child.kill().ok();
+    drop((reader, seed));
+    assert!(filler.join().unwrap());
+    assert_eq!(status.expect("it ends").code(), Some(7));
 }

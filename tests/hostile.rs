@@ -54,6 +54,30 @@ impl Target {
         Self { process, address, infohash, data, _scratch: scratch }
     }
 
+    /// A download of the same data instead, which has nothing yet; its pieces have `piece_len`
+    /// bytes.
+    fn download(piece_len: &str, options: &[&str]) -> Self {
+        let scratch = Scratch::new();
+        let data = Noise::new(1).bytes(DATA_LEN);
+        let (source, torrent) = (scratch.folder("source"), scratch.path("it.torrent"));
+        std::fs::write(source.join("data.bin"), &data).unwrap();
+        let created =
+            rondalla::create(&source.join("data.bin"), &torrent, &["--piece-length", piece_len]);
+        let dir = scratch.folder("copy");
+        let share = rondalla::Share {
+            torrent: &torrent,
+            dir: &dir,
+            listen: "127.0.0.1:0",
+            peers: &[],
+            options,
+        };
+        let mut process = share.start(&scratch, "rondalla", "download");
+        let address = listening(&mut process);
+        process.wait_for_event("checked");
+        let infohash = from_hex(created["infohash"].as_str().unwrap());
+        Self { process, address, infohash, data, _scratch: scratch }
+    }
+
     /// Waits until something is told of `peer` that has one of `words`.
     fn assert_tells(&mut self, peer: SocketAddr, words: &[&str]) {
         let peer = peer.to_string();
@@ -114,8 +138,12 @@ impl Client {
 
     /// Dials and shakes hands; gives the seed's peer id as well.
     fn meet(target: &Target) -> (Self, [u8; 20]) {
+        Self::meet_as(target, b"-XX0000-abcdefghijkl")
+    }
+
+    fn meet_as(target: &Target, peer_id: &[u8; 20]) -> (Self, [u8; 20]) {
         let mut client = Self::dial(target);
-        client.send(&handshake(&target.infohash, b"-XX0000-abcdefghijkl"));
+        client.send(&handshake(&target.infohash, peer_id));
         let answer = client.receive(68);
         assert_eq!(&answer[..20], b"\x13BitTorrent protocol");
         assert_eq!(answer[28..48], target.infohash);
@@ -200,6 +228,24 @@ fn assert_serves(target: &Target, piece: usize) -> [u8; 20] {
     }
     assert_eq!(Sha1::digest(&received), Sha1::digest(expected), "piece {piece}");
     peer_id
+}
+
+/// The piece, offset and length of the next request.
+fn receive_request(client: &mut Client) -> [usize; 3] {
+    loop {
+        let (id, payload) = client.receive_message();
+        if id == REQUEST {
+            let number = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap());
+            return [number(0), number(4), number(8)].map(|number| number as usize);
+        }
+    }
+}
+
+/// The block that was asked for.
+fn block(target: &Target, piece_len: usize, [piece, offset, len]: [usize; 3]) -> Vec<u8> {
+    let start = piece * piece_len + offset;
+    let numbers = numbers(&[u32::try_from(piece).unwrap(), u32::try_from(offset).unwrap()]);
+    message(PIECE, &[&numbers[..], &target.data[start..start + len]].concat())
 }
 
 /// What a peer does wrong.
@@ -291,4 +337,32 @@ fn whoever_goes_away_in_the_middle_does_no_harm() {
     }
     assert_serves(&target, 1);
     assert!(target.process.terminate().success());
+}
+
+/// The memory is as large as one piece. Whoever had half of it sent, and goes, must not keep it.
+#[test]
+fn whoever_goes_away_with_a_piece_leaves_its_memory_to_others() {
+    let mut target = Target::download("32KiB", &["--memory", "32KiB"]);
+    let (mut rare, _) = Client::meet_as(&target, b"-XX0000-that-goes---");
+    rare.send(&[message(BITFIELD, &[0b1000_0000, 0]), message(UNCHOKE, &[])].concat());
+    let request = receive_request(&mut rare);
+    assert_eq!(request, [0, 0, 16 * 1024]);
+    rare.send(&block(&target, PIECE_LEN, request));
+    receive_request(&mut rare);
+    drop(rare);
+
+    let (mut other, _) = Client::meet_as(&target, b"-XX0000-that-stays--");
+    other.send(&[message(BITFIELD, &[0b0111_1111, 0b1100_0000]), message(UNCHOKE, &[])].concat());
+    for _ in 0..18 - 1 {
+        let request = receive_request(&mut other);
+        other.send(&block(&target, PIECE_LEN, request));
+    }
+    // The piece that was given up is asked for from its beginning.
+    other.send(&message(HAVE, &numbers(&[0])));
+    for offset in [0, 16 * 1024] {
+        let request = receive_request(&mut other);
+        assert_eq!(request, [0, offset, 16 * 1024]);
+        other.send(&block(&target, PIECE_LEN, request));
+    }
+    assert!(target.process.wait_for_exit().success());
 }

@@ -1,4 +1,5 @@
-//! Signals: the first lets the session end in order, the second ends the process at once.
+//! Signals: the first lets the session end in order, within a limit; the second ends the process
+//! at once.
 
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,6 +7,7 @@ use std::thread::Builder;
 
 use crate::cli::failure::{Exit, Failure};
 use crate::session::Remote;
+use crate::words::limits;
 
 /// From now on SIGINT, SIGTERM and SIGHUP end the session.
 pub(super) fn end_on_signal(remote: Remote) -> Result<(), Failure> {
@@ -16,7 +18,12 @@ pub(super) fn end_on_signal(remote: Remote) -> Result<(), Failure> {
         }
         // To publish may mean to wait for main, and a second signal must not wait for that.
         let remote = remote.clone();
-        let publish = Builder::new().name("signals".into()).spawn(move || remote.quit());
+        let publish = Builder::new().name("signals".into()).spawn(move || {
+            remote.quit();
+            // Whoever has not ended the process by then waits for what may never answer.
+            crossbeam_channel::after(limits::EXIT_MAX).recv().ok();
+            process::exit(Exit::Interrupted as i32);
+        });
         if publish.is_err() {
             process::exit(Exit::Interrupted as i32);
         }

@@ -9,7 +9,7 @@
 //! only Windows forbids is replaced on Windows only, and `README` and `Readme` are one file only
 //! where the system takes them for one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -170,24 +170,20 @@ pub fn tell_apart<'a>(
     paths: impl IntoIterator<Item = &'a mut PathBuf>,
     system: System,
 ) -> Result<(), PathError> {
-    // The value is the last number that was tried for this path.
-    let mut taken: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
+    let mut taken: BTreeSet<Vec<u8>> = BTreeSet::new();
+    // The last number that was tried, by what paths become with the longest number: long ones that
+    // differ only in what a number cuts off share their numbers, so that no number is tried twice.
+    let mut tried: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
     for path in paths {
-        let own = identity(path, system);
-        if let Some(&last) = taken.get(&own) {
-            let free = (last + 1..).find(|&n| {
-                let numbered = numbered(path, n);
-                !taken.contains_key(&identity(&numbered, system))
-            });
-            let number = free.expect("there are fewer files than numbers");
-            taken.insert(own, number);
-            *path = numbered(path, number);
-            taken.insert(identity(path, system), 0);
-        } else {
-            taken.insert(own, 0);
+        if taken.insert(identity(path, system)) {
+            continue;
         }
+        let last = tried.entry(identity(&numbered(path, u32::MAX), system)).or_default();
+        let free = (*last + 1..).find(|&n| taken.insert(identity(&numbered(path, n), system)));
+        *last = free.expect("there are fewer files than numbers");
+        *path = numbered(path, *last);
     }
-    match file_and_folder(taken.keys()) {
+    match file_and_folder(taken.iter()) {
         Some(both) => Err(PathError::FileAndFolder(both)),
         None => Ok(()),
     }
@@ -341,5 +337,16 @@ mod tests {
         tell_apart(&mut paths, System::Unix).unwrap();
         assert_eq!(paths[19_999].as_os_str().len(), 255);
         assert!(paths[19_999].to_str().unwrap().ends_with(".19999"));
+    }
+
+    /// Names that differ only in what a number cuts off become the same when they are numbered.
+    #[test]
+    fn twins_of_many_long_names_cost_no_more() {
+        let long = |n: usize| PathBuf::from(format!("{}{n:05}", "a".repeat(250)));
+        let mut paths: Vec<PathBuf> = (0..40_000).map(|n| long(n / 2)).collect();
+        tell_apart(&mut paths, System::Unix).unwrap();
+        paths.sort_unstable();
+        paths.dedup();
+        assert_eq!(paths.len(), 40_000);
     }
 }

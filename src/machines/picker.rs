@@ -79,6 +79,9 @@ pub enum Pick {
     Nothing,
     /// There may be something: the scan is not through, or the memory is reserved just now.
     Later,
+    /// There is something, and this piece, which nobody is about to send, gave up its memory for
+    /// it: the storage is to forget its blocks.
+    Forgo(PieceIndex),
 }
 
 /// The bytes that open pieces may still reserve, over all torrents.
@@ -246,6 +249,17 @@ impl Picker {
         }
     }
 
+    /// The storage could not take `block`, which arrived: it is to be asked for again.
+    pub fn handle_dropped(&mut self, block: Block) {
+        let number = number_of(block);
+        if let Some(open) = self.open.get_mut(&block.piece)
+            && open.stored.clear(PieceIndex(number))
+        {
+            open.put_back(number);
+            self.hungry.insert(block.piece);
+        }
+    }
+
     /// We have `piece`: it was found on the disk, or verified and written.
     pub fn handle_verified(&mut self, piece: PieceIndex, budget: &mut Budget, steps: &mut Steps) {
         self.close(piece, budget, steps);
@@ -302,7 +316,7 @@ impl Picker {
             return self.ask(piece, place, room, steps);
         }
         if self.open.len() >= limits::OPEN_MAX {
-            return Pick::Later;
+            return self.forgo(budget, steps);
         }
         let rarest = if self.sequential { None } else { self.rarity.rarest(theirs, rng, steps) };
         let found = match rarest {
@@ -350,7 +364,7 @@ impl Picker {
         steps: &mut Steps,
     ) -> Pick {
         if !budget.reserve(self.metainfo.piece_len(piece)) {
-            return Pick::Later;
+            return self.forgo(budget, steps);
         }
         self.take(piece, steps);
         self.open.insert(piece, OpenPiece::new(self.metainfo.blocks(piece)));
@@ -437,6 +451,21 @@ impl Picker {
         }
     }
 
+    /// Closes an open piece of which no block is on its way. Whoever has it may be gone for good,
+    /// and its memory would be reserved for ever while others have pieces to give.
+    fn forgo(&mut self, budget: &mut Budget, steps: &mut Steps) -> Pick {
+        let is_idle = |piece: &&PieceIndex| {
+            steps.step();
+            self.open.get(piece).is_some_and(|open| open.asked.ones() == open.stored.ones())
+        };
+        let Some(piece) = self.hungry.iter().find(is_idle).copied() else { return Pick::Later };
+        self.close(piece, budget, steps);
+        self.taken.clear(piece);
+        self.reopened = self.reopened.wrapping_add(1);
+        self.rarity.restore(piece, steps);
+        Pick::Forgo(piece)
+    }
+
     fn close(
         &mut self,
         piece: PieceIndex,
@@ -490,5 +519,7 @@ pub fn number_of(block: Block) -> u32 {
     block.offset / BLOCK_LEN
 }
 
+#[cfg(test)]
+mod memory_tests;
 #[cfg(test)]
 mod tests;

@@ -156,12 +156,13 @@ pub const FAREWELLS_MAX: usize = 16;
 /// is less than the five seconds that the command line promises.
 pub const ENDING_MAX: Duration = Duration::from_secs(4);
 
-/// Steps of one pick: through the open pieces, the levels and [`SCAN_MAX`] pieces of them, as many
-/// words; the piece out of its levels; through the words of the longest piece; and each block of the
-/// range marked by the picker and noted by the engine.
-const PICK_STEPS: usize = OPEN_MAX
-    + 2 * RARITY_LEVELS
-    + 2 * SCAN_MAX as usize
+/// Steps of one pick: through the open pieces, once for blocks to ask for and once for one to give
+/// up, whose piece goes back into its levels; the levels and [`SCAN_MAX`] pieces of them, as many
+/// words, and as many blocks in the endgame; the piece out of its levels; through the words of the
+/// longest piece; and each block of the range marked by the picker and noted by the engine.
+const PICK_STEPS: usize = 2 * OPEN_MAX
+    + 3 * RARITY_LEVELS
+    + 3 * SCAN_MAX as usize
     + (PIECE_LEN_MAX / BLOCK_LEN).div_ceil(u64::BITS) as usize
     + 2 * (RANGE_MAX as usize + 1);
 
@@ -175,6 +176,9 @@ const _: () = assert!(FAREWELLS_MAX * (1 + PIPELINE_MAX as usize) < STEPS_MAX);
 const _: () = assert!(64 * (1 + PIPELINE_MAX as usize) < STEPS_MAX);
 const _: () = assert!(64 * (1 + DEPARTED_MAX) < STEPS_MAX);
 const _: () = assert!(UPLOADS_MAX + OUTBOX_MAX as usize + PICKS_MAX * PICK_STEPS < STEPS_MAX);
+
+/// After a signal the process ends within this, whatever hangs: a disk, or who reads its output.
+pub const EXIT_MAX: Duration = Duration::from_millis(4_750);
 
 /// Longest extended message (BEP 10), and longest message of an unknown kind that is skipped. The
 /// largest in use is a piece of metadata, 16 KiB and a header of some 50 bytes (BEP 9); peer

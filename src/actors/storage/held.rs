@@ -401,6 +401,7 @@ mod tests {
     use super::*;
     use crate::actors::scratch::Scratch;
     use crate::formats::metainfo::{Draft, DraftFile};
+    use crate::words::bitfield::SharedBitfield;
     use crate::words::id::Key;
 
     const TORRENT: TorrentKey = TorrentKey(Key { index: 0, generation: 0 });
@@ -433,10 +434,7 @@ mod tests {
             overwrite: false,
             read_only: false,
         };
-        let (_, context) = TorrentContext::new(
-            torrent(),
-            crate::words::bitfield::SharedBitfield::ones(torrent().pieces()),
-        );
+        let (_, context) = TorrentContext::new(torrent(), SharedBitfield::ones(2));
         let files = FileStore::new(4);
         files.add(TORRENT, Arc::clone(&context.metainfo), PathBuf::from(scratch.path()), true);
         Looking { opening: Held::open(&context, place).unwrap(), files }

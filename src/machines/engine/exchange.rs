@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::bus::{Farewell, Fault, ToPeer};
+use crate::bus::{Farewell, Fault, Order, ToPeer, ToStorage};
 use crate::machines::choker::Change;
 use crate::machines::engine::peer::Stage;
 use crate::machines::engine::timers::Timer;
@@ -70,6 +70,14 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
                 if !endgame && torrent.picker.is_all_asked() {
                     arm_retries(engine);
                 }
+            }
+            Pick::Forgo(piece) => {
+                if let Some(at) = peer.torrent {
+                    engine.order(Order::Storage(at, ToStorage::Forget(piece)));
+                }
+                // One that is shorter than what it made room for is not enough.
+                retry_later(engine, key);
+                arm_retries(engine);
             }
             Pick::Later => {
                 retry_later(engine, key);
@@ -208,6 +216,6 @@ pub(super) fn hang_up(engine: &mut Engine, key: PeerKey, fault: Fault, reason: &
         Stage::Talking(talk) => Stage::Leaving(farewell, Some(talk)),
         Stage::Dialling | Stage::Greeting | Stage::Leaving(..) => Stage::Leaving(farewell, None),
     };
-    engine.order(crate::bus::Order::HangUp(key));
+    engine.order(Order::HangUp(key));
     put_back(engine, key);
 }

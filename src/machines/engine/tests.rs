@@ -52,6 +52,8 @@ struct Drive {
     peers: BTreeMap<u32, Outside>,
     torrents: Vec<Arc<TorrentContext>>,
     sockets: u64,
+    /// The blocks of each piece that the storage holds.
+    stored: BTreeMap<PieceIndex, u32>,
     /// Invariants are checked after each turn; it takes time by the size of everything.
     checked: bool,
 }
@@ -108,6 +110,7 @@ impl Drive {
             peers: BTreeMap::new(),
             torrents: Vec::new(),
             sockets: 0,
+            stored: BTreeMap::new(),
             checked: true,
         }
     }
@@ -158,6 +161,9 @@ impl Drive {
     }
 
     fn storage(&mut self, torrent: u32, news: StorageNews) -> String {
+        if let StorageNews::Verified(piece) | StorageNews::Corrupt(piece) = &news {
+            self.stored.remove(piece);
+        }
         self.handle(Notification::Storage(made_up::torrent_key(torrent), news))
     }
 
@@ -324,6 +330,14 @@ impl Drive {
 
     fn note(&mut self, order: &Order) {
         match order {
+            Order::Storage(_, ToStorage::Store(block, _)) => {
+                let blocks = self.stored.entry(block.piece).or_default();
+                *blocks += 1;
+                assert!(*blocks <= 2, "a block is stored once");
+            }
+            Order::Storage(_, ToStorage::Forget(piece)) => {
+                self.stored.remove(piece);
+            }
             Order::Dial { peer, .. } | Order::Admit { peer, .. } => {
                 let outside = Outside {
                     key: *peer,

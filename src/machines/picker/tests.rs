@@ -100,7 +100,7 @@ impl Game {
         let mut later = 0;
         loop {
             match self.try_pick(peer, BLOCKS).0 {
-                Pick::Later => later += 1,
+                Pick::Later | Pick::Forgo(_) => later += 1,
                 pick @ (Pick::Range(_) | Pick::Nothing) => return (pick, later),
             }
             assert!(later < 10_000, "it comes to an end");
@@ -171,6 +171,7 @@ fn drawn(pick: Pick) -> String {
         Pick::Range(BlockRange { piece, first, count }) => format!("{}:{first}+{count}", piece.0),
         Pick::Nothing => "nothing".to_owned(),
         Pick::Later => "later".to_owned(),
+        Pick::Forgo(piece) => format!("forgo {}", piece.0),
     }
 }
 

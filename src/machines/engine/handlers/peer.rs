@@ -83,6 +83,13 @@ pub(in crate::machines::engine) fn handle_undelivered(engine: &mut Engine, order
         Order::Introduce { peer, .. } | Order::Peer(peer, _) => {
             hang_up(engine, peer, Fault::Ours, "its writer is gone");
         }
+        // Blocks of a piece that is larger than the memory come as fast as the network brings them.
+        Order::Storage(torrent, ToStorage::Store(block, _)) => {
+            if let Some(torrent) = engine.torrents.get_mut(torrent.0) {
+                torrent.picker.handle_dropped(block);
+                exchange::arm_retries(engine);
+            }
+        }
         // A socket is dropped with the porter, and at the end nobody waits for the rest.
         Order::Refuse(_) | Order::HangUp(_) | Order::Reap(_) | Order::Storage(..) | Order::End => {}
     }

@@ -7,14 +7,9 @@ use crate::words::rng::Rng;
 
 const PIECES: u32 = 70;
 
-/// The storage, as far as the engine sees it: blocks that wait for the rest of their piece.
-#[derive(Default)]
-struct Disk(BTreeMap<PieceIndex, u32>);
-
 struct Chance {
     drive: Drive,
     rng: Rng,
-    disk: Disk,
     /// Peers that said at once that they have everything: they take nothing back.
     seeders: Vec<PeerKey>,
     /// Pieces that were corrupt and are not right yet.
@@ -33,7 +28,7 @@ impl Chance {
         let bits = if rng.chance(1, 2) { few } else { !few };
         drive.storage(0, StorageNews::Found(Word { first: PieceIndex(0), bits }));
         drive.storage(0, StorageNews::Opened);
-        Self { drive, rng, disk: Disk::default(), seeders: Vec::new(), spoilt: Vec::new() }
+        Self { drive, rng, seeders: Vec::new(), spoilt: Vec::new() }
     }
 
     fn step(&mut self) {
@@ -48,9 +43,9 @@ impl Chance {
 
     /// A piece that is whole is verified, or found corrupt.
     fn disk_works(&mut self) {
-        let whole = self.disk.0.iter().find(|(_, blocks)| **blocks == 2);
+        let whole = self.drive.stored.iter().find(|(_, blocks)| **blocks == 2);
         let Some(piece) = whole.map(|(piece, _)| *piece) else { return };
-        self.disk.0.remove(&piece);
+        self.drive.stored.remove(&piece);
         if self.rng.chance(1, 4) {
             self.spoilt.push(piece);
             self.drive.storage(0, StorageNews::Corrupt(piece));
@@ -165,12 +160,7 @@ impl Chance {
         let metainfo = &self.drive.torrents[0].metainfo;
         let any = metainfo.block(PieceIndex(self.rng.below(PIECES)), self.rng.below(2));
         let block = asked.front().copied().filter(|_| self.rng.chance(9, 10)).unwrap_or(any);
-        let ordered = self.drive.news(peer, PeerNews::Block(block, vec![0; 1]));
-        if ordered.contains("store") {
-            let blocks = self.disk.0.entry(block.piece).or_default();
-            *blocks += 1;
-            assert!(*blocks <= 2, "a block is stored once");
-        }
+        self.drive.news(peer, PeerNews::Block(block, vec![0; 1]));
     }
 
     fn ends(&mut self, peer: u32) {
