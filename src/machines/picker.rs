@@ -5,7 +5,7 @@
 //! only a whole piece can be verified and passed on; then the rarest of the unopened (BEP 3 leaves
 //! the order open; "Rarest First and Choke Algorithms Are Enough", Legout et al., 2006).
 //!
-//! An open piece reserves its length from the memory budget until it is written, so the picker is
+//! An open piece reserves its blocks from the memory budget until it is written, so the picker is
 //! what bounds the bytes that wait for the disk.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,10 +81,11 @@ impl Budget {
         Self { left: size, size }
     }
 
-    /// Reserves `len`. A piece that is larger than the whole budget is written in place, block by
-    /// block, so it takes no more than one share of it.
-    fn reserve(&mut self, len: u32) -> bool {
-        let share = self.share(len);
+    /// Reserves room for `blocks`, each as if it had its whole length, so that the budget bounds
+    /// their number too. A piece that is larger than the whole budget is written in place, block by
+    /// block, and takes all of it.
+    fn reserve(&mut self, blocks: u32) -> bool {
+        let share = self.share(blocks);
         let enough = self.left >= share;
         if enough {
             self.left -= share;
@@ -92,18 +93,32 @@ impl Budget {
         enough
     }
 
-    fn release(&mut self, len: u32) {
-        self.left += self.share(len);
+    fn release(&mut self, blocks: u32) {
+        self.left += self.share(blocks);
     }
 
-    fn share(&self, len: u32) -> u64 {
-        u64::from(len).min(self.size)
+    fn share(&self, blocks: u32) -> u64 {
+        share(blocks, self.size)
+    }
+
+    /// How many blocks of a piece of `len` bytes may be asked for and not written. Those of a piece
+    /// that is gathered in memory are all reserved.
+    fn unwritten_max(&self, len: u32) -> u32 {
+        if u64::from(len) <= self.size {
+            return u32::MAX;
+        }
+        u32::try_from(self.size / u64::from(BLOCK_LEN)).unwrap_or(u32::MAX).max(1)
     }
 
     /// Bytes that are reserved.
     pub fn reserved(&self) -> u64 {
         self.size - self.left
     }
+}
+
+/// What `blocks` take of a budget of `size`.
+fn share(blocks: u32, size: u64) -> u64 {
+    (u64::from(blocks) * u64::from(BLOCK_LEN)).min(size)
 }
 
 #[derive(Debug)]
@@ -114,17 +129,24 @@ struct OpenPiece {
     senders: Vec<PeerKey>,
     /// No block below this word is unasked.
     cursor: u32,
+    /// Of a piece that is written in place, the blocks that are in their file.
+    written: u32,
+    /// How many blocks may be asked for and not written.
+    unwritten_max: u32,
 }
 
 impl OpenPiece {
-    fn new(blocks: u32) -> Self {
+    fn new(blocks: u32, unwritten_max: u32) -> Self {
         let senders = vec![PeerKey::default(); blocks as usize];
         let zeros = || Bitfield::zeros(blocks);
-        Self { asked: zeros(), stored: zeros(), senders, cursor: 0 }
+        let (asked, stored) = (zeros(), zeros());
+        Self { asked, stored, senders, cursor: 0, written: 0, unwritten_max }
     }
 
     /// Marks the first run of unasked blocks, at most `room` of them, as asked.
     fn ask(&mut self, room: u32, steps: &mut Steps) -> Option<(u32, u32)> {
+        let unwritten = self.asked.ones() - self.written;
+        let room = room.min(self.unwritten_max.saturating_sub(unwritten));
         let words = words_for(self.asked.len());
         while self.cursor < words && self.asked.word(self.cursor) == u64::MAX {
             steps.step();
@@ -218,6 +240,13 @@ impl Picker {
         self.outstanding.handle_arrived((block.piece, number))
     }
 
+    /// A block of `piece`, which is written in place, is in its file.
+    pub fn handle_written(&mut self, piece: PieceIndex) {
+        if let Some(open) = self.open.get_mut(&piece) {
+            open.written += 1;
+        }
+    }
+
     /// `block` will not come from `peer`, who was asked: if nobody else was, somebody is to be.
     pub fn put_back(&mut self, block: Block, peer: PeerKey) {
         let number = number_of(block);
@@ -266,7 +295,7 @@ impl Picker {
     /// piece, of which there are at most [`limits::OPEN_MAX`].
     pub fn close_all(&mut self, budget: &mut Budget) {
         while let Some((piece, _)) = self.open.pop_first() {
-            budget.release(self.metainfo.piece_len(piece));
+            budget.release(self.metainfo.blocks(piece));
         }
         self.hungry.clear();
         self.outstanding.clear();
@@ -333,11 +362,13 @@ impl Picker {
         budget: &mut Budget,
         steps: &mut Steps,
     ) -> Pick {
-        if !budget.reserve(self.metainfo.piece_len(piece)) {
+        let blocks = self.metainfo.blocks(piece);
+        if !budget.reserve(blocks) {
             return Pick::Later;
         }
         self.take(piece);
-        self.open.insert(piece, OpenPiece::new(self.metainfo.blocks(piece)));
+        let unwritten_max = budget.unwritten_max(self.metainfo.piece_len(piece));
+        self.open.insert(piece, OpenPiece::new(blocks, unwritten_max));
         self.hungry.insert(piece);
         self.ask(piece, place, room, steps)
     }
@@ -417,13 +448,13 @@ impl Picker {
     fn close(&mut self, piece: PieceIndex, budget: &mut Budget) -> Option<OpenPiece> {
         self.hungry.remove(&piece);
         let open = self.open.remove(&piece)?;
-        budget.release(self.metainfo.piece_len(piece));
+        budget.release(self.metainfo.blocks(piece));
         Some(open)
     }
 
     /// The bytes that the open pieces have reserved of a budget of `size`; O(open), for tests.
     pub fn reserved(&self, size: u64) -> u64 {
-        self.open.keys().map(|piece| u64::from(self.metainfo.piece_len(*piece)).min(size)).sum()
+        self.open.keys().map(|piece| share(self.metainfo.blocks(*piece), size)).sum()
     }
 
     /// Asserts every invariant; O(pieces), for tests.

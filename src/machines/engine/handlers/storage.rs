@@ -19,6 +19,7 @@ pub(in crate::machines::engine) fn handle_news(
         StorageNews::Unwanted(word) => handle_unwanted(engine, torrent, word),
         StorageNews::Settled => handle_settled(engine, torrent),
         StorageNews::Opened => handle_opened(engine, torrent),
+        StorageNews::Written(piece) => handle_written(engine, torrent, piece),
         StorageNews::Verified(piece) => handle_verified(engine, torrent, piece),
         StorageNews::Corrupt(piece) => handle_corrupt(engine, torrent, piece),
         StorageNews::Guilty(piece, blocks) => handle_guilty(engine, torrent, piece, blocks),
@@ -84,6 +85,13 @@ fn handle_opened(engine: &mut Engine, key: TorrentKey) {
         engine.start_timer(timeout, Timer::Timeout(key));
     }
     exchange::arm_retries(engine);
+}
+
+/// A block of a piece that is written in place has made room for another.
+fn handle_written(engine: &mut Engine, key: TorrentKey, piece: PieceIndex) {
+    let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
+    torrent.picker.handle_written(piece);
+    exchange::retry_some(engine, limits::PICKS_MAX);
 }
 
 fn handle_verified(engine: &mut Engine, key: TorrentKey, piece: PieceIndex) {
