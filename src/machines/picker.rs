@@ -268,17 +268,20 @@ impl Picker {
         self.suspects.remove(&piece);
     }
 
-    /// `piece` was whole and wrong: all of it is to be asked for again. Who sent its blocks is
-    /// kept until it is right; then the storage compares block by block.
-    pub fn handle_corrupt(&mut self, piece: PieceIndex, budget: &mut Budget) {
+    /// `piece` was whole and wrong: all of it is to be asked for again. Who sent it, if it was one
+    /// peer alone. If not, who sent its blocks is kept until it is right; then the storage compares
+    /// block by block.
+    pub fn handle_corrupt(&mut self, piece: PieceIndex, budget: &mut Budget) -> Option<PeerKey> {
         let closed = self.close(piece, budget);
         self.taken.clear(piece);
         self.rarity.restore(piece);
-        if let Some(open) = closed
-            && self.suspects.len() < limits::SUSPECTS_MAX
-        {
-            self.suspects.entry(piece).or_insert(open.senders);
+        let senders = closed?.senders;
+        let first = *senders.first()?;
+        let alone = senders.iter().all(|sender| *sender == first);
+        if self.suspects.len() < limits::SUSPECTS_MAX {
+            self.suspects.entry(piece).or_insert(senders);
         }
+        alone.then_some(first)
     }
 
     /// `piece` is not wanted.

@@ -107,9 +107,13 @@ fn handle_verified(engine: &mut Engine, key: TorrentKey, piece: PieceIndex) {
 
 fn handle_corrupt(engine: &mut Engine, key: TorrentKey, piece: PieceIndex) {
     let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
-    torrent.picker.handle_corrupt(piece, &mut engine.budget);
+    let sender = torrent.picker.handle_corrupt(piece, &mut engine.budget);
     let message = format!("piece {} arrived corrupt and is fetched again", piece.0);
     engine.tell(key, TorrentEvent::Warning(message));
+    // Whoever sent all of it is guilty, however long it takes until the piece is right.
+    if let Some(peer) = sender {
+        bans::ban(engine, peer, "it sent corrupt data");
+    }
     exchange::arm_retries(engine);
 }
 
