@@ -41,9 +41,12 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
         let batch = (talk.pipeline / 4).clamp(1, limits::RANGE_MAX);
         // In the endgame a peer that is busy has nothing to win by asking for more.
         let busy = torrent.picker.is_all_asked() && outstanding >= limits::ENDGAME_PIPELINE;
-        let paused = talk.ask_after.is_some_and(|after| engine.now < after);
-        if room < batch || busy || paused || !talk.has_room() {
+        if room < batch || busy || !talk.has_room() {
             return;
+        }
+        if talk.ask_after.is_some_and(|after| engine.now < after) {
+            retry_later(engine, key);
+            return arm_retries(engine);
         }
         let (theirs, room) = (&talk.shared.theirs, room.min(limits::RANGE_MAX));
         let pick = if talk.unchoked {
