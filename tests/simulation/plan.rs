@@ -13,8 +13,10 @@ use rondalla::words::rng::Rng;
 
 use super::network::Path;
 
-/// Hostile members go when calm comes.
-pub(super) const THE_HOSTILE_STAY: bool = false;
+/// Whether those who send garbage stay when calm comes. Two of them can spoil a piece each time, and
+/// of a piece that is written in place the blocks are not compared; once the engine fetches a piece
+/// that was wrong from one peer alone, this can become true.
+const GARBAGE_STAYS: bool = false;
 
 /// From the calm on everybody has so long to become complete: a dead connection is noticed within
 /// three minutes, a dial that failed is repeated within one, and the slowest path carries the
@@ -114,6 +116,14 @@ pub(super) struct Member {
 impl Member {
     pub(super) fn is_honest(&self) -> bool {
         self.manner == Manner::Honest
+    }
+
+    /// Whether it goes on when calm comes.
+    pub(super) fn stays(&self) -> bool {
+        match self.manner {
+            Manner::Honest | Manner::Silent | Manner::Deaf(_) => true,
+            Manner::Liar | Manner::Spoiler | Manner::Babbler => GARBAGE_STAYS,
+        }
     }
 
     pub(super) fn is_leecher(&self) -> bool {

@@ -13,7 +13,7 @@ use rondalla::words::rng::Rng;
 use super::clock::{Actor, Clock, Happening, Life};
 use super::disk::{Disk, Files};
 use super::network::{Answer, CableId, Network};
-use super::plan::{Chances, Fault, Manner, PATIENCE, Plan, THE_HOSTILE_STAY};
+use super::plan::{Chances, Fault, Manner, PATIENCE, Plan};
 use super::process::{Home, Process};
 use super::scene::Scene;
 
@@ -172,7 +172,7 @@ impl World {
         let plan = &self.plan;
         let spec = &plan.members[member];
         let place = &mut self.places[member];
-        let gone = self.calm && !spec.is_honest() && !THE_HOSTILE_STAY;
+        let gone = self.calm && !spec.stays();
         if place.process.is_some() || place.done || gone || self.ending {
             return;
         }
@@ -268,7 +268,7 @@ impl World {
             self.with(member, |process, scene, _| process.stall(&mut scene.clock, now));
             let process = self.places[member].process.as_ref();
             let troubled = process.is_some_and(|process| process.troubled);
-            if troubled || (!honest && !THE_HOSTILE_STAY) {
+            if troubled || !self.plan.members[member].stays() {
                 self.crash(member, false);
             }
             if honest {
