@@ -138,6 +138,8 @@ pub enum StorageNews {
     Unwanted(Word),
     /// All that was there has been looked at: the torrent can begin.
     Opened,
+    /// A block of this piece, which is larger than the memory budget, is in its file.
+    Written(PieceIndex),
     /// The piece is right and written.
     Verified(PieceIndex),
     /// The piece is whole and wrong; its blocks are forgotten.

@@ -22,6 +22,9 @@ mod folder;
 mod makers;
 mod torrents;
 
+/// Swarms of engines on one thread, from one seed: whatever goes wrong, the honest become complete.
+mod simulation;
+
 /// The source as text: floors, bounds of loops, what stands where. `cargo test tidy -- --nocapture`
 /// draws who imports whom.
 mod tidy;

@@ -5,7 +5,7 @@
 //! only a whole piece can be verified and passed on; then the rarest of the unopened (BEP 3 leaves
 //! the order open; "Rarest First and Choke Algorithms Are Enough", Legout et al., 2006).
 //!
-//! An open piece reserves its length from the memory budget until it is written, so the picker is
+//! An open piece reserves its blocks from the memory budget until it is written, so the picker is
 //! what bounds the bytes that wait for the disk.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -97,10 +97,11 @@ impl Budget {
         Self { left: size, size }
     }
 
-    /// Reserves `len`. A piece that is larger than the whole budget is written in place, block by
-    /// block, so it takes no more than one share of it.
-    fn reserve(&mut self, len: u32) -> bool {
-        let share = self.share(len);
+    /// Reserves room for `blocks`, each as if it had its whole length, so that the budget bounds
+    /// their number too. A piece that is larger than the whole budget is written in place, block by
+    /// block, and takes all of it.
+    fn reserve(&mut self, blocks: u32) -> bool {
+        let share = self.share(blocks);
         let enough = self.left >= share;
         if enough {
             self.left -= share;
@@ -108,12 +109,21 @@ impl Budget {
         enough
     }
 
-    fn release(&mut self, len: u32) {
-        self.left += self.share(len);
+    fn release(&mut self, blocks: u32) {
+        self.left += self.share(blocks);
     }
 
-    fn share(&self, len: u32) -> u64 {
-        u64::from(len).min(self.size)
+    fn share(&self, blocks: u32) -> u64 {
+        share(blocks, self.size)
+    }
+
+    /// How many blocks of a piece of `len` bytes may be asked for and not written. Those of a piece
+    /// that is gathered in memory are all reserved.
+    fn unwritten_max(&self, len: u32) -> u32 {
+        if u64::from(len) <= self.size {
+            return u32::MAX;
+        }
+        u32::try_from(self.size / u64::from(BLOCK_LEN)).unwrap_or(u32::MAX).max(1)
     }
 
     /// Bytes that are reserved.
@@ -122,25 +132,39 @@ impl Budget {
     }
 }
 
+/// What `blocks` take of a budget of `size`.
+fn share(blocks: u32, size: u64) -> u64 {
+    (u64::from(blocks) * u64::from(BLOCK_LEN)).min(size)
+}
+
 #[derive(Debug)]
 struct OpenPiece {
     asked: Bitfield,
     stored: Bitfield,
     /// Who sent each block that is here.
     senders: Vec<PeerKey>,
+    /// Who sent all that is here, if it was one peer.
+    alone: Option<PeerKey>,
     /// No block below this word is unasked.
     cursor: u32,
+    /// Of a piece that is written in place, the blocks that are in their file.
+    written: u32,
+    /// How many blocks may be asked for and not written.
+    unwritten_max: u32,
 }
 
 impl OpenPiece {
-    fn new(blocks: u32) -> Self {
+    fn new(blocks: u32, unwritten_max: u32) -> Self {
         let senders = vec![PeerKey::default(); blocks as usize];
         let zeros = || Bitfield::zeros(blocks);
-        Self { asked: zeros(), stored: zeros(), senders, cursor: 0 }
+        let (asked, stored) = (zeros(), zeros());
+        Self { asked, stored, senders, alone: None, cursor: 0, written: 0, unwritten_max }
     }
 
     /// Marks the first run of unasked blocks, at most `room` of them, as asked.
     fn ask(&mut self, room: u32, steps: &mut Steps) -> Option<(u32, u32)> {
+        let unwritten = self.asked.ones() - self.written;
+        let room = room.min(self.unwritten_max.saturating_sub(unwritten));
         let words = words_for(self.asked.len());
         while self.cursor < words && self.asked.word(self.cursor) == u64::MAX {
             steps.step();
@@ -229,10 +253,19 @@ impl Picker {
     pub fn handle_stored(&mut self, block: Block, peer: PeerKey) -> Askers {
         let number = number_of(block);
         if let Some(open) = self.open.get_mut(&block.piece) {
+            let first = open.stored.ones() == 0;
             open.stored.set(PieceIndex(number));
             open.senders[number as usize] = peer;
+            open.alone = Some(peer).filter(|peer| first || open.alone == Some(*peer));
         }
         self.outstanding.handle_arrived((block.piece, number))
+    }
+
+    /// A block of `piece`, which is written in place, is in its file.
+    pub fn handle_written(&mut self, piece: PieceIndex) {
+        if let Some(open) = self.open.get_mut(&piece) {
+            open.written += 1;
+        }
     }
 
     /// `block` will not come from `peer`, who was asked: if nobody else was, somebody is to be.
@@ -267,18 +300,24 @@ impl Picker {
         self.suspects.remove(&piece);
     }
 
-    /// `piece` was whole and wrong: all of it is to be asked for again. Who sent its blocks is
-    /// kept until it is right; then the storage compares block by block.
-    pub fn handle_corrupt(&mut self, piece: PieceIndex, budget: &mut Budget, steps: &mut Steps) {
+    /// `piece` was whole and wrong: all of it is to be asked for again. Who sent it, if it was one
+    /// peer alone. If not, who sent its blocks is kept until it is right; then the storage compares
+    /// block by block.
+    pub fn handle_corrupt(
+        &mut self,
+        piece: PieceIndex,
+        budget: &mut Budget,
+        steps: &mut Steps,
+    ) -> Option<PeerKey> {
         let closed = self.close(piece, budget, steps);
         self.taken.clear(piece);
         self.reopened = self.reopened.wrapping_add(1);
         self.rarity.restore(piece, steps);
-        if let Some(open) = closed
-            && self.suspects.len() < limits::SUSPECTS_MAX
-        {
+        let open = closed?;
+        if self.suspects.len() < limits::SUSPECTS_MAX {
             self.suspects.entry(piece).or_insert(open.senders);
         }
+        open.alone
     }
 
     /// `piece` is not wanted.
@@ -296,7 +335,7 @@ impl Picker {
     pub fn close_all(&mut self, budget: &mut Budget, steps: &mut Steps) {
         while let Some((piece, _)) = self.open.pop_first() {
             steps.step();
-            budget.release(self.metainfo.piece_len(piece));
+            budget.release(self.metainfo.blocks(piece));
         }
         self.hungry.clear();
         self.outstanding.clear();
@@ -363,11 +402,13 @@ impl Picker {
         budget: &mut Budget,
         steps: &mut Steps,
     ) -> Pick {
-        if !budget.reserve(self.metainfo.piece_len(piece)) {
+        let blocks = self.metainfo.blocks(piece);
+        if !budget.reserve(blocks) {
             return self.forgo(budget, steps);
         }
         self.take(piece, steps);
-        self.open.insert(piece, OpenPiece::new(self.metainfo.blocks(piece)));
+        let unwritten_max = budget.unwritten_max(self.metainfo.piece_len(piece));
+        self.open.insert(piece, OpenPiece::new(blocks, unwritten_max));
         self.hungry.insert(piece);
         self.ask(piece, place, room, steps)
     }
@@ -475,13 +516,13 @@ impl Picker {
         self.outstanding.forget(piece, steps);
         self.hungry.remove(&piece);
         let open = self.open.remove(&piece)?;
-        budget.release(self.metainfo.piece_len(piece));
+        budget.release(self.metainfo.blocks(piece));
         Some(open)
     }
 
     /// The bytes that the open pieces have reserved of a budget of `size`; O(open), for tests.
     pub fn reserved(&self, size: u64) -> u64 {
-        self.open.keys().map(|piece| u64::from(self.metainfo.piece_len(*piece)).min(size)).sum()
+        self.open.keys().map(|piece| share(self.metainfo.blocks(*piece), size)).sum()
     }
 
     /// Asserts every invariant; O(pieces), for tests.

@@ -129,8 +129,9 @@ pub const BANS_MAX: usize = 1024;
 pub const ALLOWED_FAST_GIVEN: usize = 10;
 /// Pieces that a peer may tell us so; further ones are ignored.
 pub const ALLOWED_FAST_MAX: usize = 16;
-/// A peer that rejects what it was asked for is left alone for so long.
-pub const REJECTED_PAUSE: Duration = Duration::from_secs(1);
+/// A peer that rejects what it was asked for, or does not send it, is left alone for so long: time
+/// for others to be asked.
+pub const PAUSE: Duration = Duration::from_secs(1);
 
 /// A pipeline holds what the peer sends in so many seconds.
 pub const PIPELINE_SECONDS: u64 = 2;

@@ -196,7 +196,7 @@ impl Held {
         let here = self.in_place.entry(piece).or_insert_with(none);
         here.set(PieceIndex(block.offset / BLOCK_LEN));
         if !here.is_full() {
-            return Ok(Vec::new());
+            return Ok(vec![StorageNews::Written(piece)]);
         }
         self.in_place.remove(&piece);
         if !hasher::is_right(&metainfo, &self.place.dir, piece) {

@@ -29,8 +29,11 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
         let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else {
             return;
         };
-        if torrent.stage != torrent::Stage::Downloading {
-            return;
+        match torrent.stage {
+            torrent::Stage::Downloading => {}
+            // It dialled us before we knew what is there: it is tried when we do.
+            torrent::Stage::Opening => return retry_later(engine, key),
+            torrent::Stage::Complete | torrent::Stage::Seeded | torrent::Stage::GivenUp => return,
         }
         let Some(talk) = peer.talk() else { return };
         let outstanding = u32::try_from(talk.outstanding.len()).unwrap_or(u32::MAX);

@@ -244,7 +244,7 @@ fn handle_rejected(engine: &mut Engine, key: PeerKey, block: Block) {
     let Some(talk) = peer.talk() else { return };
     talk.owed = talk.owed.saturating_sub(1);
     if talk.tick_off(block, &mut engine.steps) {
-        talk.ask_after = Some(now + limits::REJECTED_PAUSE);
+        talk.ask_after = Some(now + limits::PAUSE);
         torrent.picker.put_back(block, key);
         exchange::retry_later(engine, key);
         exchange::arm_retries(engine);
@@ -349,16 +349,19 @@ fn handle_extended(engine: &mut Engine, key: PeerKey, handshake: &ExtensionHands
     }
 }
 
-/// It owes us blocks and sends none: others are asked, and it is asked less.
+/// It owes us blocks and sends none: others are asked before it is, and it is asked less.
 fn handle_stalled(engine: &mut Engine, key: PeerKey) {
+    let now = engine.now;
     if let Some(talk) = engine.peers.get_mut(key.0).and_then(Peer::talk) {
         // What it owes was cancelled: without the fast extension it need not say so.
         if talk.outstanding.is_empty() {
             return;
         }
         talk.pipeline = 1;
+        talk.ask_after = Some(now + limits::PAUSE);
         exchange::put_back(engine, key);
-        exchange::fill(engine, key);
+        exchange::retry_later(engine, key);
+        exchange::arm_retries(engine);
     }
 }
 

@@ -19,6 +19,7 @@ pub(in crate::machines::engine) fn handle_news(
         StorageNews::Unwanted(word) => handle_unwanted(engine, torrent, word),
         StorageNews::Settled => handle_settled(engine, torrent),
         StorageNews::Opened => handle_opened(engine, torrent),
+        StorageNews::Written(piece) => handle_written(engine, torrent, piece),
         StorageNews::Verified(piece) => handle_verified(engine, torrent, piece),
         StorageNews::Corrupt(piece) => handle_corrupt(engine, torrent, piece),
         StorageNews::Guilty(piece, blocks) => handle_guilty(engine, torrent, piece, blocks),
@@ -86,6 +87,13 @@ fn handle_opened(engine: &mut Engine, key: TorrentKey) {
     exchange::arm_retries(engine);
 }
 
+/// A block of a piece that is written in place has made room for another.
+fn handle_written(engine: &mut Engine, key: TorrentKey, piece: PieceIndex) {
+    let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
+    torrent.picker.handle_written(piece);
+    exchange::retry_some(engine, limits::PICKS_MAX);
+}
+
 fn handle_verified(engine: &mut Engine, key: TorrentKey, piece: PieceIndex) {
     let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
     torrent.picker.handle_verified(piece, &mut engine.budget, &mut engine.steps);
@@ -99,9 +107,13 @@ fn handle_verified(engine: &mut Engine, key: TorrentKey, piece: PieceIndex) {
 
 fn handle_corrupt(engine: &mut Engine, key: TorrentKey, piece: PieceIndex) {
     let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
-    torrent.picker.handle_corrupt(piece, &mut engine.budget, &mut engine.steps);
+    let sender = torrent.picker.handle_corrupt(piece, &mut engine.budget, &mut engine.steps);
     let message = format!("piece {} arrived corrupt and is fetched again", piece.0);
     engine.tell(key, TorrentEvent::Warning(message));
+    // Whoever sent all of it is guilty, however long it takes until the piece is right.
+    if let Some(peer) = sender {
+        bans::ban(engine, peer, "it sent corrupt data");
+    }
     exchange::arm_retries(engine);
 }
 

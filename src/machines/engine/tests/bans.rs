@@ -8,7 +8,7 @@ fn guilty(piece: u32, bits: u64) -> StorageNews {
 }
 
 #[test]
-fn a_corrupt_piece_is_fetched_again_and_who_spoilt_it_is_banned() {
+fn who_alone_sent_a_corrupt_piece_is_banned_at_once() {
     let mut drive = Drive::downloading(settings(), 2);
     let (one, other) = (drive.joins("#."), drive.joins("#."));
     drive.events();
@@ -18,12 +18,12 @@ fn a_corrupt_piece_is_fetched_again_and_who_spoilt_it_is_banned() {
         drive.sends(one, 0, 0) => "store 0:0",
         drive.sends(one, 0, 1) => "store 0:1",
         drive.news(one, PeerNews::Choked) => "",
-        drive.storage(0, StorageNews::Corrupt(PieceIndex(0))) => "",
+        drive.storage(0, StorageNews::Corrupt(PieceIndex(0))) => "hang up 0",
         drive.events() => "warning: piece 0 arrived corrupt and is fetched again",
         drive.waits(limits::RETRY_DELAY) => "ask 1 for 0:0+2",
         drive.sends(other, 0, 0) => "store 0:0",
         drive.sends(other, 0, 1) => "store 0:1",
-        drive.storage(0, guilty(0, 0b01)) => "hang up 0",
+        drive.storage(0, guilty(0, 0b01)) => "",
         drive.storage(0, StorageNews::Verified(PieceIndex(0))) => "",
         drive.goes(one) => "reap 0",
         drive.events() => "piece 0, gone: it sent corrupt data",
@@ -111,8 +111,8 @@ fn spoils_piece(drive: &mut Drive, piece: u32, ip: &'static str, id: [u8; 20]) {
     drive.sends(peer, piece, 0);
     drive.sends(peer, piece, 1);
     script! {
-        drive.storage(0, StorageNews::Corrupt(PieceIndex(piece))) => "",
-        drive.storage(0, guilty(piece, 0b11)) => "hang up 0",
+        drive.storage(0, StorageNews::Corrupt(PieceIndex(piece))) => "hang up 0",
+        drive.storage(0, guilty(piece, 0b11)) => "",
         drive.goes(peer) => "reap 0",
     }
 }

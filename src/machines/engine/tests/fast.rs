@@ -11,7 +11,7 @@ fn what_is_rejected_is_asked_of_another_at_once_and_of_it_after_a_pause() {
         drive.news(one, PeerNews::Unchoked) => "ask 0 for 0:0+2",
         drive.rejects(one, 0, 0) => "",
         drive.rejects(one, 0, 1) => "",
-        drive.waits(limits::REJECTED_PAUSE - Duration::from_millis(1)) => "",
+        drive.waits(limits::PAUSE - Duration::from_millis(1)) => "",
         drive.waits(limits::RETRY_DELAY) => "ask 0 for 0:0+2",
         drive.rejects(one, 0, 1) => "",
         drive.joins("#.") => 1,

@@ -113,14 +113,14 @@ fn credit_is_not_spent_on_other_blocks() {
 }
 
 #[test]
-fn a_stalled_peer_is_asked_less_and_others_more() {
+fn others_are_asked_first_when_a_peer_has_stalled() {
     let mut drive = Drive::downloading(settings(), 2);
     let (slow, other) = (drive.joins("#."), drive.joins("#."));
     script! {
         drive.news(slow, PeerNews::Unchoked) => "ask 0 for 0:0+2",
         drive.news(other, PeerNews::Unchoked) => "",
-        drive.news(slow, PeerNews::Stalled) => "ask 0 for 0:0+1",
-        drive.waits(limits::RETRY_DELAY) => "ask 1 for 0:1+1",
+        drive.news(slow, PeerNews::Stalled) => "",
+        drive.waits(limits::RETRY_DELAY) => "ask 1 for 0:0+2",
     }
 }
 

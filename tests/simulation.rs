@@ -1,0 +1,74 @@
+//! Swarms of real engines and conversations on one thread, each from one seed.
+//!
+//! Everything between them is simulated: the network, the disks, the clock, and the threads, which
+//! keep the contracts of the real ones. From the seed come the torrents, the members, what their
+//! paths are like, and what goes wrong. After each turn the engine's invariants hold; in the end
+//! every honest member has every byte.
+//!
+//! - `cargo test simulation`: the same seeds each time.
+//! - `SEED=7 cargo test simulation`: one of them, to replay what failed.
+//! - `SEEDS=10000 cargo test --release simulation`: so many that nobody has seen.
+
+mod clock;
+mod disk;
+mod line;
+mod mailbox;
+mod network;
+mod plan;
+mod process;
+mod scene;
+mod speaker;
+mod world;
+
+use std::env;
+use std::hash::{BuildHasher as _, RandomState};
+use std::ops::Range;
+
+/// How many seeds a plain `cargo test` tries.
+const SEEDS: u64 = 150;
+
+/// Says how to replay a seed that fails.
+struct Attempt(u64);
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("SEED={} cargo test simulation", self.0);
+        }
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    let value = env::var(name).ok()?;
+    Some(value.parse().unwrap_or_else(|error| panic!("{name}={value}: {error}")))
+}
+
+fn seeds() -> Range<u64> {
+    match (number("SEED"), number("SEEDS")) {
+        (Some(seed), count) => seed..seed + count.unwrap_or(1),
+        (None, Some(count)) => {
+            // Short enough to be typed.
+            let base = RandomState::new().hash_one("simulation") >> 24;
+            println!("the seeds are {base} and the {count} after it");
+            base..base + count
+        }
+        (None, None) => 0..SEEDS,
+    }
+}
+
+#[test]
+fn everyone_honest_becomes_complete() {
+    for seed in seeds() {
+        let attempt = Attempt(seed);
+        world::run(seed);
+        drop(attempt);
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_swarm_twice() {
+    let once: Vec<_> = (0..5).map(world::run).collect();
+    let again: Vec<_> = (0..5).map(world::run).collect();
+    assert_eq!(once, again);
+    assert_ne!(once[0].1, once[1].1, "the transcript says something");
+}
