@@ -288,7 +288,7 @@ impl Session {
     fn perform(&mut self) {
         while let Some(order) = self.engine.poll_order() {
             if let Err(order) = self.give(order) {
-                self.engine.handle_undelivered(now(), &order);
+                self.engine.handle_undelivered(now(), order);
             }
         }
         while let Some(event) = self.engine.poll_event() {

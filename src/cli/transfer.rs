@@ -45,6 +45,8 @@ fn transfer(
         (Vec::new(), Vec::new(), Vec::new());
     for text in &options.sources {
         match Source::recognise(text).and_then(read) {
+            // Once is enough, however often it is named.
+            Ok(metainfo) if reads.contains(&Ok(metainfo.info_hash())) => {}
             Ok(metainfo) if selects_nothing(options, &metainfo) => {
                 let failure = Failure::usage(
                     "--select",

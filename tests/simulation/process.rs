@@ -200,7 +200,7 @@ impl Process {
     fn perform(&mut self, scene: &mut Scene, home: &Home<'_>) {
         while let Some(order) = self.engine.poll_order() {
             if let Err(order) = self.give(scene, home, order) {
-                self.engine.handle_undelivered(scene.clock.instant(), &order);
+                self.engine.handle_undelivered(scene.clock.instant(), order);
                 self.count_steps(scene);
             }
         }

@@ -80,3 +80,24 @@ pub(super) fn end(engine: &mut Engine) {
     engine.phase = Phase::Ended;
     engine.order(Order::End);
 }
+
+/// The storage had no room for `order`: it is given again.
+pub(super) fn give_again(engine: &mut Engine, order: Order) {
+    if engine.postponed.is_empty() {
+        engine.start_timer(limits::RETRY_DELAY, Timer::GiveAgain);
+    }
+    engine.postponed.push_back(order);
+}
+
+/// Gives the next of the postponed orders. One that is postponed anew starts the timer again.
+pub(super) fn handle_give_again(engine: &mut Engine) {
+    // Bound: limits::FAREWELLS_MAX
+    for _ in 0..limits::FAREWELLS_MAX {
+        engine.steps.step();
+        let Some(order) = engine.postponed.pop_front() else { return };
+        engine.orders.push_back(order);
+    }
+    if !engine.postponed.is_empty() {
+        engine.start_timer(limits::RETRY_DELAY, Timer::GiveAgain);
+    }
+}

@@ -18,7 +18,7 @@ mod torrent;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::bus::{Event, Notification, Order, TorrentEvent};
+use crate::bus::{Event, Notification, Order, ToStorage, TorrentEvent};
 use crate::machines::picker::Budget;
 use crate::words::id::{InfoHash, PeerId, PeerKey, TorrentKey};
 use crate::words::limits;
@@ -99,6 +99,8 @@ pub struct Engine {
     ending: Ending,
     /// Connections whose threads can be woken: all but those that are being dialled.
     connected: u32,
+    /// Orders that the storage had no room for; at most a few a torrent.
+    postponed: VecDeque<Order>,
     orders: VecDeque<Order>,
     events: VecDeque<Event>,
 }
@@ -134,6 +136,7 @@ impl Engine {
             phase: Phase::Running,
             ending: Ending::default(),
             connected: 0,
+            postponed: VecDeque::new(),
             orders: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -166,7 +169,7 @@ impl Engine {
     }
 
     /// An order could not be given, because its actor is gone or does not keep up.
-    pub fn handle_undelivered(&mut self, now: Instant, order: &Order) {
+    pub fn handle_undelivered(&mut self, now: Instant, order: Order) {
         self.begin_turn(now);
         handlers::peer::handle_undelivered(self, order);
         self.end_turn();
@@ -213,7 +216,20 @@ impl Engine {
     }
 
     fn order(&mut self, order: Order) {
-        self.orders.push_back(order);
+        let waits = match &order {
+            // What is to be closed was opened before.
+            Order::Storage(_, ToStorage::Store(..) | ToStorage::Forget(_)) => false,
+            Order::Storage(..) => !self.postponed.is_empty(),
+            Order::Dial { .. }
+            | Order::Admit { .. }
+            | Order::Refuse(_)
+            | Order::Introduce { .. }
+            | Order::Peer(..)
+            | Order::HangUp(_)
+            | Order::Reap(_)
+            | Order::End => false,
+        };
+        if waits { self.postponed.push_back(order) } else { self.orders.push_back(order) }
     }
 
     fn tell(&mut self, torrent: TorrentKey, event: TorrentEvent) {

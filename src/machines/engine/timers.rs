@@ -18,6 +18,8 @@ pub(super) enum Timer {
     Redial(TorrentKey, usize),
     /// Try again some of the peers for which there was nothing to ask.
     Retry,
+    /// Give the storage the orders again for which it had no room.
+    GiveAgain,
     /// Say goodbye to the next peers and torrents.
     Farewell,
     /// Wait for nobody any longer.

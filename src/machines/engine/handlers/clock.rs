@@ -17,6 +17,7 @@ pub(in crate::machines::engine) fn handle_timer(engine: &mut Engine, timer: Time
             dials::dial_next(engine);
         }
         Timer::Retry => exchange::handle_retry(engine),
+        Timer::GiveAgain => ending::handle_give_again(engine),
         Timer::Farewell => ending::handle_farewell(engine),
         Timer::Deadline => ending::end(engine),
     }

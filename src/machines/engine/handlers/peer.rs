@@ -74,8 +74,8 @@ pub(in crate::machines::engine) fn handle_accepted(
 }
 
 /// An order found its actor gone or its channel full: the connection is of no use any more.
-pub(in crate::machines::engine) fn handle_undelivered(engine: &mut Engine, order: &Order) {
-    match *order {
+pub(in crate::machines::engine) fn handle_undelivered(engine: &mut Engine, order: Order) {
+    match order {
         Order::Dial { peer, .. } | Order::Admit { peer, .. } => {
             let reason = "its threads could not be started".to_owned();
             handle_gone(engine, peer, Farewell { reason, fault: Fault::Ours });
@@ -90,8 +90,10 @@ pub(in crate::machines::engine) fn handle_undelivered(engine: &mut Engine, order
                 exchange::arm_retries(engine);
             }
         }
+        // The disk has more torrents to open or close than its channel has room for.
+        Order::Storage(..) => ending::give_again(engine, order),
         // A socket is dropped with the porter, and at the end nobody waits for the rest.
-        Order::Refuse(_) | Order::HangUp(_) | Order::Reap(_) | Order::Storage(..) | Order::End => {}
+        Order::Refuse(_) | Order::HangUp(_) | Order::Reap(_) | Order::End => {}
     }
 }
 

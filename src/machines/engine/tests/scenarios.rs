@@ -359,12 +359,12 @@ fn an_order_that_found_nobody_ends_the_connection() {
     let mut drive = Drive::downloading(settings(), 2);
     let peer = drive.joins("##");
     let key = drive.peers[&peer].key;
-    drive.engine.handle_undelivered(drive.now, &Order::Peer(key, ToPeer::Unchoke));
+    drive.engine.handle_undelivered(drive.now, Order::Peer(key, ToPeer::Unchoke));
     assert_eq!(drive.orders(), "hang up 0");
     drive.goes(peer);
     assert_eq!(drive.accepted(), "admit 0");
     let (socket, key) = (SocketNumber(1), drive.peers.remove(&0).unwrap().key);
-    drive.engine.handle_undelivered(drive.now, &Order::Admit { socket, peer: key });
+    drive.engine.handle_undelivered(drive.now, Order::Admit { socket, peer: key });
     assert_eq!(drive.orders(), "reap 0");
 }
 
@@ -388,4 +388,25 @@ fn a_writer_that_has_no_room_is_not_told_to_look() {
         drive.news(peer, PeerNews::Seeder) => "",
         drive.news(peer, PeerNews::NotInterested) => "choke 0, hang up 0",
     }
+}
+
+#[test]
+fn what_the_storage_had_no_room_for_is_given_again_in_order() {
+    let mut drive = Drive::new(settings());
+    assert_eq!(drive.adds(torrent(1), &[]), "open");
+    let context = Arc::clone(&drive.torrents[0]);
+    let place = Place {
+        dir: "d".into(),
+        state: "s".into(),
+        check: false,
+        overwrite: false,
+        read_only: false,
+    };
+    let open = Order::Storage(made_up::torrent_key(0), ToStorage::Open { context, place });
+    drive.engine.handle_undelivered(drive.now, open);
+    assert_eq!(drive.orders(), "");
+    drive.quits();
+    assert_eq!(drive.waits(Duration::ZERO), "", "what is not open yet is not closed yet");
+    assert_eq!(drive.waits(limits::RETRY_DELAY), "open, close");
+    assert_eq!(drive.storage(0, StorageNews::Closed), "end");
 }
