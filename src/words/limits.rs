@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+// ---------------------------------------------------- Torrents: what is read, and what is made ---
+
 /// Bytes of a block, the unit that every client requests (BEP 3: "All current implementations use
 /// 2^14").
 pub const BLOCK_LEN: u32 = 16 * 1024;
@@ -10,6 +12,17 @@ pub const BLOCK_LEN: u32 = 16 * 1024;
 /// Largest `.torrent` that is read. A torrent of 1 TiB in 256 KiB pieces has 80 MiB of hashes;
 /// nobody makes these.
 pub const TORRENT_LEN_MAX: usize = 64 * 1024 * 1024;
+
+/// Nesting of values in a torrent. The file tree of a hybrid (BEP 52) has a level a folder;
+/// libtorrent reads as deep.
+pub const TORRENT_DEPTH_MAX: usize = 100;
+
+/// Nesting of lists and dictionaries in bencode; torrents need 5, messages 3.
+pub const BENCODE_DEPTH_MAX: usize = 32;
+
+/// Most keys of a dictionary whose keys are out of order: these are sorted to find one that occurs
+/// twice. The largest dictionary that a maker writes by hand is the outer one, with some twenty.
+pub const BENCODE_UNSORTED_KEYS_MAX: usize = 256;
 
 /// Most pieces of a torrent: 2^22 of 20 bytes are 80 MiB of hashes, above [`TORRENT_LEN_MAX`].
 pub const PIECES_MAX: usize = 1 << 22;
@@ -26,199 +39,11 @@ pub const PIECE_LEN_CHOSEN_MAX: u32 = 16 * 1024 * 1024;
 /// Most files of a torrent. Each costs some hundred bytes of memory.
 pub const FILES_MAX: usize = 1 << 20;
 
-/// Nesting of lists and dictionaries in bencode; torrents need 5, messages 3.
-pub const BENCODE_DEPTH_MAX: usize = 32;
-
-/// Levels of rarity: pieces that 63 or more peers have are equally common.
-pub const RARITY_LEVELS: usize = 64;
-
-/// Pieces, or words of 64 pieces, that one scan for a piece looks at before it is continued later.
-pub const SCAN_MAX: u32 = 64;
-
-/// Upload slots of a torrent at least (BEP 3 describes four), and at most: the square root of 4096
-/// peers.
-pub const SLOTS_MIN: usize = 4;
-/// See [`SLOTS_MIN`].
-pub const SLOTS_MAX: usize = 64;
-
-/// Pieces that are open at once: with pieces of one block and [`PIPELINE_MAX`] blocks asked of a
-/// peer, one peer can fill them; a scan of them all is 256 look-ups, some 3 µs.
-pub const OPEN_MAX: usize = 256;
-
-/// Blocks asked of one peer at once: 4 MiB, the bandwidth-delay product of 320 Mbit/s over 100 ms.
-pub const PIPELINE_MAX: u32 = 256;
-
-/// Blocks asked of a peer before anything is known of its rate.
-pub const PIPELINE_START: u32 = 16;
-
-/// Blocks of one [`BlockRange`](crate::words::id::BlockRange): one order, one write to the socket.
-pub const RANGE_MAX: u32 = 32;
-
-/// Blocks that a peer may have credit for: what was asked twice over, since those that it owed when
-/// it choked us stay granted.
-pub const CREDIT_MAX: u32 = 2 * PIPELINE_MAX;
-
-/// Longest block that a peer may ask for. Everyone asks for [`BLOCK_LEN`]; mainline once closed the
-/// connection above 128 KiB (BEP 3).
-pub const REQUEST_LEN_MAX: u32 = 128 * 1024;
-
-/// A peer that owes us blocks and sends none for so long has stalled: others are asked.
-pub const STALL_AFTER: Duration = Duration::from_secs(20);
-
-/// A peer that says nothing for so long is gone; it should send a keep-alive every two minutes
-/// (BEP 3).
-pub const SILENCE_MAX: Duration = Duration::from_secs(180);
-
-/// We say something at least this often (BEP 3: "generally once every two minutes").
-pub const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(100);
-
-/// The time between two measurements of a peer's rates (BEP 3's rechoke interval).
-pub const SAMPLE_EVERY: Duration = Duration::from_secs(10);
-
-/// A HAVE waits at most this long for its writer's next look at the log. 64 writers that look so
-/// often cost 0.75 % of a core, so the delay grows from there on with their number.
-pub const HAVE_DELAY: Duration = Duration::from_millis(250);
-/// See [`HAVE_DELAY`].
-pub const HAVE_DELAY_WRITERS: u32 = 64;
-
-/// Torrents of one process. Each has two timers and a place in the tables.
-pub const TORRENTS_MAX: u32 = 4096;
-
-/// Connections that may be greeting while every place for peers is taken.
-pub const GREETINGS_MAX: u32 = 16;
-
-/// Peers that the user may name for a torrent with `--peer`.
-pub const CONTACTS_MAX: usize = 64;
-
-/// Connections that are being made at once: home routers drop more.
-pub const DIALS_MAX: u32 = 20;
-
-/// The first delay before a peer is dialled again.
-pub const REDIAL_DELAY: Duration = Duration::from_secs(1);
-/// The longest.
-pub const REDIAL_DELAY_MAX: Duration = Duration::from_secs(60);
-
-/// Orders that a peer's writer may not have carried out yet: the slots of its channel, each of
-/// which is touched when the channel is made.
-pub const OUTBOX_MAX: u32 = 64;
-/// Of these, the ones kept for chokes, unchokes and looks, which cannot wait.
-pub const OUTBOX_RESERVE: u32 = 16;
-/// Of these, the ones that uploads may take, so that requests find room beside them.
-pub const UPLOADS_ORDERED_MAX: u32 = 32;
-
-/// Blocks that a peer may have asked us for at once; we tell it so as `reqq` (BEP 10). libtorrent
-/// asks for up to 500.
-pub const UPLOADS_MAX: usize = 512;
-
-/// Ranges that one notification asks of a peer: two, so that a pipeline doubles in a round trip.
-pub const PICKS_MAX: usize = 2;
-
-/// Peers that a block is asked of in the endgame.
-pub const DUPLICATES_MAX: usize = 3;
-/// Blocks that a peer has outstanding in the endgame before it is asked for what others owe.
-pub const ENDGAME_PIPELINE: u32 = 4;
-
-/// Corrupt pieces whose senders are remembered until the piece is right.
-pub const SUSPECTS_MAX: usize = 16;
-/// Peers that are gone and may still turn out to have sent corrupt data.
-pub const DEPARTED_MAX: usize = 256;
-/// Banned peers.
-pub const BANS_MAX: usize = 1024;
-
-/// Pieces that a peer is told it may ask for while it is choked (BEP 6: "suggested to be 10").
-pub const ALLOWED_FAST_GIVEN: usize = 10;
-/// Pieces that a peer may tell us so; further ones are ignored.
-pub const ALLOWED_FAST_MAX: usize = 16;
-/// A peer that rejects what it was asked for, or does not send it, is left alone for so long: time
-/// for others to be asked.
-pub const PAUSE: Duration = Duration::from_secs(1);
-
-/// A pipeline holds what the peer sends in so many seconds.
-pub const PIPELINE_SECONDS: u64 = 2;
-
-/// Peers for which there was nothing to ask are tried again after this delay, so many a turn.
-pub const RETRY_DELAY: Duration = Duration::from_millis(100);
-/// See [`RETRY_DELAY`].
-pub const RETRIES_MAX: usize = 16;
-
-/// Changes of a choker that one turn tells: a peer that goes is choked and two others follow.
-pub const CHANGES_MAX: usize = 4;
-
-/// Time between two progress events of a torrent.
-pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
-
-/// Time for which a peer holds the optimistic slot (BEP 3).
-pub const ROTATE_EVERY: Duration = Duration::from_secs(30);
-
-/// Peers and torrents to which one turn says goodbye.
-pub const FAREWELLS_MAX: usize = 16;
-
-/// The session ends after so long, whoever has not answered: with what the threads then need it
-/// is less than the five seconds that the command line promises.
-pub const ENDING_MAX: Duration = Duration::from_secs(4);
-
-/// Steps of one pick: through the open pieces, once for blocks to ask for and once for one to give
-/// up, whose piece goes back into its levels; the levels and [`SCAN_MAX`] pieces of them, as many
-/// words, and as many blocks in the endgame; the piece out of its levels; through the words of the
-/// longest piece; and each block of the range marked by the picker and noted by the engine.
-const PICK_STEPS: usize = 2 * OPEN_MAX
-    + 3 * RARITY_LEVELS
-    + 3 * SCAN_MAX as usize
-    + (PIECE_LEN_MAX / BLOCK_LEN).div_ceil(u64::BITS) as usize
-    + 2 * (RANGE_MAX as usize + 1);
-
-/// Steps of one turn of the main thread at most. The dearest turn retries [`RETRIES_MAX`] peers with
-/// [`PICKS_MAX`] picks each; those that follow it are a word of pieces found on the disk, each taken
-/// out of its levels, one that hangs up [`FAREWELLS_MAX`] peers and puts their pipelines back, and one
-/// that bans who sent a word of blocks: each is here and is hung up, or is looked for among the gone.
-pub const STEPS_MAX: usize = RETRIES_MAX * (1 + PICKS_MAX * PICK_STEPS);
-const _: () = assert!(64 * (1 + RARITY_LEVELS) < STEPS_MAX);
-const _: () = assert!(FAREWELLS_MAX * (1 + PIPELINE_MAX as usize) < STEPS_MAX);
-const _: () = assert!(64 * (1 + PIPELINE_MAX as usize) < STEPS_MAX);
-const _: () = assert!(64 * (1 + DEPARTED_MAX) < STEPS_MAX);
-const _: () = assert!(UPLOADS_MAX + OUTBOX_MAX as usize + PICKS_MAX * PICK_STEPS < STEPS_MAX);
-
-/// After a signal the process ends within this, whatever hangs: a disk, or who reads its output.
-pub const EXIT_MAX: Duration = Duration::from_millis(4_750);
-
-/// Longest extended message (BEP 10), and longest message of an unknown kind that is skipped. The
-/// largest in use is a piece of metadata, 16 KiB and a header of some 50 bytes (BEP 9); peer
-/// exchange names at most 100 peers of 19 bytes (BEP 11).
-pub const EXTENDED_LEN_MAX: u32 = 64 * 1024;
-
-/// Bytes that a peer's decoder reads into while no block is under way: all that an idle peer
-/// costs, 1 MB for 2,000 of them. 56 HAVEs fit; a request, the longest message that must fit, takes
-/// 17 bytes.
-pub const DECODER_BUFFER_LEN: usize = 512;
-
-/// Characters of a peer's own name for its client that are kept: a column of a table.
-pub const CLIENT_NAME_LEN_MAX: usize = 64;
-
-/// Most extensions that a peer's handshake may name; further ones are ignored. libtorrent names
-/// six.
-pub const EXTENSIONS_MAX: usize = 32;
-
-/// Longest name of an extension, in bytes; longer ones are ignored. `ut_holepunch` has 12.
-pub const EXTENSION_NAME_LEN_MAX: usize = 32;
-/// The ports that are tried when none is given: BEP 3, "commonly 6881 to 6889".
-pub const LISTEN_PORTS: RangeInclusive<u16> = 6881..=6889;
-
-/// Longest name of a host: 255 octets on the wire (RFC 1035, section 2.3.4) are 253 characters.
-pub const HOST_LEN_MAX: usize = 253;
-
-/// Most keys of a dictionary whose keys are out of order: these are sorted to find one that occurs
-/// twice. The largest dictionary that a maker writes by hand is the outer one, with some twenty.
-pub const BENCODE_UNSORTED_KEYS_MAX: usize = 256;
-
 /// Longest name of a file or folder, in bytes: most file systems hold 255.
 pub const NAME_LEN_MAX: usize = 255;
 
 /// Longest path inside a torrent, in bytes: Linux opens none beyond 4096.
 pub const PATH_LEN_MAX: usize = 4096;
-
-/// Nesting of values in a torrent. The file tree of a hybrid (BEP 52) has a level a folder;
-/// libtorrent reads as deep.
-pub const TORRENT_DEPTH_MAX: usize = 100;
 
 /// Most trackers that a torrent brings along; public lists have some hundred. The rest is ignored.
 pub const TRACKERS_MAX: usize = 512;
@@ -241,25 +66,231 @@ pub const MAGNET_PEERS_MAX: usize = 64;
 /// Most ranges of files that a magnet link selects.
 pub const MAGNET_RANGES_MAX: usize = 4096;
 
-/// Longest wait in seconds that can be asked for: ten years, which `Instant` adds without overflow.
-pub const WAIT_MAX_S: u32 = 10 * 365 * 86_400;
+// ------------------------------------------------------------- The wire: what one peer may say ---
 
-/// What is read from a file at once to be hashed: more is not faster, and each hasher has one.
-pub const HASH_READ_LEN: usize = 256 * 1024;
+/// Longest extended message (BEP 10), and longest message of an unknown kind that is skipped. The
+/// largest in use is a piece of metadata, 16 KiB and a header of some 50 bytes (BEP 9); peer
+/// exchange names at most 100 peers of 19 bytes (BEP 11).
+pub const EXTENDED_LEN_MAX: u32 = 64 * 1024;
 
-/// Most threads that hash one torrent: disks give no more than so many cores take.
-pub const HASHERS_MAX: usize = 16;
-/// Stack of a peer's thread. It needs some 10 KiB in a release build and 40 in a debug build;
-/// memory that is never touched is never taken.
-pub const PEER_STACK: usize = 128 * 1024;
-/// Stack of the porter.
-pub const PORTER_STACK: usize = 128 * 1024;
-/// Stack of the listener.
-pub const LISTENER_STACK: usize = 64 * 1024;
-/// Stack of a hasher; its buffer is on the heap.
-pub const HASHER_STACK: usize = 128 * 1024;
-/// Stack of the storage thread.
-pub const STORAGE_STACK: usize = 256 * 1024;
+/// Bytes that a peer's decoder reads into while no block is under way: all that an idle peer
+/// costs, 1 MB for 2,000 of them. 56 HAVEs fit; a request, the longest message that must fit, takes
+/// 17 bytes.
+pub const DECODER_BUFFER_LEN: usize = 512;
+
+/// Characters of a peer's own name for its client that are kept: a column of a table.
+pub const CLIENT_NAME_LEN_MAX: usize = 64;
+
+/// Most extensions that a peer's handshake may name; further ones are ignored. libtorrent names
+/// six.
+pub const EXTENSIONS_MAX: usize = 32;
+
+/// Longest name of an extension, in bytes; longer ones are ignored. `ut_holepunch` has 12.
+pub const EXTENSION_NAME_LEN_MAX: usize = 32;
+
+/// Longest block that a peer may ask for. Everyone asks for [`BLOCK_LEN`]; mainline once closed the
+/// connection above 128 KiB (BEP 3).
+pub const REQUEST_LEN_MAX: u32 = 128 * 1024;
+
+/// Pieces that a peer is told it may ask for while it is choked (BEP 6: "suggested to be 10").
+pub const ALLOWED_FAST_GIVEN: usize = 10;
+
+/// Pieces that a peer may tell us so; further ones are ignored.
+pub const ALLOWED_FAST_MAX: usize = 16;
+
+/// Blocks that a peer may have asked us for at once; we tell it so as `reqq` (BEP 10). libtorrent
+/// asks for up to 500.
+pub const UPLOADS_MAX: usize = 512;
+
+/// Blocks that a peer may have credit for: what was asked twice over, since those that it owed when
+/// it choked us stay granted.
+pub const CREDIT_MAX: u32 = 2 * PIPELINE_MAX;
+
+/// A peer that says nothing for so long is gone; it should send a keep-alive every two minutes
+/// (BEP 3).
+pub const SILENCE_MAX: Duration = Duration::from_secs(180);
+
+/// We say something at least this often (BEP 3: "generally once every two minutes").
+pub const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(100);
+
+/// Both handshakes have to be over after this (a client with much to check answers late).
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A peer that takes nothing we write for so long is ended.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The shortest time limit of a read: zero would mean none.
+pub const READ_TIMEOUT_MIN: Duration = Duration::from_millis(1);
+
+/// Bytes that a writer says at once: several blocks, so that a block costs less than one call.
+pub const OUTGOING_LEN_MAX: usize = 128 * 1024;
+/// Of its buffer, what a writer keeps when it falls silent.
+pub const OUTGOING_LEN_KEPT: usize = 1024;
+
+/// Blocks after which a busy writer reports, so that main can order more while it works.
+pub const UPLOADS_REPORTED: u32 = 8;
+
+/// A HAVE waits at most this long for its writer's next look at the log. 64 writers that look so
+/// often cost 0.75 % of a core, so the delay grows from there on with their number.
+pub const HAVE_DELAY: Duration = Duration::from_millis(250);
+/// See [`HAVE_DELAY`].
+pub const HAVE_DELAY_WRITERS: u32 = 64;
+
+/// How long a thread that waits for a rate limit does not notice that it should end.
+pub const LIMITER_WAIT_MAX: Duration = Duration::from_millis(500);
+
+// ---------------------------------------------------- The exchange: what is asked, and of whom ---
+
+/// Levels of rarity: pieces that 63 or more peers have are equally common.
+pub const RARITY_LEVELS: usize = 64;
+
+/// Pieces, or words of 64 pieces, that one scan for a piece looks at before it is continued later.
+pub const SCAN_MAX: u32 = 64;
+
+/// Pieces that are open at once: with pieces of one block and [`PIPELINE_MAX`] blocks asked of a
+/// peer, one peer can fill them; a scan of them all is 256 look-ups, some 3 µs.
+pub const OPEN_MAX: usize = 256;
+
+/// Blocks asked of one peer at once: 4 MiB, the bandwidth-delay product of 320 Mbit/s over 100 ms.
+pub const PIPELINE_MAX: u32 = 256;
+
+/// Blocks asked of a peer before anything is known of its rate.
+pub const PIPELINE_START: u32 = 16;
+
+/// A pipeline holds what the peer sends in so many seconds.
+pub const PIPELINE_SECONDS: u64 = 2;
+
+/// Blocks of one [`BlockRange`](crate::words::id::BlockRange): one order, one write to the socket.
+pub const RANGE_MAX: u32 = 32;
+
+/// Ranges that one notification asks of a peer: two, so that a pipeline doubles in a round trip.
+pub const PICKS_MAX: usize = 2;
+
+/// A peer that owes us blocks and sends none for so long has stalled: others are asked.
+pub const STALL_AFTER: Duration = Duration::from_secs(20);
+
+/// A peer that rejects what it was asked for, or does not send it, is left alone for so long: time
+/// for others to be asked.
+pub const PAUSE: Duration = Duration::from_secs(1);
+
+/// Peers that a block is asked of in the endgame.
+pub const DUPLICATES_MAX: usize = 3;
+
+/// Blocks that a peer has outstanding in the endgame before it is asked for what others owe.
+pub const ENDGAME_PIPELINE: u32 = 4;
+
+/// Corrupt pieces whose senders are remembered until the piece is right.
+pub const SUSPECTS_MAX: usize = 16;
+
+/// Peers that are gone and may still turn out to have sent corrupt data.
+pub const DEPARTED_MAX: usize = 256;
+
+/// Banned peers.
+pub const BANS_MAX: usize = 1024;
+
+/// Peers for which there was nothing to ask are tried again after this delay, so many a turn.
+pub const RETRY_DELAY: Duration = Duration::from_millis(100);
+/// See [`RETRY_DELAY`].
+pub const RETRIES_MAX: usize = 16;
+
+/// Upload slots of a torrent at least (BEP 3 describes four), and at most: the square root of 4096
+/// peers.
+pub const SLOTS_MIN: usize = 4;
+/// See [`SLOTS_MIN`].
+pub const SLOTS_MAX: usize = 64;
+
+/// Changes of a choker that one turn tells: a peer that goes is choked and two others follow.
+pub const CHANGES_MAX: usize = 4;
+
+/// The time between two measurements of a peer's rates (BEP 3's rechoke interval).
+pub const SAMPLE_EVERY: Duration = Duration::from_secs(10);
+
+/// Time for which a peer holds the optimistic slot (BEP 3).
+pub const ROTATE_EVERY: Duration = Duration::from_secs(30);
+
+// ------------------------------------------ The main thread: its tables, its orders, its steps ---
+
+/// Torrents of one process. Each has two timers and a place in the tables.
+pub const TORRENTS_MAX: u32 = 4096;
+
+/// The default number of connections.
+pub const PEERS_DEFAULT: u32 = 100;
+
+/// Connections that may be greeting while every place for peers is taken.
+pub const GREETINGS_MAX: u32 = 16;
+
+/// Peers that the user may name for a torrent with `--peer`.
+pub const CONTACTS_MAX: usize = 64;
+
+/// Notifications that main may not have received. With a block in each they are 4 MiB.
+pub const NOTIFICATIONS_MAX: usize = 256;
+
+/// Orders that a peer's writer may not have carried out yet: the slots of its channel, each of
+/// which is touched when the channel is made.
+pub const OUTBOX_MAX: u32 = 64;
+/// Of these, the ones kept for chokes, unchokes and looks, which cannot wait.
+pub const OUTBOX_RESERVE: u32 = 16;
+/// Of these, the ones that uploads may take, so that requests find room beside them.
+pub const UPLOADS_ORDERED_MAX: u32 = 32;
+
+/// Events of lesser weight that may wait for a slow reader.
+pub const EVENTS_MAX: usize = 1024;
+
+/// Time between two progress events of a torrent.
+pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// Peers and torrents to which one turn says goodbye.
+pub const FAREWELLS_MAX: usize = 16;
+
+/// The session ends after so long, whoever has not answered: with what the threads then need it
+/// is less than the five seconds that the command line promises.
+pub const ENDING_MAX: Duration = Duration::from_secs(4);
+
+/// After a signal the process ends within this, whatever hangs: a disk, or who reads its output.
+pub const EXIT_MAX: Duration = Duration::from_millis(4_750);
+
+/// Steps of one pick: through the open pieces, once for blocks to ask for and once for one to give
+/// up, whose piece goes back into its levels; the levels and [`SCAN_MAX`] pieces of them, as many
+/// words, and as many blocks in the endgame; the piece out of its levels; through the words of the
+/// longest piece; and each block of the range marked by the picker and noted by the engine.
+const PICK_STEPS: usize = 2 * OPEN_MAX
+    + 3 * RARITY_LEVELS
+    + 3 * SCAN_MAX as usize
+    + (PIECE_LEN_MAX / BLOCK_LEN).div_ceil(u64::BITS) as usize
+    + 2 * (RANGE_MAX as usize + 1);
+
+/// Steps of one turn of the main thread at most. The dearest turn retries [`RETRIES_MAX`] peers with
+/// [`PICKS_MAX`] picks each; those that follow it are a word of pieces found on the disk, each taken
+/// out of its levels, one that hangs up [`FAREWELLS_MAX`] peers and puts their pipelines back, and one
+/// that bans who sent a word of blocks: each is here and is hung up, or is looked for among the gone.
+pub const STEPS_MAX: usize = RETRIES_MAX * (1 + PICKS_MAX * PICK_STEPS);
+const _: () = assert!(64 * (1 + RARITY_LEVELS) < STEPS_MAX);
+const _: () = assert!(FAREWELLS_MAX * (1 + PIPELINE_MAX as usize) < STEPS_MAX);
+const _: () = assert!(64 * (1 + PIPELINE_MAX as usize) < STEPS_MAX);
+const _: () = assert!(64 * (1 + DEPARTED_MAX) < STEPS_MAX);
+const _: () = assert!(UPLOADS_MAX + OUTBOX_MAX as usize + PICKS_MAX * PICK_STEPS < STEPS_MAX);
+
+// --------------------------------------------------------------------------------- Connections ---
+
+/// The ports that are tried when none is given: BEP 3, "commonly 6881 to 6889".
+pub const LISTEN_PORTS: RangeInclusive<u16> = 6881..=6889;
+
+/// Longest name of a host: 255 octets on the wire (RFC 1035, section 2.3.4) are 253 characters.
+pub const HOST_LEN_MAX: usize = 253;
+
+/// Addresses of one name that are tried.
+pub const ADDRESSES_MAX: usize = 8;
+
+/// Connections that are being made at once: home routers drop more.
+pub const DIALS_MAX: u32 = 20;
+
+/// A connection that is not made by then never will be: two lost SYNs are three seconds.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The first delay before a peer is dialled again.
+pub const REDIAL_DELAY: Duration = Duration::from_secs(1);
+/// The longest.
+pub const REDIAL_DELAY_MAX: Duration = Duration::from_secs(60);
 
 /// Orders that the porter may not have carried out: every half-open dial, and a join and an answer
 /// for every peer that comes or goes at once.
@@ -277,43 +308,17 @@ pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 /// How long the connection that wakes the listener at the end may take.
 pub const WAKE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A connection that is not made by then never will be: two lost SYNs are three seconds.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+// ------------------------------------------------------------------------------------ The disk ---
 
-/// Both handshakes have to be over after this (a client with much to check answers late).
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A peer that takes nothing we write for so long is ended.
-pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How long a thread that waits for a rate limit does not notice that it should end.
-pub const LIMITER_WAIT_MAX: Duration = Duration::from_millis(500);
-
-/// The shortest time limit of a read: zero would mean none.
-pub const READ_TIMEOUT_MIN: Duration = Duration::from_millis(1);
-
-/// Addresses of one name that are tried.
-pub const ADDRESSES_MAX: usize = 8;
-
-/// Bytes that a writer says at once: several blocks, so that a block costs less than one call.
-pub const OUTGOING_LEN_MAX: usize = 128 * 1024;
-/// Of its buffer, what a writer keeps when it falls silent.
-pub const OUTGOING_LEN_KEPT: usize = 1024;
-
-/// Blocks after which a busy writer reports, so that main can order more while it works.
-pub const UPLOADS_REPORTED: u32 = 8;
-
-/// Notifications that main may not have received. With a block in each they are 4 MiB.
-pub const NOTIFICATIONS_MAX: usize = 256;
-
-/// Bytes that a hasher looks at before it tells what it found.
-pub const PORTION_LEN: u32 = 4 * 1024 * 1024;
+/// The default memory budget.
+pub const MEMORY_DEFAULT: u64 = 16 * 1024 * 1024;
 
 /// Files that are open at once, of the 256 descriptors that a small host allows.
 pub const FILES_OPEN_MAX: usize = 128;
 
 /// Orders that the storage may not have carried out, beside the blocks of the memory budget.
 pub const STORAGE_TASKS_SPARE: usize = 64;
+
 /// Blocks of the largest memory budget for which the storage's channel has slots: 1 GiB.
 pub const STORAGE_TASKS_MAX: usize = 64 * 1024;
 
@@ -322,14 +327,37 @@ pub const SYNC_EVERY: Duration = Duration::from_secs(30);
 /// See [`SYNC_EVERY`].
 pub const SYNC_LEN: u64 = 64 * 1024 * 1024;
 
-/// Events of lesser weight that may wait for a slow reader.
-pub const EVENTS_MAX: usize = 1024;
+/// Most threads that hash one torrent: disks give no more than so many cores take.
+pub const HASHERS_MAX: usize = 16;
 
-/// The default memory budget.
-pub const MEMORY_DEFAULT: u64 = 16 * 1024 * 1024;
+/// What is read from a file at once to be hashed: more is not faster, and each hasher has one.
+pub const HASH_READ_LEN: usize = 256 * 1024;
 
-/// The default number of connections.
-pub const PEERS_DEFAULT: u32 = 100;
+/// Bytes that a hasher looks at before it tells what it found.
+pub const PORTION_LEN: u32 = 4 * 1024 * 1024;
+
+// ------------------------------ Stacks of threads; memory that is never touched is never taken ---
+
+/// Stack of a peer's thread. It needs some 10 KiB in a release build and 40 in a debug build;
+/// memory that is never touched is never taken.
+pub const PEER_STACK: usize = 128 * 1024;
+
+/// Stack of the porter.
+pub const PORTER_STACK: usize = 128 * 1024;
+
+/// Stack of the listener.
+pub const LISTENER_STACK: usize = 64 * 1024;
+
+/// Stack of a hasher; its buffer is on the heap.
+pub const HASHER_STACK: usize = 128 * 1024;
+
+/// Stack of the storage thread.
+pub const STORAGE_STACK: usize = 256 * 1024;
 
 /// Stack of the console.
 pub const CONSOLE_STACK: usize = 256 * 1024;
+
+// ---------------------------------------------------------------------------- The command line ---
+
+/// Longest wait in seconds that can be asked for: ten years, which `Instant` adds without overflow.
+pub const WAIT_MAX_S: u32 = 10 * 365 * 86_400;
