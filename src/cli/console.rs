@@ -231,7 +231,7 @@ impl<W: Write, E: Write> Console<W, E> {
     }
 
     fn show_progress(&mut self) {
-        if self.output.quiet {
+        if self.output.quiet || self.running().next().is_none() {
             return;
         }
         if self.terminal.redraws {
