@@ -321,6 +321,7 @@ impl Storage {
         assert_eq!(block.len as usize, data.len());
         let Some(room) = files.room.checked_sub(u64::from(block.len)) else {
             held.given_up = true;
+            held.gathered.clear();
             let (what, why) = (held.context.metainfo.name().to_owned(), "it is full".to_owned());
             let trouble = Trouble { kind: TroubleKind::NoSpace, what, why };
             return self.tell(torrent, StorageNews::Failed(trouble));

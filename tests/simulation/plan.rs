@@ -18,10 +18,11 @@ use super::network::Path;
 /// that was wrong from one peer alone, this can become true.
 const GARBAGE_STAYS: bool = false;
 
-/// From the calm on everybody has so long to become complete: a dead connection is noticed within
-/// three minutes, a dial that failed is repeated within one, and the slowest path carries the
-/// largest torrents to everyone in ten.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30 * 60);
+/// From the calm on everybody has so long to become complete. Mostly it takes minutes: a dead
+/// connection is noticed within three, a dial that failed is repeated within one. But whoever has
+/// memory for a single block may wait for it for 20 s, once for each of some 360 pieces, when most
+/// peers are silent.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// A torrent and its data.
 #[derive(Debug)]
