@@ -5,22 +5,23 @@
 /// What the other modules share: scratch folders, made-up data, process guards, patience.
 mod support;
 
-/// Exchanges with aria2, Transmission and libtorrent over loopback, compared to the byte.
-mod interop;
+/// A folder of its own for each test, gone when the test ends.
+mod folder;
 
 /// The command line: arguments, exit codes, and which stream says what.
 mod cli;
 
+/// The command that makes torrents: its output against that of other makers, its errors.
+mod create;
+
 /// A raw-socket peer that breaks the protocol in every way of a table, against a running seed.
 mod hostile;
-// The command that makes torrents: its output against that of other makers, its errors.
-mod create;
-// A folder of its own for each test, gone when the test ends.
-mod folder;
-// Torrents that other programs made, against what libtorrent reads in them.
+
+/// Exchanges with aria2, Transmission and libtorrent over loopback, compared to the byte.
+mod interop;
+
 /// Torrents made and read by mktorrent, Transmission and libtorrent, compared with ours.
 mod makers;
-mod torrents;
 
 /// Swarms of engines on one thread, from one seed: whatever goes wrong, the honest become complete.
 mod simulation;
@@ -28,6 +29,9 @@ mod simulation;
 /// The source as text: floors, bounds of loops, what stands where. `cargo test tidy -- --nocapture`
 /// draws who imports whom.
 mod tidy;
+
+/// Torrents that other programs made, against what libtorrent reads in them.
+mod torrents;
 
 /// Downloads between processes of the program, option by option.
 mod transfer;

@@ -44,15 +44,19 @@ pub(crate) fn trouble(place: &Path, error: &io::Error) -> Trouble {
 }
 
 fn kind(error: &io::Error) -> TroubleKind {
-    let is_full = matches!(
+    if is_full(error) { TroubleKind::NoSpace } else { TroubleKind::FileSystem }
+}
+
+/// Whether an error says that the disk, or our share of it, is full.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::WriteZero
-    );
-    if is_full { TroubleKind::NoSpace } else { TroubleKind::FileSystem }
+    )
 }
 
 /// The sentence of an error, without its number.
-fn reason(error: &io::Error) -> String {
+pub(crate) fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     match error.raw_os_error() {
         Some(number) => text.replace(&format!(" (os error {number})"), ""),

@@ -120,10 +120,11 @@ pub(crate) struct TcpMessenger {
 
 impl TcpMessenger {
     /// Speaks and hears on `stream`.
-    pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
+    pub(crate) fn new(stream: impl Into<Arc<TcpStream>>) -> io::Result<Self> {
+        let stream = stream.into();
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(limits::WRITE_TIMEOUT))?;
-        Ok(Self::over(Arc::new(stream)))
+        Ok(Self::over(stream))
     }
 
     fn over(stream: Arc<TcpStream>) -> Self {

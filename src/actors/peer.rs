@@ -68,8 +68,8 @@ pub(crate) type Introduction = (TorrentKey, Arc<TorrentContext>);
 pub(crate) enum Way {
     /// We dial it, for this torrent.
     Out(Address, Introduction),
-    /// It dialled us; main says which torrent it means.
-    In(TcpStream, Receiver<Introduction>),
+    /// It dialled us, on this socket; main says which torrent it means.
+    In(Arc<TcpStream>, Receiver<Introduction>),
 }
 
 /// The end of a connection that main and both threads can pull: before there is a connection,
@@ -205,12 +205,11 @@ impl Reader {
 
     fn answer(
         &self,
-        stream: &TcpStream,
+        stream: &Arc<TcpStream>,
         introductions: &Receiver<Introduction>,
     ) -> Result<Met, Farewell> {
         let address = stream.peer_addr().map(fold).map_err(nobodys)?;
-        let stream = stream.try_clone().map_err(ours)?;
-        let mut messenger = TcpMessenger::new(stream).map_err(nobodys)?;
+        let mut messenger = TcpMessenger::new(Arc::clone(stream)).map_err(nobodys)?;
         self.0.line.open(messenger.line());
         let deadline = now() + limits::HANDSHAKE_TIMEOUT;
         let silent = || nobodys("it did not finish its handshake");

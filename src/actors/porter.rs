@@ -105,7 +105,9 @@ impl Porter {
             }
             ToPorter::Admit(socket, peer, introductions, ends) => {
                 match self.waiting.remove(&socket) {
-                    Some(stream) => self.start(peer, Way::In(stream, introductions), ends),
+                    Some(stream) => {
+                        self.start(peer, Way::In(Arc::new(stream), introductions), ends);
+                    }
                     None => self.say_gone(peer, "its socket is gone"),
                 }
             }

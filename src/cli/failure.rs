@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use crate::actors::file_error::{is_full, reason};
 use crate::cli::terminal::escape;
 
 /// The exit codes but 0.
@@ -53,9 +54,7 @@ impl Failure {
 
     /// What the operating system answered about the file `what`.
     pub fn file(what: impl Into<String>, error: &io::Error) -> Self {
-        let full =
-            matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        let exit = if full { Exit::NoSpace } else { Exit::FileSystem };
+        let exit = if is_full(error) { Exit::NoSpace } else { Exit::FileSystem };
         Self { exit, what: what.into(), why: reason(error) }
     }
 }
@@ -67,15 +66,6 @@ impl fmt::Display for Failure {
 }
 
 impl Error for Failure {}
-
-/// The sentence of an error of the operating system, without its number.
-fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    match error.raw_os_error() {
-        Some(number) => text.replace(&format!(" (os error {number})"), ""),
-        None => text,
-    }
-}
 
 #[cfg(test)]
 mod tests {

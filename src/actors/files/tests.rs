@@ -1,3 +1,5 @@
+//! The cache on real folders: what is opened, made, refused and closed again.
+
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 

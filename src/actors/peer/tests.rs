@@ -292,7 +292,7 @@ fn whoever_dials_us_waits_to_be_introduced() {
         TcpMessenger::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap()).unwrap();
     let (introduce, introductions) = bounded(1);
     let stream = listener.accept().unwrap().0;
-    let reader = start(main.call(Way::In(stream, introductions))).unwrap();
+    let reader = start(main.call(Way::In(Arc::new(stream), introductions))).unwrap();
     let info_hash = main.context.metainfo.info_hash();
     far.greet(&their_handshake(info_hash)).unwrap();
     assert!(matches!(main.news(), PeerNews::Hello(named) if named == info_hash));

@@ -81,23 +81,25 @@ pub(super) fn end(engine: &mut Engine) {
     engine.order(Order::End);
 }
 
-/// The storage had no room for `order`: it is given again.
+/// The storage had no room for `order`: it is given again, before whatever waits behind it.
 pub(super) fn give_again(engine: &mut Engine, order: Order) {
     if engine.postponed.is_empty() {
         engine.start_timer(limits::RETRY_DELAY, Timer::GiveAgain);
+    } else {
+        engine.refused_again = true;
     }
-    engine.postponed.push_back(order);
+    engine.postponed.push_front(order);
 }
 
-/// Gives the next of the postponed orders. One that is postponed anew starts the timer again.
+/// Gives the next of the postponed orders: one a turn, since the next may only follow when it is
+/// known that this one was taken. A torrent must not be closed before it is opened.
 pub(super) fn handle_give_again(engine: &mut Engine) {
-    // Bound: limits::FAREWELLS_MAX
-    for _ in 0..limits::FAREWELLS_MAX {
-        engine.steps.step();
-        let Some(order) = engine.postponed.pop_front() else { return };
+    let wait = std::mem::take(&mut engine.refused_again);
+    if !wait && let Some(order) = engine.postponed.pop_front() {
         engine.orders.push_back(order);
     }
     if !engine.postponed.is_empty() {
-        engine.start_timer(limits::RETRY_DELAY, Timer::GiveAgain);
+        let delay = if wait { limits::RETRY_DELAY } else { Duration::ZERO };
+        engine.start_timer(delay, Timer::GiveAgain);
     }
 }

@@ -101,6 +101,8 @@ pub struct Engine {
     connected: u32,
     /// Orders that the storage had no room for; at most a few a torrent.
     postponed: VecDeque<Order>,
+    /// There was no room for the first of them again.
+    refused_again: bool,
     orders: VecDeque<Order>,
     events: VecDeque<Event>,
 }
@@ -137,6 +139,7 @@ impl Engine {
             ending: Ending::default(),
             connected: 0,
             postponed: VecDeque::new(),
+            refused_again: false,
             orders: VecDeque::new(),
             events: VecDeque::new(),
         }

@@ -402,11 +402,19 @@ fn what_the_storage_had_no_room_for_is_given_again_in_order() {
         overwrite: false,
         read_only: false,
     };
-    let open = Order::Storage(made_up::torrent_key(0), ToStorage::Open { context, place });
-    drive.engine.handle_undelivered(drive.now, open);
+    let open = || {
+        let (context, place) = (Arc::clone(&context), place.clone());
+        Order::Storage(made_up::torrent_key(0), ToStorage::Open { context, place })
+    };
+    drive.engine.handle_undelivered(drive.now, open());
     assert_eq!(drive.orders(), "");
     drive.quits();
     assert_eq!(drive.waits(Duration::ZERO), "", "what is not open yet is not closed yet");
+    drive.now += limits::RETRY_DELAY;
+    drive.engine.handle_time(drive.now);
+    assert_eq!(drive.orders(), "open", "the rest waits until it is known that there was room");
+    drive.engine.handle_undelivered(drive.now, open());
+    assert_eq!(drive.waits(Duration::ZERO), "", "there was none");
     assert_eq!(drive.waits(limits::RETRY_DELAY), "open, close");
     assert_eq!(drive.storage(0, StorageNews::Closed), "end");
 }
