@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::actors::clock::now;
+use crate::actors::file_error::reason;
 use crate::actors::file_part::FilePart;
 use crate::formats::wire::{
     Decoder, Handshake, HandshakeDecoder, HandshakeHead, Message, PieceHeader, WireError,
@@ -91,7 +92,7 @@ impl fmt::Display for Breakdown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("it closed the connection"),
-            Self::Broken(error) => write!(f, "the connection broke: {error}"),
+            Self::Broken(error) => write!(f, "the connection broke: {}", reason(error)),
             Self::Wire(error) => write!(f, "{error}"),
         }
     }

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::actors::clock::now;
+use crate::actors::file_error::reason;
 use crate::actors::files::{Access, FileStore};
 use crate::actors::limiter::Limiter;
 use crate::actors::messenger::{Breakdown, HangUp, Messenger, TcpMessenger, Unsent, is_time_out};
@@ -148,6 +149,11 @@ fn nobodys(reason: impl fmt::Display) -> Farewell {
     Farewell { reason: reason.to_string(), fault: Fault::Nobodys }
 }
 
+/// The system could not make, or keep, the connection.
+fn lost(error: &io::Error) -> Farewell {
+    nobodys(reason(error))
+}
+
 fn theirs(reason: impl fmt::Display) -> Farewell {
     Farewell { reason: reason.to_string(), fault: Fault::Theirs }
 }
@@ -189,11 +195,12 @@ impl Reader {
     }
 
     fn dial(&self, to: &Address, introduction: Introduction) -> Result<Met, Farewell> {
-        let (stream, address) = connect(to, self.0.office.leave_from).map_err(nobodys)?;
-        let mut messenger = TcpMessenger::new(stream).map_err(nobodys)?;
+        let (stream, address) =
+            connect(to, self.0.office.leave_from).map_err(|error| lost(&error))?;
+        let mut messenger = TcpMessenger::new(stream).map_err(|error| lost(&error))?;
         self.0.line.open(messenger.line());
         let info_hash = introduction.1.metainfo.info_hash();
-        messenger.greet(&self.our_handshake(info_hash)).map_err(nobodys)?;
+        messenger.greet(&self.our_handshake(info_hash)).map_err(|error| lost(&error))?;
         let deadline = now() + limits::HANDSHAKE_TIMEOUT;
         let greeting = messenger.receive_greeting(deadline).map_err(nobodys)?;
         let greeting = greeting.ok_or_else(|| nobodys("it did not answer the handshake"))?;
@@ -208,8 +215,8 @@ impl Reader {
         stream: &Arc<TcpStream>,
         introductions: &Receiver<Introduction>,
     ) -> Result<Met, Farewell> {
-        let address = stream.peer_addr().map(fold).map_err(nobodys)?;
-        let mut messenger = TcpMessenger::new(Arc::clone(stream)).map_err(nobodys)?;
+        let address = stream.peer_addr().map(fold).map_err(|error| lost(&error))?;
+        let mut messenger = TcpMessenger::new(Arc::clone(stream)).map_err(|error| lost(&error))?;
         self.0.line.open(messenger.line());
         let deadline = now() + limits::HANDSHAKE_TIMEOUT;
         let silent = || nobodys("it did not finish its handshake");
@@ -217,7 +224,7 @@ impl Reader {
         self.publish(PeerNews::Hello(head.info_hash))?;
         // Main answers or hangs up; if it ends, the channel does.
         let introduction = introductions.recv().map_err(|_gone| ours("its torrent is not here"))?;
-        messenger.greet(&self.our_handshake(head.info_hash)).map_err(nobodys)?;
+        messenger.greet(&self.our_handshake(head.info_hash)).map_err(|error| lost(&error))?;
         let greeting = messenger.receive_greeting(deadline).map_err(nobodys)?.ok_or_else(silent)?;
         Ok(Met { messenger: Box::new(messenger), address, greeting, introduction })
     }
