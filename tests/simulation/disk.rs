@@ -110,6 +110,20 @@ impl Files {
         self.data[bytes.clone()] == self.shape.data[bytes]
     }
 
+    /// The pieces that are right and were not known to be: they are from now on.
+    fn check(&mut self) -> Bitfield {
+        let mut fresh = Bitfield::zeros(self.claimed.len());
+        let pieces = (0..fresh.len()).map(PieceIndex);
+        for piece in pieces.filter(|piece| !self.claimed.get(*piece) && self.is_right(*piece)) {
+            fresh.set(piece);
+        }
+        for piece in fresh.iter() {
+            self.written.set(piece);
+            self.claimed.set(piece);
+        }
+        fresh
+    }
+
     fn sync(&mut self) {
         self.claimed.clone_from(&self.written);
         self.unsynced_since = None;
@@ -124,6 +138,8 @@ pub(super) type Disk = BTreeMap<InfoHash, Files>;
 pub(super) struct Speed {
     /// For each order.
     pub(super) latency: Duration,
+    /// To look at what is there when a torrent is opened.
+    pub(super) check: Duration,
 }
 
 /// The storage's thread.
@@ -147,6 +163,8 @@ pub(super) struct Storage {
 struct Held {
     info_hash: InfoHash,
     context: Arc<TorrentContext>,
+    /// Until when it is looked at.
+    check: Option<Duration>,
     gathered: BTreeMap<PieceIndex, BTreeMap<u32, Vec<u8>>>,
     /// The blocks of pieces that were whole and wrong.
     suspects: BTreeMap<PieceIndex, Vec<Vec<u8>>>,
@@ -207,6 +225,10 @@ impl Storage {
             if clock.now() < self.stalled_until {
                 return self.wake_at(clock, self.stalled_until);
             }
+            self.finish_checks(clock, disk);
+            if !self.news.is_empty() {
+                continue;
+            }
             match self.busy_until {
                 Some(until) if clock.now() >= until => {
                     self.busy_until = None;
@@ -224,7 +246,7 @@ impl Storage {
     }
 
     /// At the end: whatever is ordered is done, and all is synced.
-    pub(super) fn end(mut self, clock: &Clock, disk: &mut Disk) {
+    pub(super) fn end(mut self, clock: &mut Clock, disk: &mut Disk) {
         while let Some((torrent, order)) = self.tasks.pop_front() {
             self.carry_out(clock, disk, torrent, order);
         }
@@ -253,9 +275,15 @@ impl Storage {
         self.news.push_back(Notification::Storage(torrent, news));
     }
 
-    fn carry_out(&mut self, clock: &Clock, disk: &mut Disk, torrent: TorrentKey, order: ToStorage) {
+    fn carry_out(
+        &mut self,
+        clock: &mut Clock,
+        disk: &mut Disk,
+        torrent: TorrentKey,
+        order: ToStorage,
+    ) {
         match order {
-            ToStorage::Open { context, place: _ } => self.open(disk, torrent, context),
+            ToStorage::Open { context, place: _ } => self.open(clock, disk, torrent, context),
             ToStorage::Store(block, data) => self.store(clock, disk, torrent, block, data),
             ToStorage::Forget(piece) => {
                 if let Some(held) = self.open.get_mut(&torrent) {
@@ -277,30 +305,46 @@ impl Storage {
         }
     }
 
-    /// What is claimed is told at once, the rest is hashed.
-    fn open(&mut self, disk: &mut Disk, torrent: TorrentKey, context: Arc<TorrentContext>) {
+    /// What is claimed is told at once; the rest is hashed meanwhile.
+    fn open(
+        &mut self,
+        clock: &mut Clock,
+        disk: &Disk,
+        torrent: TorrentKey,
+        context: Arc<TorrentContext>,
+    ) {
         let info_hash = context.metainfo.info_hash();
-        let files = disk.get_mut(&info_hash).expect("a member's disk has a place for its torrents");
-        let trusted = files.claimed.clone();
-        let mut fresh = Bitfield::zeros(trusted.len());
-        let pieces = (0..fresh.len()).map(PieceIndex);
-        for piece in pieces.filter(|piece| !trusted.get(*piece)) {
-            if files.is_right(piece) {
-                fresh.set(piece);
-                files.written.set(piece);
-                files.claimed.set(piece);
-            }
-        }
-        for word in trusted.to_words().chain(fresh.to_words()) {
+        let files = disk.get(&info_hash).expect("a member's disk has a place for its torrents");
+        for word in files.claimed.to_words() {
             self.tell(torrent, StorageNews::Found(word));
         }
-        if fresh.ones() > 0 {
-            self.tell(torrent, StorageNews::Checking(context.metainfo.len()));
-        }
+        let due = clock.now() + self.speed.check;
         let (gathered, suspects) = (BTreeMap::new(), BTreeMap::new());
-        let held = Held { info_hash, context, gathered, suspects, given_up: false };
+        let check = Some(due);
+        let held = Held { info_hash, context, check, gathered, suspects, given_up: false };
         self.open.insert(torrent, held);
-        self.tell(torrent, StorageNews::Opened);
+        self.wake_at(clock, due);
+    }
+
+    /// The checks that are through.
+    fn finish_checks(&mut self, clock: &mut Clock, disk: &mut Disk) {
+        let due = |held: &Held| held.check.is_some_and(|due| due <= clock.now());
+        while let Some((&torrent, held)) = self.open.iter_mut().find(|(_, held)| due(held)) {
+            held.check = None;
+            let len = held.context.metainfo.len();
+            let files = disk.get_mut(&held.info_hash).expect("it is open");
+            let fresh = files.check();
+            for word in fresh.to_words() {
+                self.tell(torrent, StorageNews::Found(word));
+            }
+            if fresh.ones() > 0 {
+                self.tell(torrent, StorageNews::Checking(len));
+            }
+            self.tell(torrent, StorageNews::Opened);
+        }
+        if let Some(next) = self.open.values().filter_map(|held| held.check).min() {
+            self.wake_at(clock, next);
+        }
     }
 
     fn store(

@@ -106,6 +106,8 @@ pub(super) struct Member {
     /// How long a turn of its main takes.
     pub(super) turn: Duration,
     pub(super) disk_latency: Duration,
+    /// How long a torrent is looked at before it is open.
+    pub(super) check_time: Duration,
     pub(super) starts_at: Duration,
     /// The torrents that it takes part in.
     pub(super) torrents: Vec<usize>,
@@ -238,6 +240,7 @@ impl Plan {
             notifications: [1, 2, 16, limits::NOTIFICATIONS_MAX][rng.below(4) as usize],
             turn: Duration::from_nanos(u64::from(500 + rng.below(50_000))),
             disk_latency: Duration::from_micros(u64::from(20 + rng.below(4_000))),
+            check_time: if rng.chance(3, 4) { Duration::ZERO } else { seconds(0, 20, rng) },
             starts_at: if rng.chance(1, 2) { Duration::ZERO } else { seconds(0, 60, rng) },
             torrents,
             contacts: contacts(addresses, rng),

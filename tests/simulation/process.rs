@@ -76,7 +76,7 @@ impl Process {
         scene.rng.fill(&mut chance);
         let our_id = client::our_peer_id(chance);
         let seed = scene.rng.next_u64();
-        let speed = Speed { latency: member.disk_latency };
+        let speed = Speed { latency: member.disk_latency, check: member.check_time };
         let mut process = Self {
             life,
             our_id,
@@ -409,7 +409,7 @@ impl Process {
         let closed = self.engine.is_closed();
         scene.network.lose(&mut scene.clock, self.life, false);
         if closed {
-            self.storage.end(&scene.clock, disk);
+            self.storage.end(&mut scene.clock, disk);
         } else {
             disk.values_mut().for_each(|files| files.crash(false, &mut scene.rng));
         }
