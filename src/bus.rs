@@ -123,8 +123,10 @@ pub enum Fault {
     Nobodys,
     /// We did, and not for something that it did wrong.
     Ours,
-    /// It broke the protocol.
+    /// It broke the protocol: dialling it again soon is of no use.
     Theirs,
+    /// We had dialled ourselves: not to be done again.
+    Ourselves,
 }
 
 /// What the storage, or a hasher that checks what is already there, says about a torrent.
@@ -369,10 +371,6 @@ pub enum Event {
         /// Why it ended.
         reason: String,
     },
-    /// Something that the user should know.
-    Warning(String),
-    /// Something that ends the process.
-    Error(Trouble),
     /// The session's last word.
     Ended,
 }
@@ -468,7 +466,7 @@ pub struct Progress {
     pub eta: Option<u64>,
 }
 
-/// Something that ends a torrent or the process: one sentence, and its kind, which is the exit
+/// Something that ends a torrent: one sentence, and its kind, which is the exit
 /// code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {

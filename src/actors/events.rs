@@ -52,8 +52,8 @@ enum Weight {
 
 fn weight(event: &Event) -> Weight {
     match event {
-        Event::Listening(_) | Event::Error(_) | Event::Ended => Weight::Kept,
-        Event::Warning(_) | Event::Stranger { .. } => Weight::Minor,
+        Event::Listening(_) | Event::Ended => Weight::Kept,
+        Event::Stranger { .. } => Weight::Minor,
         Event::Torrent(info_hash, event) => match event {
             TorrentEvent::Started { .. }
             | TorrentEvent::Checked { .. }
@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn warning(n: usize) -> Event {
-        Event::Warning(n.to_string())
+        Event::Torrent(A, TorrentEvent::Warning(n.to_string()))
     }
 
     #[test]

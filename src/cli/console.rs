@@ -22,8 +22,6 @@ use crate::words::limits;
 /// How the torrents ended: the exit of each that failed.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// What ended the whole session.
-    pub(super) session: Option<Exit>,
     /// What ended a torrent; of several failures the first.
     pub(super) torrents: BTreeMap<InfoHash, Exit>,
 }
@@ -119,12 +117,6 @@ impl<W: Write, E: Write> Console<W, E> {
             Event::Listening(address) => self.remark(&format!("listening at {address}")),
             Event::Stranger { address, reason } => {
                 self.remark(&format!("peer {address}: {reason}"));
-            }
-            Event::Warning(message) => self.warn(&message),
-            Event::Error(trouble) => {
-                let failure = Failure::from(trouble);
-                self.outcome.session.get_or_insert(failure.exit);
-                self.fail(&failure);
             }
             Event::Ended => {}
             Event::Torrent(info_hash, event) => self.tell_of_torrent(info_hash, event),

@@ -13,8 +13,6 @@ pub(super) fn object(event: &Event, verbose: bool) -> Option<Value> {
             None,
             json!({ "event": "peer", "addr": address, "state": "gone", "client": "", "reason": reason }),
         ),
-        Event::Warning(message) => (None, json!({ "event": "warning", "message": message })),
-        Event::Error(trouble) => (None, failed(&Failure::from(trouble.clone()))),
         Event::Ended => return None,
         Event::Torrent(infohash, event) => (Some(infohash), torrent_object(event, verbose)?),
     };
@@ -98,8 +96,11 @@ mod tests {
                 ),
             ),
             (
-                Event::Error(trouble),
-                r#"{"code":9,"event":"error","message":"a\\nb: no space"}"#.to_owned(),
+                torrent(TorrentEvent::Error(trouble)),
+                format!(
+                    r#"{{"code":9,"event":"error","infohash":"{}","message":"a\\nb: no space"}}"#,
+                    "ab".repeat(20)
+                ),
             ),
         ];
         for (event, wanted) in table {

@@ -165,7 +165,7 @@ fn exit_code(reads: &[Read], outcome: &Outcome) -> ExitCode {
         Ok(info_hash) => outcome.torrents.get(info_hash).copied(),
         Err(exit) => Some(*exit),
     });
-    failed.or(outcome.session).map_or(ExitCode::SUCCESS, ExitCode::from)
+    failed.map_or(ExitCode::SUCCESS, ExitCode::from)
 }
 
 impl From<Trouble> for Failure {

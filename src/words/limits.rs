@@ -216,7 +216,8 @@ pub const TORRENTS_MAX: u32 = 4096;
 /// The default number of connections.
 pub const PEERS_DEFAULT: u32 = 100;
 
-/// Connections that may be greeting while every place for peers is taken.
+/// Places in the table beyond the connections that are allowed: for those that come while others are
+/// being dialled.
 pub const GREETINGS_MAX: u32 = 16;
 
 /// Peers that the user may name for a torrent with `--peer`.

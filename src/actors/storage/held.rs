@@ -228,6 +228,8 @@ impl Held {
     pub(super) fn give_up(&mut self) {
         self.given_up = true;
         self.gathered.clear();
+        self.in_place.clear();
+        self.suspects.clear();
     }
 
     /// When what was written has to be synced at the latest.

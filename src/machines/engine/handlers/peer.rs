@@ -90,6 +90,8 @@ pub(in crate::machines::engine) fn handle_undelivered(engine: &mut Engine, order
                 exchange::arm_retries(engine);
             }
         }
+        // What it keeps too long only takes memory: blocks that come again are dropped.
+        Order::Storage(_, ToStorage::Forget(_)) => {}
         // The disk has more torrents to open or close than its channel has room for.
         Order::Storage(..) => ending::give_again(engine, order),
         // A socket is dropped with the porter, and at the end nobody waits for the rest.
@@ -140,7 +142,7 @@ fn handle_connected(
     peer.stage = Stage::Talking(Box::new(talk));
     let (ip, address, client) = (address.ip(), peer.address.clone(), peer.client.clone());
     if peer_id == engine.peer_id {
-        return hang_up(engine, key, Fault::Ours, OURSELVES);
+        return hang_up(engine, key, Fault::Ourselves, "it is ourselves");
     }
     if engine.bans.contains(Identity { ip, peer_id }) {
         return hang_up(engine, key, Fault::Theirs, "it is banned, for it sent corrupt data");
@@ -161,8 +163,6 @@ fn handle_connected(
     engine.tell(torrent, TorrentEvent::Peer { address, state: PeerState::Connected, client });
     dials::dial_next(engine);
 }
-
-const OURSELVES: &str = "it is ourselves";
 
 /// Which of two connections to one peer is kept: whether it is the new one.
 ///
@@ -407,35 +407,27 @@ fn handle_gone(engine: &mut Engine, key: PeerKey, farewell: Farewell) {
         engine.dials.handle_over();
     }
     engine.connected -= u32::from(peer.connected);
-    if peer.torrent.is_none() {
-        let reason = match &peer.stage {
-            Stage::Leaving(ours, _) => &ours.reason,
-            Stage::Dialling | Stage::Greeting | Stage::Talking(_) => &farewell.reason,
-        };
-        let stranger = Event::Stranger { address: peer.address.clone(), reason: reason.clone() };
-        engine.events.push_back(stranger);
-    }
-    let useful = peer.talk_or_last().is_some_and(|talk| talk.downloaded + talk.uploaded > 0);
+    // Whoever hung up first knows why.
+    let Farewell { reason, fault } = match &peer.stage {
+        Stage::Leaving(ours, _) => ours.clone(),
+        Stage::Dialling | Stage::Greeting | Stage::Talking(_) => farewell,
+    };
     if let Some(torrent) = peer.torrent {
         forget(engine, key, torrent, &mut peer);
-        let ourselves = matches!(&peer.stage, Stage::Leaving(ours, _) if ours.reason == OURSELVES);
         if let Some(contact) = peer.contact
-            && !ourselves
+            && fault != Fault::Ourselves
         {
             if peer.is_dialling() && dials::is_first_failure(engine, torrent, contact) {
-                let reason = &farewell.reason;
                 let message = format!("peer {}: {reason}; it is dialled again", peer.address);
                 engine.tell(torrent, TorrentEvent::Warning(message));
             }
-            dials::redial_later(engine, torrent, contact, useful);
+            let moved = peer.talk_or_last().map_or(0, |talk| talk.downloaded + talk.uploaded);
+            dials::redial_later(engine, torrent, contact, moved > 0 && fault != Fault::Theirs);
         }
-        let farewell = match peer.stage {
-            Stage::Leaving(ours, _) => ours,
-            Stage::Dialling | Stage::Greeting | Stage::Talking(_) => farewell,
-        };
-        let state = PeerState::Gone(farewell.reason);
-        let (address, client) = (peer.address, peer.client);
+        let (address, client, state) = (peer.address, peer.client, PeerState::Gone(reason));
         engine.tell(torrent, TorrentEvent::Peer { address, state, client });
+    } else {
+        engine.events.push_back(Event::Stranger { address: peer.address, reason });
     }
     dials::dial_next(engine);
     ending::end_if_done(engine);

@@ -131,13 +131,12 @@ fn handle_guilty(engine: &mut Engine, key: TorrentKey, piece: PieceIndex, blocks
 }
 
 fn handle_failed(engine: &mut Engine, key: TorrentKey, trouble: Trouble) {
-    let kind = trouble.kind;
     let Some(torrent) = engine.torrents.get(key.0) else { return };
     if torrent.stage == Stage::GivenUp {
         return;
     }
     stop_downloading(engine, key);
-    engine.tell(key, TorrentEvent::Error(Trouble { kind, ..trouble }));
+    engine.tell(key, TorrentEvent::Error(trouble));
     end_if_nothing_is_left(engine);
 }
 
