@@ -6,7 +6,6 @@
 
 use crate::formats::wire::WireError;
 use crate::formats::wire::message::{BodyKind, Head, Message};
-use crate::words::id::Block;
 use crate::words::limits::{BLOCK_LEN, DECODER_BUFFER_LEN};
 
 /// The longest head of a message: prefix, id and the fields of a request.
@@ -54,17 +53,6 @@ impl Decoder {
     pub fn new(pieces: u32) -> Self {
         let buffer = Box::new([0; DECODER_BUFFER_LEN]);
         Self { pieces, buffer, start: 0, end: 0, state: State::Head }
-    }
-
-    /// Sets the number of pieces that bounds the bitfields to come.
-    pub fn set_pieces(&mut self, pieces: u32) {
-        self.pieces = pieces;
-    }
-
-    /// The block that is under way, if one is. [`spaces`](Self::spaces) takes the buffer for it, so
-    /// that a caller who looks here first need not take buffers for blocks that it never asked for.
-    pub fn promised(&self) -> Option<Block> {
-        if let State::Body(body) = &self.state { body.block() } else { None }
     }
 
     /// Where the next bytes go: first the rest of the body that is under way, which may be empty,
@@ -175,12 +163,6 @@ impl Body {
         Self { kind, len, data: Vec::new(), filled: 0 }
     }
 
-    fn block(&self) -> Option<Block> {
-        let BodyKind::Piece { piece, offset } = self.kind else { return None };
-        let len = u32::try_from(self.len).expect("a message's length is a u32");
-        Some(Block { piece, offset, len })
-    }
-
     fn missing(&self) -> usize {
         self.len - self.filled
     }
@@ -226,7 +208,7 @@ impl Body {
 mod tests {
     use super::*;
     use crate::formats::wire::message::PieceHeader;
-    use crate::words::id::PieceIndex;
+    use crate::words::id::{Block, PieceIndex};
     use crate::words::limits::EXTENDED_LEN_MAX;
     use crate::words::rng::Rng;
 
@@ -384,9 +366,7 @@ mod tests {
         assert_eq!(lens(&mut decoder), [0, 512]);
 
         read(&mut decoder, &PieceHeader(block).emit());
-        assert_eq!(decoder.promised(), None);
         assert_eq!(decoder.poll_message(), Ok(None));
-        assert_eq!(decoder.promised(), Some(block));
         assert_eq!(lens(&mut decoder), [16384, 512]);
 
         read(&mut decoder, &[7; 384]);
@@ -401,7 +381,6 @@ mod tests {
         let data = vec![7; 16384];
         let piece = Message::Piece { piece: block.piece, offset: 0, data };
         assert_eq!(decoder.poll_message(), Ok(Some(piece)));
-        assert_eq!(decoder.promised(), None);
         assert_eq!(decoder.poll_message(), Ok(Some(Message::Have(PieceIndex(1)))));
         assert_eq!(decoder.poll_message(), Ok(None));
         assert_eq!(lens(&mut decoder), [0, 509]);
@@ -425,9 +404,8 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_pieces_may_come_later() {
-        let mut decoder = Decoder::new(8);
-        decoder.set_pieces(9);
+    fn the_number_of_pieces_bounds_the_bitfield() {
+        let mut decoder = Decoder::new(9);
         read(&mut decoder, b"\0\0\0\x03\x05\xff\x80\0\0\0\x04\x05");
         assert_eq!(decoder.poll_message(), Ok(Some(Message::Bitfield(vec![0xff, 0x80]))));
         let error = WireError::Length { message: "bitfield", found: 4, least: 1, most: 3 };
