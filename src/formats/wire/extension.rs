@@ -11,6 +11,7 @@ use serde_bytes::ByteBuf;
 
 use crate::formats::client::cleaned;
 use crate::formats::wire::WireError;
+use crate::words::bencode::{self, Form, Value};
 use crate::words::limits::{BENCODE_DEPTH_MAX, EXTENSION_NAME_LEN_MAX, EXTENSIONS_MAX};
 
 /// The id of the extended message that holds an extension handshake.
@@ -42,24 +43,29 @@ impl ExtensionHandshake {
         self.extensions.get(extension).copied().filter(|&id| id != 0)
     }
 
-    /// Reads the payload of an extended message of id 0. Keys need not be sorted, nor UTF-8, and
-    /// bytes after the dictionary are passed over: there are clients that send such.
+    /// Reads the payload of an extended message of id 0. Keys need not be sorted, nor UTF-8, nor
+    /// occur once, integers may be of any size, and bytes after the dictionary are passed over:
+    /// there are clients that send such.
     ///
     /// # Errors
     ///
     /// If the payload begins no dictionary, or it nests deeper than [`BENCODE_DEPTH_MAX`].
     pub fn parse(payload: &[u8]) -> Result<Self, WireError> {
+        let dictionary = bencode::scan_prefix(payload, BENCODE_DEPTH_MAX, Form::Loose)
+            .map_err(|error| WireError::Bencode { at: error.at })?;
+        if !dictionary.is_dictionary() {
+            return Err(WireError::Bencode { at: 0 });
+        }
         let mut handshake = Self::default();
-        let mut entries = Entries::new(payload)?;
-        while let Some((key, value)) = entries.next()? {
+        for (key, value) in dictionary.entries() {
             match key {
-                b"m" => handshake.extensions = extensions(value),
-                b"metadata_size" => handshake.metadata_len = number(value).filter(|&n| n > 0),
-                b"p" => handshake.port = number(value).filter(|&n| n > 0),
-                b"reqq" => handshake.requests_max = number(value),
-                b"upload_only" => handshake.upload_only = number(value).map(|n: u64| n != 0),
-                b"v" => handshake.client = string(value).map(cleaned),
-                b"yourip" => handshake.your_ip = string(value).and_then(address),
+                b"m" => handshake.extensions = extensions(&value),
+                b"metadata_size" => handshake.metadata_len = number(&value).filter(|&n| n > 0),
+                b"p" => handshake.port = number(&value).filter(|&n| n > 0),
+                b"reqq" => handshake.requests_max = number(&value),
+                b"upload_only" => handshake.upload_only = number(&value).map(|n: u64| n != 0),
+                b"v" => handshake.client = value.string().map(cleaned),
+                b"yourip" => handshake.your_ip = value.string().and_then(address),
                 _ => (),
             }
         }
@@ -104,12 +110,11 @@ struct Dictionary<'a> {
 }
 
 /// The dictionary `m`, without what cannot be an extension of ours.
-fn extensions(value: &[u8]) -> BTreeMap<String, u8> {
+fn extensions(m: &Value<'_>) -> BTreeMap<String, u8> {
     let mut extensions = BTreeMap::new();
-    let Ok(mut entries) = Entries::new(value) else { return extensions };
-    while let Ok(Some((name, id))) = entries.next() {
+    for (name, id) in m.entries() {
         let name = str::from_utf8(name).ok().filter(|name| name.len() <= EXTENSION_NAME_LEN_MAX);
-        if let (Some(name), Some(id)) = (name, number(id))
+        if let (Some(name), Some(id)) = (name, number(&id))
             && extensions.len() < EXTENSIONS_MAX
         {
             extensions.insert(name.to_owned(), id);
@@ -125,103 +130,8 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 }
 
 /// An integer, if the value is one and fits.
-fn number<N: std::str::FromStr>(value: &[u8]) -> Option<N> {
-    let digits = value.strip_prefix(b"i")?.strip_suffix(b"e")?;
-    str::from_utf8(digits).ok()?.parse().ok()
-}
-
-/// The bytes of a string, if the value is one.
-fn string(value: &[u8]) -> Option<&[u8]> {
-    Scanner { bytes: value, at: 0 }.string().ok()
-}
-
-/// The entries of a bencoded dictionary, in the order in which they stand.
-struct Entries<'a>(Scanner<'a>);
-
-/// A key and the bytes of its value.
-type Entry<'a> = (&'a [u8], &'a [u8]);
-
-impl<'a> Entries<'a> {
-    fn new(bytes: &'a [u8]) -> Result<Self, WireError> {
-        let mut scanner = Scanner { bytes, at: 0 };
-        if scanner.byte()? == b'd' { Ok(Self(scanner)) } else { Err(scanner.error_before()) }
-    }
-
-    fn next(&mut self) -> Result<Option<Entry<'a>>, WireError> {
-        let scanner = &mut self.0;
-        if scanner.bytes.get(scanner.at) == Some(&b'e') {
-            return Ok(None);
-        }
-        let key = scanner.string()?;
-        let start = scanner.at;
-        scanner.skip()?;
-        Ok(Some((key, &scanner.bytes[start..scanner.at])))
-    }
-}
-
-/// Finds where bencoded values end (BEP 3, "bencoding"), without recursion.
-struct Scanner<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Scanner<'a> {
-    fn byte(&mut self) -> Result<u8, WireError> {
-        let byte = *self.bytes.get(self.at).ok_or(WireError::Bencode { at: self.at })?;
-        self.at += 1;
-        Ok(byte)
-    }
-
-    /// The error that the byte just read is wrong.
-    fn error_before(&self) -> WireError {
-        WireError::Bencode { at: self.at - 1 }
-    }
-
-    /// Passes over one value of any kind.
-    fn skip(&mut self) -> Result<(), WireError> {
-        let mut depth = 0;
-        loop {
-            match self.byte()? {
-                b'i' => while !self.is_end_of_integer()? {},
-                b'l' | b'd' if depth < BENCODE_DEPTH_MAX => depth += 1,
-                b'e' if depth > 0 => depth -= 1,
-                b'0'..=b'9' => {
-                    self.at -= 1;
-                    self.string()?;
-                }
-                _ => return Err(self.error_before()),
-            }
-            if depth == 0 {
-                return Ok(());
-            }
-        }
-    }
-
-    fn is_end_of_integer(&mut self) -> Result<bool, WireError> {
-        match self.byte()? {
-            b'e' => Ok(true),
-            b'-' | b'0'..=b'9' => Ok(false),
-            _ => Err(self.error_before()),
-        }
-    }
-
-    fn string(&mut self) -> Result<&'a [u8], WireError> {
-        let start = self.at;
-        let mut len = 0_usize;
-        loop {
-            match self.byte()? {
-                digit @ b'0'..=b'9' => {
-                    len = len.saturating_mul(10).saturating_add(usize::from(digit - b'0'));
-                }
-                b':' if self.at > start + 1 => break,
-                _ => return Err(self.error_before()),
-            }
-        }
-        let rest = &self.bytes[self.at..];
-        let string = rest.get(..len).ok_or(WireError::Bencode { at: start })?;
-        self.at += len;
-        Ok(string)
-    }
+fn number<N: TryFrom<i64>>(value: &Value<'_>) -> Option<N> {
+    value.integer()?.try_into().ok()
 }
 
 #[cfg(test)]
@@ -272,6 +182,8 @@ mod tests {
             b"d1:zi0e1:pi1ee",
             b"d2:\xff\xfei0e1:pi1ee",
             b"d1:ai99999999999999999999999999999e1:pi1ee",
+            b"d01:pi2e1:pi0001e1:ai-0ee",
+            b"d1:ai1-2e1:bi-e1:cie02:pai007e1:pi1ee",
             b"d1:ad1:bl1:cd1:dleeee1:pi1ee",
             b"d0:0:1:pi1ee",
             b"d1:m1:x1:pi1e4:reqql1:ae1:vi7e6:yourip3:abce",
@@ -313,11 +225,11 @@ mod tests {
             (b"d1:a", 4),
             (b"d1:ae", 4),
             (b"d1:ai1", 6),
-            (b"d1:ai1.5ee", 6),
+            (b"d1:ai1.5ee", 4),
             (b"d1:a6:abcde", 4),
             (b"d:a0:e", 1),
             (b"d1:a99999999999999999999999:e", 4),
-            (&deep, 4 + BENCODE_DEPTH_MAX),
+            (&deep, 4 + BENCODE_DEPTH_MAX - 1),
         ] {
             let error = ExtensionHandshake::parse(bytes).unwrap_err();
             assert_eq!(error, WireError::Bencode { at });

@@ -6,9 +6,10 @@
 //! Typed values are read from these windows by `serde_bencode`, which by itself recurses without
 //! a limit and forgives what must not be forgiven.
 //!
-//! Integers and lengths must be canonical always. Keys that occur twice are always an error.
-//! Keys out of order are an error in [`Form::Canonical`] only: makers of torrents exist that do
-//! not sort, and the info-hash is over the raw bytes anyway.
+//! How much is forgiven is the reader's choice, a [`Form`]. In torrents, integers and lengths must
+//! be canonical and no key occurs twice, so that everybody reads the same; keys out of order are
+//! forgiven, since makers of torrents exist that do not sort, and the info-hash is over the raw
+//! bytes anyway. In what a peer says of itself, all is forgiven but what has no meaning.
 
 mod token;
 mod value;
@@ -21,14 +22,17 @@ use token::{Token, token};
 
 pub use value::Value;
 
-/// How strictly the order of keys is judged.
+/// How much is forgiven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Keys ascend, as BEP 3 demands.
+    /// Nothing: keys ascend, as BEP 3 demands.
     Canonical,
     /// Keys may stand in any order, in dictionaries of at most
     /// [`BENCODE_UNSORTED_KEYS_MAX`] keys.
     Unsorted,
+    /// Keys may also occur twice, in dictionaries of any size; integers and lengths may have zeros
+    /// in front, and integers may be any digits and dashes, or none.
+    Loose,
 }
 
 /// What was wrong, and at which byte.
@@ -112,7 +116,7 @@ pub fn scan_prefix(bytes: &[u8], depth_max: usize, form: Form) -> Result<Value<'
     let mut open: Vec<Frame<'_>> = Vec::new();
     let mut at = 0;
     loop {
-        let (token, next) = token(bytes, at)?;
+        let (token, next) = token(bytes, at, form)?;
         match token {
             Token::End => {
                 let closed = open.pop().ok_or(Error { at, fault: Fault::Unexpected(b'e') })?;
@@ -189,6 +193,7 @@ impl<'a> OpenDictionary<'a> {
             return Err(Error { at, fault: Fault::KeyNoString });
         };
         match self.last.map_or(Ordering::Less, |last| last.cmp(key)) {
+            _ if form == Form::Loose => {}
             Ordering::Less => {}
             Ordering::Equal => return Err(Error { at, fault: Fault::KeyTwice }),
             Ordering::Greater if form == Form::Canonical => {
@@ -305,6 +310,30 @@ mod tests {
         assert!(judge(&keys(BENCODE_UNSORTED_KEYS_MAX), Form::Unsorted).is_ok());
         let beyond = judge(&keys(BENCODE_UNSORTED_KEYS_MAX + 1), Form::Unsorted);
         assert_eq!(beyond, Err((0, Fault::TooManyKeys)));
+    }
+
+    #[test]
+    fn what_a_peer_says_of_itself_may_be_odd() {
+        let odd = "d1:bi007e1:aie1:bi-0e02:cci1-2e1:dld1:z0:1:a0:1:z0:eee";
+        assert_eq!(judge(odd, Form::Loose), Ok(odd.len()));
+        assert_eq!(judge(odd, Form::Unsorted), Err((4, Fault::Integer)));
+        let value = scan(odd.as_bytes(), 4, Form::Loose).unwrap();
+        let entries: Vec<_> = value.entries().map(|(key, value)| (key, value.integer())).collect();
+        let wanted =
+            [(&b"b"[..], Some(7)), (b"a", None), (b"b", Some(0)), (b"cc", None), (b"d", None)];
+        assert_eq!(entries, wanted);
+        let table = [
+            ("i1.5e", 0, Fault::Integer),
+            ("i--", 3, Fault::Truncated),
+            ("d1:ai1e1:be", 10, Fault::KeyAlone),
+            ("di1ei2ee", 1, Fault::KeyNoString),
+            ("lllllelelelele", 4, Fault::TooDeep(4)),
+            ("0004:abc", 0, Fault::TooLong),
+            ("99999999999999999999999999:abc", 0, Fault::TooLong),
+        ];
+        for (text, at, fault) in table {
+            assert_eq!(judge(text, Form::Loose), Err((at, fault)), "{text}");
+        }
     }
 
     #[test]

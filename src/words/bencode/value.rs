@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::Form;
 use super::token::{Token, number, token};
 
 const APPROVED: &str = "the scanner has approved these bytes";
@@ -88,7 +89,7 @@ impl<'a> Value<'a> {
     }
 
     fn token(&self) -> Token<'a> {
-        token(self.whole, self.span.start).expect(APPROVED).0
+        token(self.whole, self.span.start, Form::Loose).expect(APPROVED).0
     }
 }
 
@@ -117,7 +118,7 @@ impl<'a> Iterator for Walk<'a> {
 fn end_of(bytes: &[u8], start: usize) -> usize {
     let (mut at, mut depth) = (start, 0_usize);
     loop {
-        let (token, next) = token(bytes, at).expect(APPROVED);
+        let (token, next) = token(bytes, at, Form::Loose).expect(APPROVED);
         match token {
             Token::List | Token::Dictionary => depth += 1,
             Token::End => depth -= 1,
