@@ -1,13 +1,14 @@
 use std::fs;
 use std::path::Path;
 
-use rondalla::cli::create;
-use rondalla::cli::failure::{Exit, Failure};
-use rondalla::cli::options::{CreateOptions, OutputOptions};
-use rondalla::formats::metainfo::Metainfo;
+use ::rondalla::cli::create;
+use ::rondalla::cli::failure::{Exit, Failure};
+use ::rondalla::cli::options::{CreateOptions, OutputOptions};
+use ::rondalla::formats::metainfo::Metainfo;
 use serde_json::Value;
 
 use crate::folder::Folder;
+use crate::support::{Scratch, rondalla};
 use crate::torrents;
 
 fn options(path: &Path, to: &Path) -> CreateOptions {
@@ -162,7 +163,7 @@ fn many_pieces_over_many_files_are_hashed_in_order() {
     assert!(torrent.pieces() > 70 && whole.len() as u64 == torrent.len());
     let hashes = |torrent: &Metainfo| -> Vec<[u8; 20]> {
         (0..torrent.pieces())
-            .map(|n| torrent.piece_hash(rondalla::words::id::PieceIndex(n)))
+            .map(|n| torrent.piece_hash(::rondalla::words::id::PieceIndex(n)))
             .collect()
     };
     assert_eq!(hashes(&torrent), hashes(&single));
@@ -278,15 +279,93 @@ mod unix {
         assert_eq!(create(&options).unwrap_err().exit, Exit::FileSystem);
     }
 
+    /// Such a torrent would be of different files to each who reads it, and to its maker too.
     #[test]
-    fn names_that_cannot_be_kept_are_told_of() {
+    fn names_that_cannot_be_kept_are_refused_before_anything_is_made() {
         let folder = Folder::new();
         let top = folder.path().join("t");
-        fs::create_dir(&top).unwrap();
-        fs::write(top.join(OsStr::from_bytes(b"caf\xe9\x1b[2J")), "x").unwrap();
-        let (_, err) = create(&options(&top, Path::new("-"))).unwrap();
-        assert!(err.contains("it becomes t/caf%E9_[2J"), "{err}");
-        assert!(!err.contains('\x1b'));
+        fs::create_dir_all(top.join("deep")).unwrap();
+        fs::write(top.join("deep").join(OsStr::from_bytes(b"caf\xe9\x1b[2J")), "x").unwrap();
+        let to = folder.path().join("out.torrent");
+        let mut options = options(&top, &to);
+        let failure = create(&options).unwrap_err();
+        assert_eq!(failure.exit, Exit::FileSystem);
+        let said = failure.to_string();
+        assert!(said.contains("it would become t/deep/caf%E9_[2J; rename it"), "{said}");
+        assert!(!said.contains('\x1b'));
+        fs::write(top.join("_____padding_file_1"), "x").unwrap();
+        let said = create(&options).unwrap_err().to_string();
+        assert!(
+            said.contains("its name cannot be kept (and 1 more); it would be taken for padding;"),
+            "{said}"
+        );
+        options.name = Some("a\nb".to_owned());
+        let failure = create(&options).unwrap_err();
+        assert_eq!((failure.exit, failure.what.as_str()), (Exit::Usage, "--name"));
+        options.name = None;
+
+        let whole = folder.path().join(OsStr::from_bytes(b"\xff"));
+        fs::write(&whole, "x").unwrap();
+        let single = CreateOptions { path: whole, ..options.clone() };
+        let said = create(&single).unwrap_err().to_string();
+        assert!(
+            said.contains("this name cannot be kept; it would become %FF; rename it"),
+            "{said}"
+        );
+        assert!(!to.exists());
+
+        fs::write(top.join("kept"), "x").unwrap();
+        options.excludes = vec!["caf*".to_owned(), "_____*".to_owned()];
+        create(&options).unwrap();
+        assert_eq!(paths(&Metainfo::parse(&fs::read(&to).unwrap()).unwrap()), ["t/kept"]);
+    }
+
+    /// Whatever name `create` takes, `verify` and `seed` find the file again.
+    #[test]
+    fn what_is_created_can_be_verified_and_seeded() {
+        let scratch = Scratch::new();
+        let longest = "é".repeat(127) + "x";
+        let names = [
+            " ",
+            "-d",
+            "...",
+            ".hidden",
+            "CON",
+            "a\\b:c*?\"<>|",
+            "dots.",
+            "naïve 日本.txt",
+            "%FF",
+            "A",
+            "a",
+            "e\u{301}",
+            "é",
+            &longest,
+        ];
+        for top in names {
+            let source = scratch.folder("source");
+            fs::create_dir(source.join(top)).unwrap();
+            for (n, name) in names.iter().enumerate() {
+                let folder = source.join(top).join(name);
+                fs::create_dir(&folder).unwrap();
+                fs::write(folder.join(name), vec![7; 5000 * n]).unwrap();
+            }
+            let torrent = scratch.path("it.torrent");
+            let mut create = rondalla::command();
+            create.arg("create").arg("-o").arg(&torrent).arg("--overwrite");
+            let made = create.arg("--").arg(source.join(top)).output().unwrap();
+            assert!(made.status.success(), "{made:?}");
+            let mut verify = rondalla::command();
+            let said = verify.arg("verify").arg(&torrent).arg("-d").arg(&source).output().unwrap();
+            assert!(said.status.success(), "{top}: {said:?}");
+            let (listen, options) = ("127.0.0.1:0", &[]);
+            let share =
+                rondalla::Share { torrent: &torrent, dir: &source, listen, peers: &[], options };
+            let mut seed = share.start(&scratch, "seed", "seed");
+            let checked = seed.wait_for_event("checked");
+            assert_eq!(checked["good"], checked["pieces"], "{top}");
+            assert!(seed.terminate().success());
+            fs::remove_dir_all(source).unwrap();
+        }
     }
 
     #[test]

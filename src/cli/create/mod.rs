@@ -20,7 +20,7 @@ use crate::cli::options::{CreateOptions, OutputOptions};
 use crate::cli::progress::ProgressLine;
 use crate::cli::terminal::{CLEAR_LINE, Terminal, escape};
 use crate::formats::magnet::Magnet;
-use crate::formats::metainfo::{Draft, DraftFile, File, Metainfo, MetainfoError, piece_length_for};
+use crate::formats::metainfo::{Draft, DraftFile, File, Metainfo, piece_length_for};
 use crate::formats::path::{System, safe_name};
 use crate::words::address::{Address, Host};
 use crate::words::limits::TORRENT_LEN_MAX;
@@ -58,18 +58,15 @@ pub fn run(
     let size = tree.size();
     let piece_length = options.piece_length.unwrap_or_else(|| piece_length_for(size));
     check_pieces(size, piece_length)?;
-    let hashes = console.with_progress(&name.to_string_lossy(), |progress| {
+    let mut draft = draft(options, &name, &tree, piece_length);
+    check_names(options, &name, &tree, &read_again(options, &draft.encode())?)?;
+    draft.hashes = console.with_progress(&name.to_string_lossy(), |progress| {
         hash::hash(&tree.entries, piece_length, progress)
     })?;
     walk::check_unchanged(&tree.entries)?;
 
-    let bytes = draft(options, &name, &tree, piece_length, hashes).encode();
-    let torrent = Metainfo::parse(&bytes).map_err(|error| unfit(options, &error))?;
-    if torrent.name().as_bytes() != name.as_encoded_bytes() {
-        let why = format!("this name cannot be kept; it becomes {}", torrent.name());
-        console.warn(&name.to_string_lossy(), &why);
-    }
-    console.warn_of_changed_names(&tree, &torrent);
+    let bytes = draft.encode();
+    let torrent = read_again(options, &bytes)?;
     match &to {
         Destination::Stdout => written(out.write_all(&bytes).and_then(|()| out.flush()))?,
         Destination::File(path) => save::save(path, &bytes)?,
@@ -106,20 +103,16 @@ fn check_pieces(size: u64, piece_length: u32) -> Result<(), Failure> {
     Err(Failure::usage("--piece-length", "too many pieces for a torrent; take longer ones"))
 }
 
-fn draft(
-    options: &CreateOptions,
-    name: &OsStr,
-    tree: &Tree,
-    piece_length: u32,
-    hashes: Vec<u8>,
-) -> Draft {
+/// The torrent before its data is read: its hashes are zeros.
+fn draft(options: &CreateOptions, name: &OsStr, tree: &Tree, piece_length: u32) -> Draft {
     let file = |entry: &Entry| DraftFile { path: entry.path.clone(), len: entry.len };
+    let pieces = tree.size().div_ceil(piece_length.into());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     Draft {
         name: name.as_encoded_bytes().to_vec(),
         piece_length,
         files: tree.entries.iter().map(file).collect(),
-        hashes,
+        hashes: vec![0; usize::try_from(pieces * 20).expect("so many pieces were refused")],
         private: options.private,
         source: options.source.clone(),
         trackers: options.trackers.clone(),
@@ -140,10 +133,57 @@ fn node(address: &Address) -> (String, u16) {
     (host, address.port)
 }
 
-/// The files make no torrent that could be read again: too many, or names too long.
-fn unfit(options: &CreateOptions, error: &MetainfoError) -> Failure {
-    let why = format!("the torrent would be of no use: {error}");
-    Failure { exit: Exit::Failure, what: options.path.to_string_lossy().into_owned(), why }
+/// What the torrent is to everybody else.
+///
+/// # Errors
+/// If the files make no torrent that could be read again: too many, or paths too long.
+fn read_again(options: &CreateOptions, bytes: &[u8]) -> Result<Metainfo, Failure> {
+    Metainfo::parse(bytes).map_err(|error| {
+        let why = format!("the torrent would be of no use: {error}");
+        Failure { exit: Exit::Failure, what: options.path.to_string_lossy().into_owned(), why }
+    })
+}
+
+/// Whether the files are found again under the names that are read in the torrent. Names that are
+/// not UTF-8 or hold control characters are changed by all who download, by each in its own way:
+/// a torrent of them would be of different files to each, and its maker could not seed it.
+///
+/// # Errors
+/// If a name is read as another one.
+fn check_names(
+    options: &CreateOptions,
+    name: &OsStr,
+    tree: &Tree,
+    torrent: &Metainfo,
+) -> Result<(), Failure> {
+    if torrent.name().as_bytes() != name.as_encoded_bytes() {
+        let why = format!("this name cannot be kept; it would become {}", torrent.name());
+        if options.name.is_some() {
+            return Err(Failure::usage("--name", why));
+        }
+        return Err(walk::refused(&options.path, &(why + "; rename it")));
+    }
+    let is_changed = |(entry, file): &(&Entry, &File)| {
+        let own = file.path.iter().skip(usize::from(!torrent.is_single_file()));
+        let wanted = entry.path.iter().map(Vec::as_slice);
+        !torrent.is_single_file() && !own.map(OsStr::as_encoded_bytes).eq(wanted)
+    };
+    let mut changed = tree.entries.iter().zip(torrent.files()).filter(is_changed);
+    let Some((entry, file)) = changed.next() else { return Ok(()) };
+    let others = match changed.count() {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    let becomes = if file.pad {
+        "be taken for padding".to_owned()
+    } else {
+        format!("become {}", file.path.display())
+    };
+    let why = format!(
+        "its name cannot be kept{others}; it would {becomes}; rename it, or leave it out with \
+         --exclude"
+    );
+    Err(walk::refused(&entry.disk, &why))
 }
 
 /// Says what was made. The info-hash is data, so `-q` keeps it, unless it went to stderr.
@@ -206,25 +246,6 @@ impl Console<'_> {
         });
         write!(self.err, "{CLEAR_LINE}").ok();
         result
-    }
-
-    /// Tells of names that those who download cannot keep.
-    fn warn_of_changed_names(&mut self, tree: &Tree, torrent: &Metainfo) {
-        let is_changed = |(entry, file): &(&Entry, &File)| {
-            let own = file.path.iter().skip(usize::from(!torrent.is_single_file()));
-            let wanted = entry.path.iter().map(Vec::as_slice);
-            !torrent.is_single_file() && !own.map(OsStr::as_encoded_bytes).eq(wanted)
-        };
-        let mut changed = tree.entries.iter().zip(torrent.files()).filter(is_changed);
-        if let Some((entry, file)) = changed.next() {
-            let others = match changed.count() {
-                0 => String::new(),
-                more => format!(" (and {more} others)"),
-            };
-            let why =
-                format!("its name cannot be kept; it becomes {}{others}", file.path.display());
-            self.warn(&entry.disk.to_string_lossy(), &why);
-        }
     }
 }
 
