@@ -138,6 +138,15 @@ pub fn fold(address: SocketAddr) -> SocketAddr {
     }
 }
 
+/// Whether the address is loopback, private or link-local (RFC 1918, 3927, 4193, 4291): it means
+/// something on this host or network only, and many hosts, or many clients of one, may be behind it.
+pub fn is_local(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
 /// Host and port: the text before and after the last colon that is not in brackets. A text of
 /// digits alone (and the dash of a range) is a port.
 fn split(text: &str) -> Result<(&str, &str), Unparsable> {
@@ -309,6 +318,18 @@ mod tests {
         ];
         for (address, folded) in table {
             assert_eq!(fold(address.parse().unwrap()).to_string(), folded);
+        }
+    }
+
+    #[test]
+    fn local_addresses_are_told_from_global_ones() {
+        let local = ["127.0.0.5", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.0.9", "::1"];
+        let local_v6 = ["fe80::1", "febf::1", "fd00::1", "fc00::1", "::ffff:10.0.0.1"];
+        for ip in local.into_iter().chain(local_v6) {
+            assert!(is_local(ip.parse().unwrap()), "{ip}");
+        }
+        for ip in ["1.2.3.4", "172.32.0.1", "192.169.0.1", "2001:db8::1", "fec0::1"] {
+            assert!(!is_local(ip.parse().unwrap()), "{ip}");
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod bitfield;
 pub mod have_log;
 pub mod id;
 pub mod limits;
+pub mod node_id;
 pub mod permutation;
 pub mod rng;
 pub mod slab;

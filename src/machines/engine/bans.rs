@@ -2,11 +2,12 @@
 //! and link-local ones) by address and peer id.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use crate::bus::Fault;
 use crate::machines::engine::peer::Identity;
 use crate::machines::engine::{Engine, exchange};
+use crate::words::address::is_local;
 use crate::words::id::{PeerId, PeerKey};
 use crate::words::limits;
 use crate::words::steps::Steps;
@@ -49,20 +50,7 @@ impl Bans {
 }
 
 fn mark(who: Identity) -> (IpAddr, Option<PeerId>) {
-    (who.ip, is_shared(who.ip).then_some(who.peer_id))
-}
-
-/// Whether several hosts, or several clients of one, may be behind the address.
-fn is_shared(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_loopback() || is_local(ip),
-    }
-}
-
-/// Unique local and link-local unicast addresses (RFC 4193, RFC 4291).
-fn is_local(ip: Ipv6Addr) -> bool {
-    ip.segments()[0] & 0xfe00 == 0xfc00 || ip.segments()[0] & 0xffc0 == 0xfe80
+    (who.ip, is_local(who.ip).then_some(who.peer_id))
 }
 
 /// `key` sent corrupt data: it is banned, and hung up on if it is still there.
