@@ -3,6 +3,7 @@
 pub mod allowed_fast;
 pub mod client;
 pub mod magnet;
+pub mod mainline;
 pub mod metainfo;
 pub mod path;
 pub mod resume;
