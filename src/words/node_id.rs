@@ -68,6 +68,11 @@ impl NodeId {
         Distance(std::array::from_fn(|at| self.0[at] ^ other.0[at]))
     }
 
+    /// The id at a distance from this one.
+    pub fn at(self, distance: Distance) -> Self {
+        Self(self.distance(Self(distance.0)).0)
+    }
+
     /// How many leading bits the two share, up to [`ID_BITS`].
     pub fn shared_bits(self, other: Self) -> usize {
         let Distance(bytes) = self.distance(other);
@@ -186,6 +191,7 @@ mod tests {
         let (here, near, far) = (id("80"), id("81ff"), id("00"));
         assert!(here.distance(near) < here.distance(far));
         assert_eq!(here.distance(far), far.distance(here));
+        assert_eq!(here.at(here.distance(near)), near);
         let table = [("80", 160), ("81", 7), ("00", 0), ("c0", 1), ("8000000001", 39)];
         for (other, bits) in table {
             assert_eq!(here.shared_bits(id(other)), bits, "{other}");

@@ -8,8 +8,6 @@
 
 mod emit;
 mod parse;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -212,3 +210,6 @@ pub fn compact_address(bytes: &[u8]) -> Option<SocketAddr> {
     let ip = v4().or_else(|_| v6()).ok()?;
     (port != 0).then(|| SocketAddr::new(ip, port))
 }
+
+#[cfg(test)]
+mod tests;
