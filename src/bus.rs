@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use crate::formats::metainfo::Metainfo;
 use crate::formats::wire::{ExtensionHandshake, Reserved};
@@ -370,6 +371,24 @@ pub enum Event {
         address: String,
         /// Why it ended.
         reason: String,
+    },
+    /// Something that the user should know and that is not about one torrent.
+    Warning(String),
+    /// This turn of the main thread took longer than [`limits::TURN_SLOW`].
+    SlowTurn {
+        /// The notification that it handled.
+        what: &'static str,
+        /// How long it took.
+        took: Duration,
+    },
+    /// The turns of the main thread, at the end.
+    Turns {
+        /// How many there were.
+        count: u64,
+        /// How long the slowest took.
+        slowest: Duration,
+        /// The notification that it handled.
+        what: &'static str,
     },
     /// The session's last word.
     Ended,

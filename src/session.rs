@@ -27,6 +27,9 @@
 //! # }
 //! ```
 
+mod names;
+mod turns;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -54,6 +57,8 @@ use crate::words::bitfield::SharedBitfield;
 use crate::words::id::PeerKey;
 use crate::words::limits;
 
+use turns::Turns;
+
 pub use crate::actors::events::Events;
 pub use crate::machines::engine::{Goal, SeedUntil};
 
@@ -70,8 +75,10 @@ pub struct Options {
     pub upload: bool,
     /// Bytes that blocks may take until their pieces are written.
     pub memory: u64,
-    /// Connections at once.
+    /// Connections at once, at most [`limits::PEERS_MAX`].
     pub peers_max: u32,
+    /// Files of torrents that are open at once.
+    pub files_open_max: usize,
     /// Give up a torrent when nothing arrives for so long.
     pub timeout: Option<Duration>,
     /// Bytes of payload a second that may arrive; 0 is no limit.
@@ -85,7 +92,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// Downloads until every torrent is complete, with the defaults of the command line.
+    /// Downloads until every torrent is complete. The numbers are those with which the command line
+    /// begins, and plain constants: it brings some down where the host bears less, this does not.
     pub fn new(state: impl Into<PathBuf>) -> Self {
         Self {
             listen: Some(ListenAddress::default()),
@@ -94,6 +102,7 @@ impl Options {
             upload: true,
             memory: limits::MEMORY_DEFAULT,
             peers_max: limits::PEERS_DEFAULT,
+            files_open_max: limits::FILES_OPEN_MAX,
             timeout: None,
             limit_down: 0,
             limit_up: 0,
@@ -146,6 +155,7 @@ pub struct Session {
     listener: Option<ListenerHandle>,
     porter: PorterHandle,
     storage: StorageHandle,
+    turns: Turns,
 }
 
 /// Main's ends of what connects it with a peer's threads.
@@ -177,7 +187,7 @@ impl Session {
         let address = listener.as_ref().map(|listener| listener.local_addr()).transpose()?;
         let (publisher, notifications) = bounded(limits::NOTIFICATIONS_MAX);
         let peer_id = client::our_peer_id(chance());
-        let files = Arc::new(FileStore::new(limits::FILES_OPEN_MAX));
+        let files = Arc::new(FileStore::new(options.files_open_max));
         let office = Arc::new(Office {
             peer_id,
             port: address.map(|address| address.port()),
@@ -188,7 +198,8 @@ impl Session {
             up: Limiter::new(options.limit_up),
             notifications: publisher.clone(),
         });
-        let (porter, sockets) = PorterHandle::start(office)?;
+        let peers_max = options.peers_max.min(limits::PEERS_MAX);
+        let (porter, sockets) = PorterHandle::start(office, peers_max)?;
         let storage = StorageHandle::start(options.memory, files, publisher.clone())?;
         let listener =
             listener.map(|listener| ListenerHandle::start(listener, sockets)).transpose()?;
@@ -196,7 +207,7 @@ impl Session {
             goal: options.goal,
             upload: options.upload,
             memory: options.memory,
-            peers_max: options.peers_max,
+            peers_max,
             timeout: options.timeout,
             sequential: options.sequential,
             seed_until: options.seed_until,
@@ -212,6 +223,7 @@ impl Session {
             listener,
             porter,
             storage,
+            turns: Turns::default(),
         };
         if let Some(address) = address {
             session.command(Command::Listening(address));
@@ -253,16 +265,20 @@ impl Session {
     pub fn run(mut self) {
         while !self.engine.is_ended() {
             let news = self.receive();
-            let now = now();
+            let began = now();
+            let what = news.as_ref().map_or("Timer", names::of_notification);
             match news {
-                Some(notification) => self.engine.handle(now, notification),
-                None => self.engine.handle_time(now),
+                Some(notification) => self.engine.handle(began, notification),
+                None => self.engine.handle_time(began),
             }
             // However many notifications wait, what is due is not late by more than one of them.
-            if self.engine.poll_deadline().is_some_and(|due| due <= now) {
-                self.engine.handle_time(now);
+            if self.engine.poll_deadline().is_some_and(|due| due <= began) {
+                self.engine.handle_time(began);
             }
             self.perform();
+            if let Some(slow) = self.turns.handle_turn(what, began, now()) {
+                self.events.push(slow);
+            }
         }
         self.end();
     }
@@ -364,7 +380,16 @@ impl Session {
     /// is gone, and whoever waits for a socket that it is closed.
     fn end(self) {
         let Self {
-            engine, events, peers, notifications, publisher, listener, porter, storage, ..
+            engine,
+            events,
+            peers,
+            notifications,
+            publisher,
+            listener,
+            porter,
+            storage,
+            turns,
+            options: _,
         } = self;
         peers.values().for_each(|ends| ends.line.hang_up());
         drop((peers, notifications, publisher));
@@ -375,6 +400,7 @@ impl Session {
         } else {
             storage.leave();
         }
+        events.push(turns.summary());
         events.push(Event::Ended);
     }
 }

@@ -14,6 +14,9 @@ mod cli;
 /// The command that makes torrents: its output against that of other makers, its errors.
 mod create;
 
+/// What the host allows: limits of files, of threads and of memory, and what is done with less.
+mod host;
+
 /// A raw-socket peer that breaks the protocol in every way of a table, against a running seed.
 mod hostile;
 

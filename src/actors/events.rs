@@ -52,8 +52,8 @@ enum Weight {
 
 fn weight(event: &Event) -> Weight {
     match event {
-        Event::Listening(_) | Event::Ended => Weight::Kept,
-        Event::Stranger { .. } => Weight::Minor,
+        Event::Listening(_) | Event::Turns { .. } | Event::Ended => Weight::Kept,
+        Event::Stranger { .. } | Event::Warning(_) | Event::SlowTurn { .. } => Weight::Minor,
         Event::Torrent(info_hash, event) => match event {
             TorrentEvent::Started { .. }
             | TorrentEvent::Checked { .. }

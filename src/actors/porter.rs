@@ -42,9 +42,13 @@ pub(crate) struct PorterHandle {
 }
 
 impl PorterHandle {
-    /// Starts the porter. The listener's sockets come on the channel that is returned.
-    pub(crate) fn start(office: Arc<Office>) -> io::Result<(Self, Sender<Accepted>)> {
-        let (orders, from_main) = bounded(limits::PORTER_ORDERS_MAX);
+    /// Starts the porter of at most `peers_max` connections. The listener's sockets come on the
+    /// channel that is returned.
+    pub(crate) fn start(
+        office: Arc<Office>,
+        peers_max: u32,
+    ) -> io::Result<(Self, Sender<Accepted>)> {
+        let (orders, from_main) = bounded(limits::porter_orders_max(peers_max));
         let (sockets, from_listener) = bounded(limits::ACCEPTED_MAX);
         let porter =
             Porter { office, waiting: BTreeMap::new(), accepted: 0, threads: BTreeMap::new() };

@@ -19,20 +19,43 @@ use crate::session::{Events, Goal};
 use crate::words::id::InfoHash;
 use crate::words::limits;
 
-/// How the torrents ended: the exit of each that failed.
+/// The torrents that failed, in the order in which they did; of several failures of one the first.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
-    /// What ended a torrent; of several failures the first.
-    pub(super) torrents: BTreeMap<InfoHash, Exit>,
+pub(super) struct Outcome(Vec<(InfoHash, Exit)>);
+
+impl Outcome {
+    /// How this torrent failed, if it did.
+    pub(super) fn of(&self, info_hash: InfoHash) -> Option<Exit> {
+        self.0.iter().find(|(failed, _)| *failed == info_hash).map(|(_, exit)| *exit)
+    }
+
+    /// How the first torrent failed that did.
+    pub(super) fn first(&self) -> Option<Exit> {
+        self.0.first().map(|(_, exit)| *exit)
+    }
+
+    fn add(&mut self, info_hash: InfoHash, exit: Exit) {
+        if self.of(info_hash).is_none() {
+            self.0.push((info_hash, exit));
+        }
+    }
 }
 
-/// Starts the console. `failures` were found before there was a session.
+/// What was found before there was a session.
+#[derive(Debug, Default)]
+pub(super) struct Preface {
+    pub(super) failures: Vec<Failure>,
+    pub(super) warnings: Vec<String>,
+    pub(super) remarks: Vec<String>,
+}
+
+/// Starts the console.
 pub(super) fn start(
     events: Events,
     output: OutputOptions,
     goal: Goal,
     hook: Option<Hook>,
-    failures: Vec<Failure>,
+    preface: Preface,
 ) -> io::Result<JoinHandle<Outcome>> {
     let console = Console {
         out: Out::new(io::stdout()),
@@ -47,7 +70,7 @@ pub(super) fn start(
         told_at: None,
     };
     let builder = Builder::new().name("console".into()).stack_size(limits::CONSOLE_STACK);
-    builder.spawn(move || console.run(events, &failures))
+    builder.spawn(move || console.run(events, preface))
 }
 
 struct Console<W: Write, E: Write> {
@@ -82,18 +105,19 @@ enum Stage {
 }
 
 impl<W: Write, E: Write> Console<W, E> {
-    fn run(mut self, events: Events, failures: &[Failure]) -> Outcome {
-        for failure in failures {
-            self.fail(failure);
-        }
-        let mut failures = failures;
+    fn run(mut self, events: Events, preface: Preface) -> Outcome {
+        let Preface { failures, warnings, remarks } = preface;
+        failures.iter().for_each(|failure| self.fail(failure));
+        warnings.iter().for_each(|warning| self.warn(warning));
+        remarks.iter().for_each(|remark| self.remark(remark));
+        let warnings = warnings.iter().map(|warning| json::warning(warning));
+        let mut objects: Vec<_> = failures.iter().map(json::failed).chain(warnings).collect();
         for event in events {
             if self.output.json {
                 self.tell_json(&event);
-                if !failures.is_empty() && matches!(event, Event::Listening(_)) {
-                    for failure in std::mem::take(&mut failures) {
-                        self.print(&json::failed(failure).to_string());
-                    }
+                // The first object of all says where we listen.
+                if matches!(event, Event::Listening(_)) {
+                    objects.drain(..).for_each(|object| self.print(&object.to_string()));
                 }
             }
             self.tell(event);
@@ -117,6 +141,14 @@ impl<W: Write, E: Write> Console<W, E> {
             Event::Listening(address) => self.remark(&format!("listening at {address}")),
             Event::Stranger { address, reason } => {
                 self.remark(&format!("peer {address}: {reason}"));
+            }
+            Event::Warning(message) => self.warn(&message),
+            Event::SlowTurn { what, took } => self.remark(&slow_turn(what, took)),
+            Event::Turns { count, slowest, what } => {
+                let slowest = millis(slowest);
+                self.remark(&format!(
+                    "{count} turns of the main thread, {slowest} at most: {what}"
+                ));
             }
             Event::Ended => {}
             Event::Torrent(info_hash, event) => self.tell_of_torrent(info_hash, event),
@@ -179,7 +211,7 @@ impl<W: Write, E: Write> Console<W, E> {
             }
             TorrentEvent::Error(trouble) => {
                 let failure = Failure::from(trouble);
-                self.outcome.torrents.entry(info_hash).or_insert(failure.exit);
+                self.outcome.add(info_hash, failure.exit);
                 self.torrents.entry(info_hash).or_default().stage = Stage::Ended;
                 self.fail(&failure);
             }
@@ -267,6 +299,24 @@ impl<W: Write, E: Write> Console<W, E> {
         let traffic = moves.then_some(traffic);
         ProgressLine { name, done: sum.done, size: sum.size, traffic }
     }
+}
+
+/// What is said of a turn that took long.
+pub(super) fn slow_turn(what: &str, took: Duration) -> String {
+    format!("a turn of the main thread took {}: {what}", millis(took))
+}
+
+/// A short time with three digits.
+fn millis(time: Duration) -> String {
+    let millis = time.as_secs_f64() * 1_000.0;
+    let digits = if millis < 1.0 {
+        3
+    } else if millis < 10.0 {
+        2
+    } else {
+        0
+    };
+    format!("{millis:.digits$} ms")
 }
 
 /// How often a log that is no terminal gets a line of progress.

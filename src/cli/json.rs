@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::bus::{Event, PeerState, Progress, TorrentEvent};
+use crate::cli::console::slow_turn;
 use crate::cli::failure::Failure;
 
 /// The object of an event, or `None` for what has none.
@@ -13,13 +14,26 @@ pub(super) fn object(event: &Event, verbose: bool) -> Option<Value> {
             None,
             json!({ "event": "peer", "addr": address, "state": "gone", "client": "", "reason": reason }),
         ),
-        Event::Ended => return None,
+        Event::Warning(message) => (None, warning(message)),
+        Event::SlowTurn { what, took } if verbose => (None, warning(&slow_turn(what, *took))),
+        Event::Turns { count, slowest, what } if verbose => (
+            None,
+            json!({
+                "event": "turns", "count": count, "slowest": slowest.as_secs_f64(), "what": what,
+            }),
+        ),
+        Event::SlowTurn { .. } | Event::Turns { .. } | Event::Ended => return None,
         Event::Torrent(infohash, event) => (Some(infohash), torrent_object(event, verbose)?),
     };
     if let (Some(infohash), Some(fields)) = (infohash, object.as_object_mut()) {
         fields.insert("infohash".to_owned(), infohash.to_string().into());
     }
     Some(object)
+}
+
+/// The object of a warning.
+pub(super) fn warning(message: &str) -> Value {
+    json!({ "event": "warning", "message": message })
 }
 
 /// The object of a failure.
@@ -56,7 +70,7 @@ fn torrent_object(event: &TorrentEvent, verbose: bool) -> Option<Value> {
         }),
         // It only matters to whoever works on the files.
         TorrentEvent::Settled { .. } => return None,
-        TorrentEvent::Warning(message) => json!({ "event": "warning", "message": message }),
+        TorrentEvent::Warning(message) => warning(message),
         TorrentEvent::Error(trouble) => failed(&Failure::from(trouble.clone())),
     })
 }
@@ -105,6 +119,16 @@ mod tests {
         ];
         for (event, wanted) in table {
             assert_eq!(object(&event, false).unwrap().to_string(), wanted);
+        }
+        let (ms, what) = (std::time::Duration::from_millis, "Block");
+        let turns = Event::Turns { count: 3, slowest: ms(1500), what };
+        let slow = Event::SlowTurn { what, took: ms(15) };
+        let turn = r#"{"event":"warning","message":"a turn of the main thread took 15 ms: Block"}"#;
+        let verbose =
+            [(turns, r#"{"count":3,"event":"turns","slowest":1.5,"what":"Block"}"#), (slow, turn)];
+        for (event, wanted) in verbose {
+            assert_eq!(object(&event, true).unwrap().to_string(), wanted);
+            assert_eq!(object(&event, false), None);
         }
         let piece = torrent(TorrentEvent::Piece(PieceIndex(7)));
         assert_eq!(object(&piece, false), None);

@@ -16,6 +16,7 @@ mod answer;
 mod console;
 mod glob;
 mod hook;
+mod host;
 mod json;
 mod signals;
 

@@ -4,16 +4,16 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::bus::{Trouble, TroubleKind};
-use crate::cli::console::{self, Outcome};
+use crate::cli::console::{self, Outcome, Preface};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::hook::Hook;
+use crate::cli::host::{Means, Wishes};
 use crate::cli::options::TransferOptions;
 use crate::cli::source::{self, Source};
 use crate::cli::{json, signals};
 use crate::formats::metainfo::Metainfo;
 use crate::session::{Goal, Options, SeedUntil, Session, Torrent};
 use crate::words::id::InfoHash;
-use crate::words::limits;
 
 /// Downloads every source until it is complete and verified.
 ///
@@ -68,11 +68,17 @@ fn transfer(
     if metainfos.is_empty() {
         return Ok(only_failures(options, &failures, err));
     }
-    let mut session = Session::open(session_options(options, goal))
+    let means = Means::of_host(Wishes {
+        max_peers: options.network.max_peers,
+        memory: options.memory.map(|size| size.0),
+        torrents: metainfos.len(),
+    });
+    let mut session = Session::open(session_options(options, goal, &means))
         .map_err(|error| cannot_listen(options, &error))?;
     signals::end_on_signal(session.remote())?;
     let hook = options.on_done.clone().map(Hook::new);
-    let console = console::start(session.events(), options.output, goal, hook, failures)
+    let preface = Preface { failures, warnings: means.warnings, remarks: means.reasons };
+    let console = console::start(session.events(), options.output, goal, hook, preface)
         .map_err(|error| no_thread("console", &error))?;
     for metainfo in metainfos {
         let torrent = Torrent {
@@ -124,14 +130,15 @@ fn read(source: Source) -> Result<Metainfo, Failure> {
     }
 }
 
-fn session_options(options: &TransferOptions, goal: Goal) -> Options {
+fn session_options(options: &TransferOptions, goal: Goal, means: &Means) -> Options {
     let network = &options.network;
     Options {
         listen: Some(network.listen.clone()),
         goal,
         upload: network.parts.upload,
-        memory: options.memory.map_or(limits::MEMORY_DEFAULT, |size| size.0),
-        peers_max: network.max_peers.unwrap_or(limits::PEERS_DEFAULT),
+        memory: means.memory,
+        peers_max: means.max_peers,
+        files_open_max: means.files_open,
         timeout: options.timeout,
         limit_down: options.limit_down.0,
         limit_up: options.limit_up.0,
@@ -162,10 +169,10 @@ fn no_thread(name: &str, error: &io::Error) -> Failure {
 /// The exit code of the first that failed, in the order in which they were given.
 fn exit_code(reads: &[Read], outcome: &Outcome) -> ExitCode {
     let failed = reads.iter().find_map(|read| match read {
-        Ok(info_hash) => outcome.torrents.get(info_hash).copied(),
+        Ok(info_hash) => outcome.of(*info_hash),
         Err(exit) => Some(*exit),
     });
-    failed.map_or(ExitCode::SUCCESS, ExitCode::from)
+    failed.or_else(|| outcome.first()).map_or(ExitCode::SUCCESS, ExitCode::from)
 }
 
 impl From<Trouble> for Failure {

@@ -237,6 +237,11 @@ pub const UPLOADS_ORDERED_MAX: u32 = 32;
 /// Events of lesser weight that may wait for a slow reader.
 pub const EVENTS_MAX: usize = 1024;
 
+/// A turn of the main thread that takes longer is told at `-v`, but not oftener than so.
+pub const TURN_SLOW: Duration = Duration::from_millis(10);
+/// See [`TURN_SLOW`].
+pub const TURN_TOLD_EVERY: Duration = Duration::from_secs(10);
+
 /// Time between two progress events of a torrent.
 pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
@@ -311,9 +316,17 @@ pub const REDIAL_DELAY: Duration = Duration::from_secs(1);
 /// The longest.
 pub const REDIAL_DELAY_MAX: Duration = Duration::from_secs(60);
 
-/// Orders that the porter may not have carried out: every half-open dial, and a join and an answer
-/// for every peer that comes or goes at once.
-pub const PORTER_ORDERS_MAX: usize = 1024;
+/// Connections that can be allowed: more threads than two for each of these no system gives a
+/// process (`/proc/sys/kernel/threads-max` is some 100,000 where there are 12 GiB of memory).
+pub const PEERS_MAX: u32 = 32 * 1024;
+
+/// Orders that the porter may not have carried out, for so many connections, so that none finds its
+/// channel full: for each place of the table the start of its tenant and the end of the one before
+/// (the tenant ends when the porter has started it), and a refusal for every socket that main has
+/// heard of and the porter keeps.
+pub const fn porter_orders_max(peers: u32) -> usize {
+    2 * (peers + GREETINGS_MAX) as usize + NOTIFICATIONS_MAX + ACCEPTED_MAX
+}
 
 /// Sockets that the listener has accepted and the porter has not taken.
 pub const ACCEPTED_MAX: usize = 16;
@@ -331,6 +344,8 @@ pub const WAKE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The default memory budget.
 pub const MEMORY_DEFAULT: u64 = 16 * 1024 * 1024;
+/// The least to which a small host brings it down: [`PIPELINE_START`] blocks.
+pub const MEMORY_DEFAULT_MIN: u64 = PIPELINE_START as u64 * BLOCK_LEN as u64;
 
 /// Files that are open at once, of the 256 descriptors that a small host allows.
 pub const FILES_OPEN_MAX: usize = 128;
@@ -354,6 +369,31 @@ pub const HASH_READ_LEN: usize = 256 * 1024;
 
 /// Bytes that a hasher looks at before it tells what it found.
 pub const PORTION_LEN: u32 = 4 * 1024 * 1024;
+
+// ----------------------------------------------- The host: what a process and its peers take ---
+
+/// Threads of a peer: one that reads, one that writes.
+pub const PEER_THREADS: u64 = 2;
+
+/// Memory that a peer takes: some 24 KiB of stacks, channel and buffers, and for each of its threads
+/// 16 KiB of stack and 8 KiB of tables in the kernel, which count in a control group.
+pub const PEER_MEMORY: u64 = 24 * 1024 + PEER_THREADS * 24 * 1024;
+
+/// Threads beside those of the peers: main, listener, porter, storage and one that syncs for it,
+/// console, watcher, trace, two for signals, one hasher, and some that greet us (each has one).
+pub const THREADS_BESIDE_PEERS: u64 = 16;
+
+/// Descriptors beside those of the peers and of the torrents' locks: three streams, the listener,
+/// the signals' pipe (2), the trace, the watched folder, and [`GREETINGS_MAX`] connections that
+/// greet; [`HASHERS_MAX`] files are open while there are few peers. The rest is spare.
+pub const DESCRIPTORS_BESIDE_PEERS: u64 = 48;
+
+/// Memory of a process without peers and blocks: code, stacks and tables are some 4 MiB, and
+/// [`NOTIFICATIONS_MAX`] blocks that main has not taken are as much.
+pub const PROCESS_MEMORY: u64 = 8 * 1024 * 1024;
+
+/// One of so many parts of a machine's memory is ours: it has other work to do.
+pub const HOST_MEMORY_PARTS: u64 = 4;
 
 // ------------------------------ Stacks of threads; memory that is never touched is never taken ---
 

@@ -18,7 +18,7 @@ mod torrent;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::bus::{Event, Notification, Order, ToStorage, TorrentEvent};
+use crate::bus::{Event, Fault, Notification, Order, ToStorage, TorrentEvent};
 use crate::machines::picker::Budget;
 use crate::words::id::{InfoHash, PeerId, PeerKey, TorrentKey};
 use crate::words::limits;
@@ -148,6 +148,12 @@ impl Engine {
     /// Something happened.
     pub fn handle(&mut self, now: Instant, notification: Notification) {
         self.begin_turn(now);
+        let concerned = match &notification {
+            Notification::Peer(peer, _) => Some(*peer),
+            Notification::Accepted { .. }
+            | Notification::Storage(..)
+            | Notification::Command(_) => None,
+        };
         match notification {
             Notification::Peer(peer, news) => handlers::peer::handle_news(self, peer, news),
             Notification::Accepted { socket, address } => {
@@ -158,7 +164,7 @@ impl Engine {
             }
             Notification::Command(command) => handlers::command::handle_command(self, command),
         }
-        self.end_turn();
+        self.end_turn(concerned);
     }
 
     /// The deadline of [`poll_deadline`](Self::poll_deadline) has come: handles one timer that is
@@ -168,14 +174,14 @@ impl Engine {
         if let Some(timer) = self.timers.pop_due(now) {
             handlers::clock::handle_timer(self, timer);
         }
-        self.end_turn();
+        self.end_turn(None);
     }
 
     /// An order could not be given, because its actor is gone or does not keep up.
     pub fn handle_undelivered(&mut self, now: Instant, order: Order) {
         self.begin_turn(now);
         handlers::peer::handle_undelivered(self, order);
-        self.end_turn();
+        self.end_turn(None);
     }
 
     /// The next order to give.
@@ -213,9 +219,22 @@ impl Engine {
         self.steps = Steps::new();
     }
 
-    fn end_turn(&self) {
+    fn end_turn(&mut self, concerned: Option<PeerKey>) {
         let steps = self.steps.taken();
-        debug_assert!(steps as usize <= limits::STEPS_MAX, "a turn took {steps} steps");
+        if steps as usize > limits::STEPS_MAX {
+            debug_assert!(false, "a turn took {steps} steps");
+            self.handle_overlong(concerned, steps);
+        }
+    }
+
+    /// A turn took more steps than any may. That is our own fault; but the peer whose news led to it
+    /// could make us do so again, and others would wait.
+    fn handle_overlong(&mut self, concerned: Option<PeerKey>, steps: u32) {
+        let (what, bound) = ("a turn of the main thread took", limits::STEPS_MAX);
+        self.events.push_back(Event::Warning(format!("{what} {steps} steps, not {bound} at most")));
+        if let Some(peer) = concerned {
+            exchange::hang_up(self, peer, Fault::Theirs, "its news took too many steps");
+        }
     }
 
     fn order(&mut self, order: Order) {

@@ -418,3 +418,24 @@ fn what_the_storage_had_no_room_for_is_given_again_in_order() {
     assert_eq!(drive.waits(limits::RETRY_DELAY), "open, close");
     assert_eq!(drive.storage(0, StorageNews::Closed), "end");
 }
+
+#[test]
+fn whoever_makes_a_turn_too_long_is_hung_up_on() {
+    let mut drive = Drive::downloading(settings(), 1);
+    let (peer, other) = (drive.joins("#"), drive.joins("#"));
+    drive.events();
+    let steps = u32::try_from(limits::STEPS_MAX).unwrap() + 1;
+    drive.engine.handle_overlong(Some(drive.peers[&peer].key), steps);
+    script! {
+        drive.orders() => "hang up 0",
+        drive.goes(peer) => "reap 0",
+        drive.news(other, PeerNews::Unchoked) => "ask 1 for 0:0+2",
+    }
+    let told = drive.events();
+    assert!(told.contains("its news took too many steps"), "{told}");
+    drive.engine.handle_overlong(None, steps);
+    let warning =
+        format!("a turn of the main thread took {steps} steps, not {} at most", steps - 1);
+    assert_eq!(drive.engine.poll_event(), Some(Event::Warning(warning)));
+    assert_eq!(drive.orders(), "");
+}

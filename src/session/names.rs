@@ -1,0 +1,63 @@
+//! What notifications are called where the user is told of them.
+
+use crate::bus::{Command, Notification, PeerNews, StorageNews};
+
+/// The name of a kind of notification, as `src/bus.rs` has it.
+pub(super) fn of_notification(notification: &Notification) -> &'static str {
+    match notification {
+        Notification::Peer(_, news) => of_peer_news(news),
+        Notification::Accepted { .. } => "Accepted",
+        Notification::Storage(_, news) => of_storage_news(news),
+        Notification::Command(command) => of_command(command),
+    }
+}
+
+fn of_peer_news(news: &PeerNews) -> &'static str {
+    match news {
+        PeerNews::Hello(_) => "Hello",
+        PeerNews::Connected { .. } => "Connected",
+        PeerNews::Gained(_) => "Gained",
+        PeerNews::Lost(_) => "Lost",
+        PeerNews::Seeder => "Seeder",
+        PeerNews::Completed => "Completed",
+        PeerNews::Choked => "Choked",
+        PeerNews::Unchoked => "Unchoked",
+        PeerNews::Interested => "Interested",
+        PeerNews::NotInterested => "NotInterested",
+        PeerNews::Requested(_) => "Requested",
+        PeerNews::Cancelled(_) => "Cancelled",
+        PeerNews::Rejected(_) => "Rejected",
+        PeerNews::AllowedFast(_) => "AllowedFast",
+        PeerNews::Block(..) => "Block",
+        PeerNews::Extended(_) => "Extended",
+        PeerNews::Stalled => "Stalled",
+        PeerNews::Sample => "Sample",
+        PeerNews::Performed { .. } => "Performed",
+        PeerNews::Gone(_) => "Gone",
+    }
+}
+
+fn of_storage_news(news: &StorageNews) -> &'static str {
+    match news {
+        StorageNews::Checking(_) => "Checking",
+        StorageNews::Found(_) => "Found",
+        StorageNews::Unwanted(_) => "Unwanted",
+        StorageNews::Opened => "Opened",
+        StorageNews::Written(_) => "Written",
+        StorageNews::Verified(_) => "Verified",
+        StorageNews::Corrupt(_) => "Corrupt",
+        StorageNews::Guilty(..) => "Guilty",
+        StorageNews::Failed(_) => "Failed",
+        StorageNews::Warned(_) => "Warned",
+        StorageNews::Settled => "Settled",
+        StorageNews::Closed => "Closed",
+    }
+}
+
+fn of_command(command: &Command) -> &'static str {
+    match command {
+        Command::Add(_) => "Add",
+        Command::Listening(_) => "Listening",
+        Command::Quit => "Quit",
+    }
+}

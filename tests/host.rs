@@ -1,0 +1,164 @@
+//! Hosts that allow little: what the program makes of it, and that it works all the same.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::rondalla::{self, listening};
+use crate::support::{Noise, Running, Scratch, Tree, write_noise};
+
+/// A torrent with its data.
+struct Shared {
+    torrent: PathBuf,
+    source: PathBuf,
+}
+
+impl Shared {
+    fn new(scratch: &Scratch) -> Self {
+        let source = scratch.folder("source").join("tunes");
+        fs::create_dir_all(&source).unwrap();
+        let mut noise = Noise::new(1);
+        for n in 0..20 {
+            write_noise(&source.join(n.to_string()), 40_000, &mut noise);
+        }
+        let torrent = scratch.path("tunes.torrent");
+        rondalla::create(&source, &torrent, &["--piece-length", "16K"]);
+        Self { torrent, source }
+    }
+
+    /// A seeder with no limits, and where it listens.
+    fn seeder(&self, scratch: &Scratch, name: &str) -> (Running, String) {
+        let mut command = rondalla::command();
+        command.arg("seed").arg(&self.torrent).args(["--listen", "127.0.0.1:0", "--json"]);
+        command.arg("--dir").arg(self.source.parent().unwrap());
+        command.arg("--state").arg(scratch.path(&format!("{name}.state")));
+        let mut seeder = Running::start(scratch, name, &mut command);
+        let peer = listening(&mut seeder).to_string();
+        (seeder, peer)
+    }
+
+    /// `program download` of the torrent into the folder `name`.
+    fn download(&self, scratch: &Scratch, name: &str, mut program: Command) -> Command {
+        program.arg("download").arg(&self.torrent).args(["--listen", "127.0.0.1:0"]);
+        program.arg("--dir").arg(scratch.path(name));
+        program.arg("--state").arg(scratch.path(&format!("{name}.state")));
+        program
+    }
+}
+
+/// The program, started by a shell behind `before`.
+fn behind(before: &str) -> Command {
+    let mut shell = Command::new("sh");
+    let program = rondalla::command();
+    shell.args(["-c", &format!("{before} && exec \"$0\" \"$@\"")]).arg(program.get_program());
+    shell
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn few_descriptors_are_told_of_and_enough_for_a_download() {
+    let scratch = Scratch::new();
+    let shared = Shared::new(&scratch);
+    let seeders: Vec<_> = (0..3).map(|n| shared.seeder(&scratch, &format!("seeder{n}"))).collect();
+    let mut command = shared.download(&scratch, "small", behind("ulimit -n 56"));
+    for (_, peer) in &seeders {
+        command.args(["--peer", peer]);
+    }
+    let mut small = Running::start(&scratch, "small", command.arg("-v"));
+    assert_eq!(small.wait_for_exit().code(), Some(0), "{}", small.stderr());
+    let stderr = small.stderr();
+    let told = [
+        "max-peers 6: the limit of open files (ulimit -n) is 56",
+        "open files 1: the limit of open files (ulimit -n) is 56",
+    ];
+    for told in told {
+        assert!(stderr.lines().any(|line| line == told), "{stderr}");
+    }
+    Tree::of(&shared.source).assert_is_at(&scratch.path("small").join("tunes"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_was_asked_for_and_does_not_fit_is_warned_of() {
+    let scratch = Scratch::new();
+    let shared = Shared::new(&scratch);
+    let (_seeder, peer) = shared.seeder(&scratch, "seeder");
+    let mut command = shared.download(&scratch, "small", behind("ulimit -n 80"));
+    command.args(["--peer", &peer, "--max-peers", "31", "--json"]);
+    let mut small = Running::start(&scratch, "small", &mut command);
+    assert_eq!(small.wait_for_exit().code(), Some(0), "{}", small.stderr());
+    let why = "--max-peers 31: this host bears 30: the limit of open files (ulimit -n) is 80";
+    assert!(small.stderr().contains(&format!("rondalla: warning: {why}\n")), "{}", small.stderr());
+    let events = small.events();
+    let told = events.iter().find(|event| event["event"] == "warning").unwrap();
+    assert_eq!(told["message"], why);
+    assert_eq!(events[0]["event"], "listening");
+}
+
+/// A control group that is removed with this guard.
+struct Group(Vec<PathBuf>);
+
+impl Group {
+    /// One below the root of each hierarchy that has `pids` or `memory`, with these bounds.
+    fn new(pids: u64, memory: u64) -> Self {
+        let name = format!("rondalla-test-{}", std::process::id());
+        let root = Path::new("/sys/fs/cgroup");
+        let controllers = fs::read_to_string(root.join("cgroup.controllers"));
+        let hierarchies = match controllers {
+            Ok(controllers) => {
+                assert!(controllers.contains("pids") && controllers.contains("memory"));
+                fs::write(root.join("cgroup.subtree_control"), "+pids +memory").unwrap();
+                vec![(root.to_owned(), "pids.max", pids), (root.to_owned(), "memory.max", memory)]
+            }
+            Err(_) => vec![
+                (root.join("pids"), "pids.max", pids),
+                (root.join("memory"), "memory.limit_in_bytes", memory),
+            ],
+        };
+        let mut folders = Vec::new();
+        for (hierarchy, file, bound) in hierarchies {
+            let folder = hierarchy.join(&name);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join(file), bound.to_string()).unwrap();
+            folders.push(folder);
+        }
+        Self(folders)
+    }
+
+    /// What a shell does to enter it.
+    fn enter(&self) -> String {
+        let enter = |folder: &PathBuf| format!("echo $$ >{}/cgroup.procs", folder.display());
+        self.0.iter().map(enter).collect::<Vec<_>>().join(" && ")
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Twice the same folder where there is one hierarchy.
+        self.0.iter().for_each(|folder| drop(fs::remove_dir(folder)));
+    }
+}
+
+#[test]
+#[ignore = "needs root and control groups"]
+fn a_control_group_brings_the_defaults_down() {
+    let scratch = Scratch::new();
+    let shared = Shared::new(&scratch);
+    let (_seeder, peer) = shared.seeder(&scratch, "seeder");
+    let group = Group::new(128, 16 << 20);
+    let mut command = shared.download(&scratch, "small", behind(&group.enter()));
+    let mut small = Running::start(&scratch, "small", command.args(["--peer", &peer, "-v"]));
+    assert_eq!(small.wait_for_exit().code(), Some(0), "{}", small.stderr());
+    let stderr = small.stderr();
+    let peers = stderr.lines().find(|line| line.starts_with("max-peers ")).expect(&stderr);
+    assert!(peers.starts_with("max-peers 28: memory."), "{stderr}");
+    let memory = stderr.lines().find(|line| line.starts_with("memory 4.00 MiB: memory."));
+    assert!(memory.is_some_and(|line| line.ends_with(" is 16.0 MiB")), "{stderr}");
+    drop(group);
+    let group = Group::new(40, 1 << 30);
+    let mut command = shared.download(&scratch, "fewer", behind(&group.enter()));
+    let mut fewer = Running::start(&scratch, "fewer", command.args(["--peer", &peer, "-v"]));
+    assert_eq!(fewer.wait_for_exit().code(), Some(0), "{}", fewer.stderr());
+    let stderr = fewer.stderr();
+    assert!(stderr.lines().any(|line| line == "max-peers 12: pids.max is 40"), "{stderr}");
+}
