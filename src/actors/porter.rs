@@ -48,7 +48,9 @@ impl PorterHandle {
         office: Arc<Office>,
         peers_max: u32,
     ) -> io::Result<(Self, Sender<Accepted>)> {
-        let (orders, from_main) = bounded(limits::porter_orders_max(peers_max));
+        let places = peers_max.saturating_add(limits::GREETINGS_MAX) as usize;
+        let slots = limits::PORTER_ORDERS_A_PEER * places + limits::PORTER_ORDERS_SPARE;
+        let (orders, from_main) = bounded(slots);
         let (sockets, from_listener) = bounded(limits::ACCEPTED_MAX);
         let porter =
             Porter { office, waiting: BTreeMap::new(), accepted: 0, threads: BTreeMap::new() };

@@ -320,13 +320,12 @@ pub const REDIAL_DELAY_MAX: Duration = Duration::from_secs(60);
 /// process (`/proc/sys/kernel/threads-max` is some 100,000 where there are 12 GiB of memory).
 pub const PEERS_MAX: u32 = 32 * 1024;
 
-/// Orders that the porter may not have carried out, for so many connections, so that none finds its
-/// channel full: for each place of the table the start of its tenant and the end of the one before
-/// (the tenant ends when the porter has started it), and a refusal for every socket that main has
-/// heard of and the porter keeps.
-pub const fn porter_orders_max(peers: u32) -> usize {
-    2 * (peers + GREETINGS_MAX) as usize + NOTIFICATIONS_MAX + ACCEPTED_MAX
-}
+/// Orders that the porter may not have carried out for each place of the table of peers, so that
+/// none finds its channel full: the start of its tenant, and the end of the one before. (A tenant
+/// ends only when the porter has started it.)
+pub const PORTER_ORDERS_A_PEER: usize = 2;
+/// Those beside: a refusal for every socket of which main has not heard or not decided.
+pub const PORTER_ORDERS_SPARE: usize = NOTIFICATIONS_MAX + ACCEPTED_MAX;
 
 /// Sockets that the listener has accepted and the porter has not taken.
 pub const ACCEPTED_MAX: usize = 16;
