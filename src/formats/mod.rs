@@ -2,6 +2,7 @@
 
 pub mod allowed_fast;
 pub mod client;
+pub mod krpc;
 pub mod magnet;
 pub mod mainline;
 pub mod metainfo;

@@ -1,6 +1,7 @@
 //! Whatever decides: pure, deterministic, given the time and the chance that it needs.
 
 pub mod choker;
+pub mod chord;
 pub mod conversation;
 pub mod engine;
 pub mod outstanding;

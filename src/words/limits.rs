@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+pub mod ring;
+
 // ---------------------------------------------------- Torrents: what is read, and what is made ---
 
 /// Bytes of a block, the unit that every client requests (BEP 3: "All current implementations use

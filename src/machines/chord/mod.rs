@@ -1,0 +1,189 @@
+//! Chord: the ring of all users, which holds who shares which file.
+//!
+//! A [`Node`] is a machine: datagrams, orders and the time come in; datagrams and news come out. It
+//! has no socket, thread or clock, and all its chance comes from one seed, so that ten thousand of
+//! them run in one test and a run can be replayed. What drives it calls, whenever something
+//! happens, one of [`handle_datagram`](Node::handle_datagram), [`handle_time`](Node::handle_time)
+//! or an order such as [`join`](Node::join), and then takes what
+//! [`poll_transmit`](Node::poll_transmit) and [`poll_news`](Node::poll_news) have for it.
+//!
+//! One node is one place on one ring: IPv6 is a second ring, and a host with both runs two nodes
+//! (BEP 32 does so for Mainline).
+//!
+//! Sources: Stoica et al., "Chord" (SIGCOMM 2001; ToN 11(1), 2003) for the ring and the lookup;
+//! Zave, "Reasoning about Identifier Spaces: How to Make Chord Correct" (TSE 43(12), 2017) for the
+//! rules that keep the ring whole; BEP 5, 42 and 43 for the shape of the datagrams.
+
+pub mod node;
+pub mod ring;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::words::id::InfoHash;
+use crate::words::limits::ring as limits;
+use crate::words::ring_id::RingId;
+
+pub use crate::formats::krpc::{Family, Sharer};
+pub use node::Node;
+
+/// A node of the ring: its address, and its place, which follows from the address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Contact {
+    /// The place.
+    pub id: RingId,
+    /// Where its datagrams go to and come from.
+    pub address: SocketAddr,
+}
+
+impl Contact {
+    /// The node at `address`.
+    pub fn at(address: SocketAddr) -> Self {
+        Self { id: RingId::of(address), address }
+    }
+}
+
+/// What a node may become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A member of the ring, as soon as others reach it.
+    Member,
+    /// A client for ever, which asks and announces, and is asked nothing (`ro`, BEP 43).
+    Client,
+}
+
+/// What a user or a test chooses for a node.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What it may become.
+    pub role: Role,
+    /// How the ring is built.
+    pub shape: Shape,
+    /// Whether the limits on the rate of answers hold; a measurement of their speed lifts them.
+    pub limited: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { role: Role::Member, shape: Shape::default(), limited: true }
+    }
+}
+
+/// How a ring is built: ours, or that of the textbook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Length of the successor list (Chord, section 5.3; ToN section IV-E.3: r).
+    pub successors: usize,
+    /// Nodes before the key that hold its entries, and length of the list of predecessors.
+    pub before: usize,
+    /// Nodes from the owner on that hold a key's entries.
+    pub from: usize,
+    /// Bits of a finger's digit: fingers divide the ring by 2^bits, and each part again. `None`: by
+    /// 64, in large rings by 128.
+    pub finger_bits: Option<u32>,
+    /// Contacts of an answer.
+    pub contacts: usize,
+    /// Whether fingers are chosen by round trip, and a slow answer is not waited for.
+    pub quick: bool,
+    /// Whether rules R4 and R7 hold, which unwind a ring that winds twice.
+    pub heal: bool,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            successors: limits::SUCCESSORS,
+            before: limits::REPLICAS_BEFORE,
+            from: limits::REPLICAS_FROM,
+            finger_bits: None,
+            contacts: limits::CONTACTS_ANSWERED,
+            quick: true,
+            heal: true,
+        }
+    }
+}
+
+impl Shape {
+    /// Chord as the textbook has it: fingers at powers of two, one successor, one next hop at a
+    /// time, and the owner alone holds a key's entries. For class, and to compare figures.
+    pub fn textbook() -> Self {
+        Self {
+            successors: 1,
+            before: 0,
+            from: 1,
+            finger_bits: Some(1),
+            contacts: 1,
+            quick: false,
+            heal: false,
+        }
+    }
+}
+
+/// A datagram to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where to.
+    pub to: SocketAddr,
+    /// What: at most [`limits::DATAGRAM_LEN_SENT`] bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// What a node has to tell whoever ordered it about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It has its place on the ring; others see it under this address.
+    Joined(SocketAddr),
+    /// It uses the ring without a place on it, since others may not reach it (yet).
+    Client,
+    /// Nobody answers: it is a ring of one, serves whoever comes, and goes on trying.
+    Alone,
+    /// It handed over what it held; its socket can be closed.
+    Left,
+    /// These share the torrent: at most 16 of them, each told once a lookup.
+    Found(InfoHash, Vec<Sharer>),
+    /// A lookup or an announce is over.
+    Finished(InfoHash, Report),
+    /// A member that a walk round the ring met, in the order of the ring.
+    Member(MemberReport),
+    /// The walk is over; whether every member's successor named it as its predecessor.
+    Walked {
+        /// See above.
+        consistent: bool,
+    },
+}
+
+/// How a lookup or an announce went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Nodes whose answers led one to the next, the last one counted.
+    pub hops: u32,
+    /// Requests that were sent.
+    pub requests: u32,
+    /// Requests that nobody answered in time.
+    pub timeouts: u32,
+    /// From the order to the end.
+    pub took: Duration,
+    /// From the order to the first sharer found.
+    pub first_found: Option<Duration>,
+    /// Sharers that were found.
+    pub found: u32,
+    /// The node that is responsible for the key, if it answered.
+    pub responsible: Option<SocketAddr>,
+    /// Whether the responsible node took the entry, where this was an announce.
+    pub stored: bool,
+}
+
+/// A member of the ring, as a walk sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberReport {
+    /// The member.
+    pub contact: Contact,
+    /// Its successor: itself in a ring of one.
+    pub successor: Contact,
+    /// Its predecessor.
+    pub predecessor: Option<Contact>,
+    /// How many torrents it holds entries of.
+    pub keys: u32,
+    /// How long its answer took.
+    pub round_trip: Duration,
+}
