@@ -38,6 +38,8 @@ pub enum Notification {
     },
     /// From the storage or a hasher, about one torrent.
     Storage(TorrentKey, StorageNews),
+    /// Something that the user should know, from whoever has nobody else to tell.
+    Warning(String),
     /// From the user, or a signal.
     Command(Command),
 }

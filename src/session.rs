@@ -28,13 +28,15 @@
 //! ```
 
 mod names;
+mod traced;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +50,7 @@ use crate::actors::listener::{self, ListenerHandle};
 use crate::actors::peer::{Introduction, Line, Office};
 use crate::actors::porter::{Ends, PorterHandle, ToPorter};
 use crate::actors::storage::StorageHandle;
+use crate::actors::trace::TraceHandle;
 use crate::bus::{Command, Event, NewTorrent, Notification, Order, Place, ToPeer, TorrentContext};
 use crate::formats::client;
 use crate::formats::metainfo::Metainfo;
@@ -71,6 +74,8 @@ pub struct Options {
     pub state: PathBuf,
     /// When the session is done.
     pub goal: Goal,
+    /// Go on until told to end, since [`Remote::add`] may bring more torrents.
+    pub stay: bool,
     /// Whether to serve others.
     pub upload: bool,
     /// Bytes that blocks may take until their pieces are written.
@@ -89,6 +94,8 @@ pub struct Options {
     pub sequential: bool,
     /// Seed a complete torrent no longer than until one of these is met.
     pub seed_until: SeedUntil,
+    /// Where each notification and order is written, one JSON line each.
+    pub trace: Option<Arc<File>>,
 }
 
 impl Options {
@@ -99,6 +106,7 @@ impl Options {
             listen: Some(ListenAddress::default()),
             state: state.into(),
             goal: Goal::Complete,
+            stay: false,
             upload: true,
             memory: limits::MEMORY_DEFAULT,
             peers_max: limits::PEERS_DEFAULT,
@@ -108,6 +116,7 @@ impl Options {
             limit_up: 0,
             sequential: false,
             seed_until: SeedUntil::default(),
+            trace: None,
         }
     }
 }
@@ -141,6 +150,20 @@ impl Torrent {
             select: None,
         }
     }
+
+    /// The torrent as main takes it: whatever takes time by its size is done.
+    fn into_new(self, state: &Path, goal: Goal) -> NewTorrent {
+        let Self { metainfo, dir, peers, check, overwrite, select } = self;
+        let read_only = goal == Goal::Seed;
+        let wanted = match select {
+            _ if read_only => SharedBitfield::zeros(metainfo.pieces()),
+            Some(files) => metainfo.pieces_of_files(&files),
+            None => SharedBitfield::ones(metainfo.pieces()),
+        };
+        let (publisher, context) = TorrentContext::new(metainfo, wanted);
+        let place = Place { dir, state: state.to_owned(), check, overwrite, read_only };
+        NewTorrent { context, publisher, place, peers }
+    }
 }
 
 /// One client: its engine, its actors and their channels.
@@ -155,6 +178,7 @@ pub struct Session {
     listener: Option<ListenerHandle>,
     porter: PorterHandle,
     storage: StorageHandle,
+    trace: Option<TraceHandle>,
     turns: Turns,
 }
 
@@ -168,14 +192,34 @@ struct PeerEnds {
 
 /// What reaches a session that runs, from any thread.
 #[derive(Clone, Debug)]
-pub struct Remote(Sender<Notification>);
+pub struct Remote {
+    notifications: Sender<Notification>,
+    state: PathBuf,
+    goal: Goal,
+}
 
 impl Remote {
     /// Lets the session say goodbye, save its state and end. A session that has ended is left
     /// alone.
     pub fn quit(&self) {
+        self.publish(Notification::Command(Command::Quit));
+    }
+
+    /// Adds a torrent to a session that runs; one that has ended is left alone. What takes time by
+    /// the torrent's size is done here, on the calling thread.
+    pub fn add(&self, torrent: Torrent) {
+        let new = torrent.into_new(&self.state, self.goal);
+        self.publish(Notification::Command(Command::Add(Box::new(new))));
+    }
+
+    /// Has the user told something, among the session's events.
+    pub fn warn(&self, message: String) {
+        self.publish(Notification::Warning(message));
+    }
+
+    fn publish(&self, notification: Notification) {
         #[expect(clippy::disallowed_methods, reason = "whoever is no actor may wait for main")]
-        self.0.send(Notification::Command(Command::Quit)).ok();
+        self.notifications.send(notification).ok();
     }
 }
 
@@ -205,6 +249,7 @@ impl Session {
             listener.map(|listener| ListenerHandle::start(listener, sockets)).transpose()?;
         let settings = Settings {
             goal: options.goal,
+            stay: options.stay,
             upload: options.upload,
             memory: options.memory,
             peers_max,
@@ -212,10 +257,12 @@ impl Session {
             sequential: options.sequential,
             seed_until: options.seed_until,
         };
-        let seed = u64::from_le_bytes(chance());
+        let (seed, start) = (u64::from_le_bytes(chance()), now());
+        let trace = options.trace.clone();
+        let trace = trace.map(|file| TraceHandle::start(file, start, publisher.clone()));
         let mut session = Self {
             options,
-            engine: Engine::new(settings, peer_id, seed, now()),
+            engine: Engine::new(settings, peer_id, seed, start),
             events: Arc::new(EventQueue::default()),
             peers: BTreeMap::new(),
             notifications,
@@ -223,6 +270,7 @@ impl Session {
             listener,
             porter,
             storage,
+            trace: trace.transpose()?,
             turns: Turns::default(),
         };
         if let Some(address) = address {
@@ -238,17 +286,8 @@ impl Session {
 
     /// Adds a torrent. What takes time by its size is done here, on the calling thread.
     pub fn add(&mut self, torrent: Torrent) {
-        let Torrent { metainfo, dir, peers, check, overwrite, select } = torrent;
-        let read_only = self.options.goal == Goal::Seed;
-        let wanted = match select {
-            _ if read_only => SharedBitfield::zeros(metainfo.pieces()),
-            Some(files) => metainfo.pieces_of_files(&files),
-            None => SharedBitfield::ones(metainfo.pieces()),
-        };
-        let (publisher, context) = TorrentContext::new(metainfo, wanted);
-        let state = self.options.state.clone();
-        let place = Place { dir, state, check, overwrite, read_only };
-        self.command(Command::Add(Box::new(NewTorrent { context, publisher, place, peers })));
+        let new = torrent.into_new(&self.options.state, self.options.goal);
+        self.command(Command::Add(Box::new(new)));
     }
 
     /// What the user is told. Each event is given to one reader.
@@ -256,9 +295,10 @@ impl Session {
         Events::of(&self.events)
     }
 
-    /// What ends the session while it runs.
+    /// What reaches the session while it runs.
     pub fn remote(&self) -> Remote {
-        Remote(self.publisher.clone())
+        let (state, goal) = (self.options.state.clone(), self.options.goal);
+        Remote { notifications: self.publisher.clone(), state, goal }
     }
 
     /// The main loop: the calling thread is main until the session is done.
@@ -267,6 +307,9 @@ impl Session {
             let news = self.receive();
             let began = now();
             let what = news.as_ref().map_or("Timer", names::of_notification);
+            if let (Some(trace), Some(news)) = (&mut self.trace, &news) {
+                trace.record(traced::heard(news, began));
+            }
             match news {
                 Some(notification) => self.engine.handle(began, notification),
                 None => self.engine.handle_time(began),
@@ -296,13 +339,20 @@ impl Session {
     }
 
     fn command(&mut self, command: Command) {
-        self.engine.handle(now(), Notification::Command(command));
+        let (began, command) = (now(), Notification::Command(command));
+        if let Some(trace) = &mut self.trace {
+            trace.record(traced::heard(&command, began));
+        }
+        self.engine.handle(began, command);
         self.perform();
     }
 
     /// Gives the engine's orders to the actors, and its events to the user.
     fn perform(&mut self) {
         while let Some(order) = self.engine.poll_order() {
+            if let Some(trace) = &mut self.trace {
+                trace.record(traced::ordered(&order, now()));
+            }
             if let Err(order) = self.give(order) {
                 self.engine.handle_undelivered(now(), order);
             }
@@ -388,11 +438,13 @@ impl Session {
             listener,
             porter,
             storage,
+            trace,
             turns,
             options: _,
         } = self;
         peers.values().for_each(|ends| ends.line.hang_up());
         drop((peers, notifications, publisher));
+        drop(trace);
         drop(listener);
         drop(porter);
         if engine.is_closed() {

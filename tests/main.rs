@@ -38,3 +38,6 @@ mod torrents;
 
 /// Downloads between processes of the program, option by option.
 mod transfer;
+
+/// Torrents that are put into a watched folder while the program runs.
+mod watch;

@@ -133,6 +133,42 @@ fn a_limited_download_is_complete_as_well() {
 }
 
 #[test]
+fn a_trace_tells_the_journey_of_every_block() {
+    let swarm = Swarm::new(&[]);
+    let trace = swarm.scratch.path("trace");
+    swarm.run("leecher", &["--trace", trace.to_str().unwrap()]);
+    let trace = fs::read_to_string(trace).unwrap();
+    let lines: Vec<Value> = trace.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for line in &lines {
+        let line = line.as_object().unwrap();
+        assert!(line["time"].is_f64() && line["thread"].is_string(), "{line:?}");
+        assert!(line["peer"].is_null() || line["peer"].is_u64(), "{line:?}");
+        assert!(["notification", "order"].contains(&line["way"].as_str().unwrap()), "{line:?}");
+    }
+    let times: Vec<_> = lines.iter().map(|line| line["time"].as_f64().unwrap()).collect();
+    assert!(times.is_sorted());
+    assert!(!lines.iter().any(|line| line["what"] == "Dropped"), "the queue takes 49 pieces");
+    for piece in 0..49 {
+        let at = |way: &str, thread: &str, what: &str| {
+            let is_it = |line: &Value| {
+                let thread_is = |name: &str| name.starts_with(thread);
+                line["piece"] == piece
+                    && (line["way"] == way && line["what"] == what)
+                    && line["thread"].as_str().is_some_and(thread_is)
+            };
+            let place = lines.iter().position(is_it);
+            place.unwrap_or_else(|| panic!("no {what} of piece {piece} in\n{trace}"))
+        };
+        let journey = [
+            at("notification", "peer-0-in", "Block"),
+            at("order", "storage", "Store"),
+            at("notification", "storage", "Verified"),
+        ];
+        assert!(journey.is_sorted(), "{piece}: {journey:?}");
+    }
+}
+
+#[test]
 fn what_is_not_ours_is_left_alone() {
     let swarm = Swarm::new(&[]);
     fs::create_dir_all(swarm.at("leecher")).unwrap();

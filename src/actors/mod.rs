@@ -13,6 +13,7 @@ pub(crate) mod peer;
 pub(crate) mod porter;
 pub(crate) mod state;
 pub(crate) mod storage;
+pub(crate) mod trace;
 
 #[cfg(test)]
 mod scratch;

@@ -19,6 +19,7 @@ mod hook;
 mod host;
 mod json;
 mod signals;
+mod watch;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

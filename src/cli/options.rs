@@ -119,7 +119,8 @@ impl FromStr for Selection {
 /// `rondalla download` and `rondalla seed`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TransferOptions {
-    /// What to download or seed, at least one: paths, `-`, URLs, magnet links or info-hashes.
+    /// What to download or seed: paths, `-`, URLs, magnet links or info-hashes. At least one, unless
+    /// a folder is watched.
     pub sources: Vec<OsString>,
     /// How peers are met.
     pub network: NetworkOptions,

@@ -1,7 +1,11 @@
 //! `rondalla download` and `rondalla seed`.
 
+use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use crate::bus::{Trouble, TroubleKind};
 use crate::cli::console::{self, Outcome, Preface};
@@ -10,6 +14,7 @@ use crate::cli::hook::Hook;
 use crate::cli::host::{Means, Wishes};
 use crate::cli::options::TransferOptions;
 use crate::cli::source::{self, Source};
+use crate::cli::watch::{self, WatcherHandle};
 use crate::cli::{json, signals};
 use crate::formats::metainfo::Metainfo;
 use crate::session::{Goal, Options, SeedUntil, Session, Torrent};
@@ -36,61 +41,96 @@ pub fn seed(options: &TransferOptions, err: &mut dyn Write) -> Result<ExitCode, 
 /// What became of a source before the session began.
 type Read = Result<InfoHash, Exit>;
 
+/// The sources, read: what became of each, and the torrents and failures among them.
+#[derive(Default)]
+struct Sources {
+    reads: Vec<Read>,
+    torrents: Vec<Torrent>,
+    failures: Vec<Failure>,
+}
+
+impl Sources {
+    fn read(options: &TransferOptions) -> Self {
+        let mut sources = Self::default();
+        for text in &options.sources {
+            let metainfo = match Source::recognise(text).and_then(read) {
+                Ok(metainfo) => metainfo,
+                Err(failure) => {
+                    sources.fail(failure);
+                    continue;
+                }
+            };
+            let info_hash = metainfo.info_hash();
+            // Once is enough, however often it is named.
+            if sources.reads.contains(&Ok(info_hash)) {
+                continue;
+            }
+            match torrent_of(metainfo, options) {
+                Ok(torrent) => {
+                    sources.reads.push(Ok(info_hash));
+                    sources.torrents.push(torrent);
+                }
+                Err(failure) => sources.fail(failure),
+            }
+        }
+        sources
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.reads.push(Err(failure.exit));
+        self.failures.push(failure);
+    }
+}
+
+/// What the options make of a torrent. A failure if `--select` names no file of it.
+fn torrent_of(metainfo: Metainfo, options: &TransferOptions) -> Result<Torrent, Failure> {
+    let select = options.select.as_ref().map(|selection| selection.files_of(&metainfo));
+    if select.as_ref().is_some_and(BTreeSet::is_empty) {
+        let why = format!("{} has no such file; see rondalla show", metainfo.name());
+        return Err(Failure::usage("--select", why));
+    }
+    Ok(Torrent {
+        select,
+        peers: options.network.peers.clone(),
+        check: options.check,
+        overwrite: options.overwrite,
+        ..Torrent::new(metainfo, &options.dir)
+    })
+}
+
 fn transfer(
     options: &TransferOptions,
     goal: Goal,
     err: &mut dyn Write,
 ) -> Result<ExitCode, Failure> {
-    let (mut reads, mut metainfos, mut failures): (Vec<Read>, _, _) =
-        (Vec::new(), Vec::new(), Vec::new());
-    for text in &options.sources {
-        match Source::recognise(text).and_then(read) {
-            // Once is enough, however often it is named.
-            Ok(metainfo) if reads.contains(&Ok(metainfo.info_hash())) => {}
-            Ok(metainfo) if selects_nothing(options, &metainfo) => {
-                let failure = Failure::usage(
-                    "--select",
-                    format!("{} has no such file; see rondalla show", metainfo.name()),
-                );
-                reads.push(Err(failure.exit));
-                failures.push(failure);
-            }
-            Ok(metainfo) => {
-                reads.push(Ok(metainfo.info_hash()));
-                metainfos.push(metainfo);
-            }
-            Err(failure) => {
-                reads.push(Err(failure.exit));
-                failures.push(failure);
-            }
-        }
-    }
-    if metainfos.is_empty() {
+    let Sources { reads, torrents, failures } = Sources::read(options);
+    if torrents.is_empty() && options.watch.is_none() {
         return Ok(only_failures(options, &failures, err));
     }
+    if let Some(dir) = &options.watch {
+        watch::look_at(dir)?;
+    }
+    let trace = options.trace.as_deref().map(new_trace).transpose()?;
     let means = Means::of_host(Wishes {
         max_peers: options.network.max_peers,
         memory: options.memory.map(|size| size.0),
-        torrents: metainfos.len(),
+        torrents: torrents.len(),
     });
-    let mut session = Session::open(session_options(options, goal, &means))
-        .map_err(|error| cannot_listen(options, &error))?;
+    let session_options = Options { trace, ..session_options(options, goal, &means) };
+    let mut session =
+        Session::open(session_options).map_err(|error| cannot_listen(options, &error))?;
     signals::end_on_signal(session.remote())?;
     let hook = options.on_done.clone().map(Hook::new);
     let preface = Preface { failures, warnings: means.warnings, remarks: means.reasons };
     let console = console::start(session.events(), options.output, goal, hook, preface)
         .map_err(|error| no_thread("console", &error))?;
-    for metainfo in metainfos {
-        let torrent = Torrent {
-            select: options.select.as_ref().map(|selection| selection.files_of(&metainfo)),
-            peers: options.network.peers.clone(),
-            check: options.check,
-            overwrite: options.overwrite,
-            ..Torrent::new(metainfo, &options.dir)
-        };
-        session.add(torrent);
-    }
+    torrents.into_iter().for_each(|torrent| session.add(torrent));
+    let watcher = match &options.watch {
+        Some(dir) => Some(watch_from_now_on(dir, options, &session, &reads)?),
+        None => None,
+    };
     session.run();
+    drop(watcher);
     let outcome = console.join().map_err(|_panic| Failure {
         exit: Exit::Failure,
         what: "console".to_owned(),
@@ -99,9 +139,21 @@ fn transfer(
     Ok(exit_code(&reads, &outcome))
 }
 
-/// Whether `--select` names no file of the torrent.
-fn selects_nothing(options: &TransferOptions, metainfo: &Metainfo) -> bool {
-    options.select.as_ref().is_some_and(|selection| selection.files_of(metainfo).is_empty())
+fn new_trace(path: &Path) -> Result<Arc<File>, Failure> {
+    File::create(path).map(Arc::new).map_err(|error| Failure::file(path.to_string_lossy(), &error))
+}
+
+fn watch_from_now_on(
+    dir: &Path,
+    options: &TransferOptions,
+    session: &Session,
+    reads: &[Read],
+) -> Result<WatcherHandle, Failure> {
+    let started = reads.iter().copied().filter_map(Result::ok).collect();
+    let options = options.clone();
+    let make = Box::new(move |metainfo| torrent_of(metainfo, &options));
+    WatcherHandle::start(dir.to_owned(), session.remote(), started, make)
+        .map_err(|error| no_thread("watcher", &error))
 }
 
 /// Tells all failures. The exit code is that of the first.
@@ -135,6 +187,7 @@ fn session_options(options: &TransferOptions, goal: Goal, means: &Means) -> Opti
     Options {
         listen: Some(network.listen.clone()),
         goal,
+        stay: options.watch.is_some(),
         upload: network.parts.upload,
         memory: means.memory,
         peers_max: means.max_peers,

@@ -1,6 +1,6 @@
-//! What notifications are called where the user is told of them.
+//! What notifications and orders are called where the user is told of them.
 
-use crate::bus::{Command, Notification, PeerNews, StorageNews};
+use crate::bus::{Command, Notification, Order, PeerNews, StorageNews, ToPeer, ToStorage};
 
 /// The name of a kind of notification, as `src/bus.rs` has it.
 pub(super) fn of_notification(notification: &Notification) -> &'static str {
@@ -8,6 +8,7 @@ pub(super) fn of_notification(notification: &Notification) -> &'static str {
         Notification::Peer(_, news) => of_peer_news(news),
         Notification::Accepted { .. } => "Accepted",
         Notification::Storage(_, news) => of_storage_news(news),
+        Notification::Warning(_) => "Warning",
         Notification::Command(command) => of_command(command),
     }
 }
@@ -59,5 +60,35 @@ fn of_command(command: &Command) -> &'static str {
         Command::Add(_) => "Add",
         Command::Listening(_) => "Listening",
         Command::Quit => "Quit",
+    }
+}
+
+/// The name of a kind of order, as `src/bus.rs` has it.
+pub(super) fn of_order(order: &Order) -> &'static str {
+    match order {
+        Order::Dial { .. } => "Dial",
+        Order::Admit { .. } => "Admit",
+        Order::Refuse(_) => "Refuse",
+        Order::Introduce { .. } => "Introduce",
+        Order::Peer(_, to_peer) => match to_peer {
+            ToPeer::Request(_) => "Request",
+            ToPeer::Cancel(_) => "Cancel",
+            ToPeer::Choke => "Choke",
+            ToPeer::Unchoke => "Unchoke",
+            ToPeer::Upload(_) => "Upload",
+            ToPeer::Withdraw(_) => "Withdraw",
+            ToPeer::Reject(_) => "Reject",
+            ToPeer::Look => "Look",
+        },
+        Order::HangUp(_) => "HangUp",
+        Order::Reap(_) => "Reap",
+        Order::Storage(_, to_storage) => match to_storage {
+            ToStorage::Open { .. } => "Open",
+            ToStorage::Store(..) => "Store",
+            ToStorage::Forget(_) => "Forget",
+            ToStorage::Settle => "Settle",
+            ToStorage::Close => "Close",
+        },
+        Order::End => "End",
     }
 }

@@ -417,7 +417,23 @@ pub const STORAGE_STACK: usize = 256 * 1024;
 /// Stack of the console.
 pub const CONSOLE_STACK: usize = 256 * 1024;
 
+/// Stack of the watcher, which reads torrents: bencode is nested [`TORRENT_DEPTH_MAX`] deep at most.
+pub const WATCHER_STACK: usize = 1024 * 1024;
+
+/// Stack of the trace.
+pub const TRACE_STACK: usize = 128 * 1024;
+
 // ---------------------------------------------------------------------------- The command line ---
+
+/// Time between two looks into the folder of `--watch`.
+pub const WATCH_EVERY: Duration = Duration::from_secs(2);
+
+/// A file that is no torrent and has not changed for so long is not being written.
+pub const WATCH_STILL: Duration = Duration::from_secs(5);
+
+/// Entries of the trace that may not be written: with some 80 bytes each they are 320 KiB, and a
+/// burst of as many notifications and orders as main handles in some milliseconds.
+pub const TRACE_MAX: usize = 4096;
 
 /// Longest wait in seconds that can be asked for: ten years, which `Instant` adds without overflow.
 pub const WAIT_MAX_S: u32 = 10 * 365 * 86_400;

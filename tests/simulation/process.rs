@@ -65,6 +65,7 @@ impl Process {
         let member = home.member;
         let settings = Settings {
             goal: member.goal,
+            stay: false,
             upload: member.upload,
             memory: member.memory,
             peers_max: limits::PEERS_DEFAULT,

@@ -86,6 +86,7 @@ impl Main {
             Notification::Peer(_, news) => news,
             other @ (Notification::Accepted { .. }
             | Notification::Storage(..)
+            | Notification::Warning(_)
             | Notification::Command(_)) => panic!("{other:?}"),
         }
     }

@@ -104,6 +104,7 @@ impl Disk {
             other @ (Notification::Peer(..)
             | Notification::Accepted { .. }
             | Notification::Storage(..)
+            | Notification::Warning(_)
             | Notification::Command(_)) => panic!("{other:?}"),
         }
     }

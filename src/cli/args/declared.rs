@@ -141,7 +141,7 @@ pub(super) struct Transfer {
     /// a magnet link: save NAME.torrent and exit
     #[argh(switch)]
     pub(super) metadata_only: bool,
-    /// start the torrents and magnet files that are put there
+    /// start the torrents that are put there, and go on until a signal; a SOURCE is not needed
     #[argh(option, arg_name = "DIR")]
     pub(super) watch: Option<Shielded>,
 
@@ -210,7 +210,7 @@ pub(super) struct Transfer {
     /// run by sh -c once a torrent, with RONDALLA_INFOHASH, RONDALLA_NAME and RONDALLA_PATH
     #[argh(option, arg_name = "COMMAND")]
     pub(super) on_done: Option<Shielded>,
-    /// write each notification and order there as one JSON line
+    /// write each notification and order of the main thread to FILE, as one JSON line
     #[argh(option, arg_name = "FILE")]
     pub(super) trace: Option<Shielded>,
     /// print a stream of JSON objects, one a line
@@ -222,7 +222,7 @@ pub(super) struct Transfer {
     /// say more; -vv says most
     #[argh(switch, short = 'v')]
     pub(super) verbose: u8,
-    /// a .torrent file, - for stdin, a URL of one, a magnet link, or an info-hash
+    /// a .torrent file, or - for stdin
     #[argh(positional, arg_name = "SOURCE")]
     pub(super) sources: Vec<Shielded>,
 }

@@ -7,8 +7,7 @@ use crate::cli::options::{Encryption, TransferOptions};
 pub(super) const SUBCOMMANDS: [&str; 5] = ["node", "lookup", "ring", "tracker", "completions"];
 
 /// Options of `download` and `seed` that no value makes work yet.
-pub(super) const TRANSFER: [&str; 5] =
-    ["--join", "--tracker", "--metadata-only", "--watch", "--trace"];
+pub(super) const TRANSFER: [&str; 3] = ["--join", "--tracker", "--metadata-only"];
 
 /// Refuses what `download` and `seed` cannot do yet.
 pub(super) fn refuse_unbuilt(options: &TransferOptions) -> Result<(), Failure> {
@@ -17,8 +16,6 @@ pub(super) fn refuse_unbuilt(options: &TransferOptions) -> Result<(), Failure> {
         ("--tracker", !options.network.trackers.is_empty()),
         ("--encryption require", options.network.encryption == Encryption::Require),
         ("--metadata-only", options.metadata_only),
-        ("--watch", options.watch.is_some()),
-        ("--trace", options.trace.is_some()),
     ])
 }
 

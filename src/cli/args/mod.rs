@@ -207,6 +207,9 @@ fn transfer(rewritten: Rewritten, environment: &Environment) -> Result<TransferO
         trace: given.trace.map(|trace| shield.take(trace).into()),
         output: OutputOptions { quiet: given.quiet, verbose: given.verbose, json: given.json },
     };
+    if options.sources.is_empty() && options.watch.is_none() {
+        return Err(rewrite::missing(&Transfer::get_args_info().positionals[0]));
+    }
     later::refuse_unbuilt(&options)?;
     Ok(options)
 }
@@ -446,12 +449,10 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_is_refused_by_name() {
-        let table: [&[&str]; 6] = [
+        let table: [&[&str]; 4] = [
             &["--join", "h:1"],
             &["--tracker", "http://a/announce"],
             &["--metadata-only"],
-            &["--watch", "w"],
-            &["--trace", "t"],
             &["--encryption", "require"],
         ];
         for (options, subcommand) in table.iter().flat_map(|o| [(o, "download"), (o, "seed")]) {

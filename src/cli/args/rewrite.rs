@@ -8,7 +8,7 @@
 use std::ffi::{OsStr, OsString};
 use std::mem;
 
-use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality};
+use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality, PositionalInfo};
 
 use super::nearest::nearest;
 use super::values::Shielded;
@@ -188,9 +188,12 @@ impl Rewriter<'_> {
     /// Counts the operands and puts them last.
     fn finish(mut self) -> Result<Rewritten, Failure> {
         let expected = self.info.positionals;
-        if let Some(missing) = expected.get(self.operands.len()) {
-            let why = format!("missing: {}", missing.description);
-            return Err(Failure::usage(missing.name, why));
+        let is_needed = |operand: &&PositionalInfo<'_>| {
+            // Whether none will do is for the subcommand to say.
+            !matches!(operand.optionality, Optionality::Repeating)
+        };
+        if let Some(operand) = expected.get(self.operands.len()).filter(is_needed) {
+            return Err(missing(operand));
         }
         let repeats =
             expected.last().is_some_and(|last| matches!(last.optionality, Optionality::Repeating));
@@ -203,6 +206,11 @@ impl Rewriter<'_> {
         }
         Ok(self.rewritten)
     }
+}
+
+/// An argument that has to be there.
+pub(super) fn missing(operand: &PositionalInfo<'_>) -> Failure {
+    Failure::usage(operand.name, format!("missing: {}", operand.description))
 }
 
 /// The name of the value that an option takes; `None` for a switch.

@@ -39,6 +39,8 @@ use torrent::Torrent;
 pub struct Settings {
     /// When the process is done.
     pub goal: Goal,
+    /// Never be done before being told: more torrents may come.
+    pub stay: bool,
     /// Whether we serve others.
     pub upload: bool,
     /// Bytes that blocks may take until their pieces are written.
@@ -152,6 +154,7 @@ impl Engine {
             Notification::Peer(peer, _) => Some(*peer),
             Notification::Accepted { .. }
             | Notification::Storage(..)
+            | Notification::Warning(_)
             | Notification::Command(_) => None,
         };
         match notification {
@@ -162,6 +165,7 @@ impl Engine {
             Notification::Storage(torrent, news) => {
                 handlers::storage::handle_news(self, torrent, news);
             }
+            Notification::Warning(message) => self.events.push_back(Event::Warning(message)),
             Notification::Command(command) => handlers::command::handle_command(self, command),
         }
         self.end_turn(concerned);

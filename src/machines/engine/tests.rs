@@ -92,6 +92,7 @@ impl Default for Greeting {
 fn settings() -> Settings {
     Settings {
         goal: Goal::Complete,
+        stay: false,
         upload: true,
         memory: limits::MEMORY_DEFAULT,
         peers_max: 100,

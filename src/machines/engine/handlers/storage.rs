@@ -197,10 +197,10 @@ pub(super) fn end_if_seeded(engine: &mut Engine, key: TorrentKey) {
 }
 
 /// Whoever only downloads is done when every torrent is complete or given up; whoever seeds, when
-/// every torrent is given up.
+/// every torrent is given up; unless more may come.
 fn end_if_nothing_is_left(engine: &mut Engine) {
     let downloaded = engine.settings.goal == Goal::Complete && engine.unfinished == 0;
-    if downloaded || engine.alive == 0 {
+    if !engine.settings.stay && (downloaded || engine.alive == 0) {
         ending::begin(engine);
     }
 }

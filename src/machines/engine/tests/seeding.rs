@@ -1,6 +1,7 @@
 //! What comes after the last piece, and what is left out before it.
 
 use super::*;
+use crate::bus::{Trouble, TroubleKind};
 use crate::formats::wire::ExtensionHandshake;
 
 /// An engine that seeds its complete torrent of one piece until then, and a peer.
@@ -92,5 +93,30 @@ fn what_is_not_wanted_is_neither_asked_for_nor_waited_for() {
         drive.sends(0, 0, 1) => "store 0:1",
         drive.storage(0, StorageNews::Verified(PieceIndex(0))) => "settle",
         drive.waits(Duration::ZERO) => "hang up 0, close",
+    }
+}
+
+#[test]
+fn whoever_waits_for_more_torrents_goes_on_when_all_are_complete() {
+    for (stay, ordered) in [(false, "settle, close, end"), (true, "settle")] {
+        let mut drive = Drive::new(Settings { stay, ..settings() });
+        drive.adds(torrent(1), &[]);
+        drive.storage(0, StorageNews::Found(Word::of(PieceIndex(0))));
+        let mut ordered_so = drive.storage(0, StorageNews::Opened);
+        let later = drive.waits(Duration::from_secs(3600));
+        if !later.is_empty() {
+            ordered_so += ", ";
+        }
+        assert_eq!(ordered_so + &later, ordered, "{stay}");
+    }
+    let mut drive = Drive::new(Settings { stay: true, ..settings() });
+    drive.adds(torrent(1), &[]);
+    let trouble = Trouble { kind: TroubleKind::Other, what: "t".into(), why: "it fails".into() };
+    script! {
+        drive.storage(0, StorageNews::Failed(trouble)) => "",
+        drive.waits(Duration::from_secs(3600)) => "",
+        drive.adds(made_up::torrent("other", BLOCK_LEN, 1), &[]) => "open",
+        drive.quits() => "",
+        drive.waits(Duration::ZERO) => "close, close",
     }
 }
