@@ -40,7 +40,11 @@ impl Error for FileError {
 pub(crate) fn trouble(place: &Path, error: &io::Error) -> Trouble {
     let named = error.get_ref().and_then(|inner| inner.downcast_ref::<FileError>());
     let (path, error) = named.map_or((place, error), |named| (&named.path, &named.error));
-    Trouble { kind: kind(error), what: path.display().to_string(), why: reason(error) }
+    let (kind, mut why) = (kind(error), reason(error));
+    if kind == TroubleKind::NoSpace {
+        why.push_str("; make room, and the same command resumes");
+    }
+    Trouble { kind, what: path.display().to_string(), why }
 }
 
 fn kind(error: &io::Error) -> TroubleKind {
@@ -74,9 +78,19 @@ mod tests {
         let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
         let inner = FileError::about(Path::new("inner"));
         let table = [
-            (full(), TroubleKind::NoSpace, "outer", "no storage space"),
+            (
+                full(),
+                TroubleKind::NoSpace,
+                "outer",
+                "no storage space; make room, and the same command resumes",
+            ),
             (denied(), TroubleKind::FileSystem, "outer", "permission denied"),
-            (inner(full()), TroubleKind::NoSpace, "inner", "no storage space"),
+            (
+                inner(full()),
+                TroubleKind::NoSpace,
+                "inner",
+                "no storage space; make room, and the same command resumes",
+            ),
             (io::Error::other("odd"), TroubleKind::FileSystem, "outer", "odd"),
         ];
         for (error, kind, what, why) in table {

@@ -1,15 +1,15 @@
 //! Part of a torrent's data on the disk.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+
+use crate::actors::disk::DiskFile;
 
 /// Part of a torrent's data: so many bytes of a file, or zeros that are in no file (BEP 47).
 #[derive(Debug)]
 pub(crate) struct FilePart {
     /// The file; `None` for zeros.
-    pub(crate) file: Option<Arc<File>>,
+    pub(crate) file: Option<Arc<dyn DiskFile>>,
     /// Where the part begins in the file.
     pub(crate) offset: u64,
     /// Its length.
@@ -26,7 +26,7 @@ impl FilePart {
         let len = usize::try_from(self.len).map_err(io::Error::other)?;
         buffer.resize(start + len, 0);
         match &self.file {
-            Some(file) => file.read_exact_at(&mut buffer[start..], self.offset),
+            Some(file) => file.read_at(&mut buffer[start..], self.offset),
             None => Ok(()),
         }
     }

@@ -6,14 +6,16 @@
 //! ([`safe_path`](crate::formats::path::safe_path)). Only regular files are opened, because a
 //! named pipe would block its thread for ever and a device do what it likes.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::actors::disk::{
+    Disk, DiskFile, How, Reader, SystemDisk, make_folders, open_regular, parent,
+};
 use crate::actors::file_error::FileError;
 use crate::actors::file_part::FilePart;
 use crate::formats::metainfo::{Metainfo, Stretch};
@@ -24,7 +26,7 @@ use crate::words::id::TorrentKey;
 pub(crate) enum Access {
     /// Reading; the file is not made.
     Read,
-    /// Reading and writing; the file is made, and lengthened to its due size.
+    /// Reading and writing; the file is made if it never was there, and lengthened to its due size.
     Write,
 }
 
@@ -35,6 +37,7 @@ pub(crate) enum Access {
 /// What was written through a file is synced through any later one of the same path.
 #[derive(Debug)]
 pub(crate) struct FileStore {
+    disk: Arc<dyn Disk>,
     files_max: usize,
     cache: Mutex<Cache>,
 }
@@ -42,7 +45,17 @@ pub(crate) struct FileStore {
 impl FileStore {
     /// A cache of at most `files_max` open files.
     pub(crate) fn new(files_max: usize) -> Self {
-        Self { files_max, cache: Mutex::default() }
+        Self::on(Arc::new(SystemDisk), files_max)
+    }
+
+    /// The same, on this disk.
+    pub(crate) fn on(disk: Arc<dyn Disk>, files_max: usize) -> Self {
+        Self { disk, files_max, cache: Mutex::default() }
+    }
+
+    /// The disk that the files are on.
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
     }
 
     /// The files of `torrent` are below `dir`; they are made and written only if `writable`.
@@ -55,6 +68,20 @@ impl FileStore {
     ) {
         let folder = Arc::new(Folder { metainfo, dir, writable });
         self.cache.lock().folders.insert(torrent, folder);
+    }
+
+    /// These files of `torrent` were there before, and may be written. Whatever else is found in
+    /// their places later is somebody else's, unless everything may be overwritten.
+    pub(crate) fn own(
+        &self,
+        torrent: TorrentKey,
+        files: impl IntoIterator<Item = usize>,
+        overwrite: bool,
+    ) {
+        let mut cache = self.cache.lock();
+        let ours = cache.ours.entry(torrent).or_default();
+        ours.overwrite = overwrite;
+        ours.files.extend(files);
     }
 
     /// Closes the files of `torrent`; none is opened from now on.
@@ -95,34 +122,38 @@ impl FileStore {
     }
 
     /// File number `file` of `torrent`, opened for `access`. For writing, folders and the file
-    /// are made, and a file that is too short gets its due length without taking space; nothing
-    /// is ever cut.
+    /// are made, once, and a file that is too short gets its due length without taking space;
+    /// nothing is ever cut.
     ///
     /// # Errors
-    /// With the path, if the system refuses or the path is no regular file; if the torrent was
-    /// removed, has no such file, or is not to be written.
+    /// With the path, if the system refuses or the path is no regular file, if a file to be written
+    /// is gone, or somebody else's has come in its place; if the torrent was removed, has no such
+    /// file, or is not to be written.
     pub(crate) fn open(
         &self,
         torrent: TorrentKey,
         file: usize,
         access: Access,
-    ) -> io::Result<Arc<File>> {
-        let folder = {
+    ) -> io::Result<Arc<dyn DiskFile>> {
+        let (folder, due) = {
             let mut cache = self.cache.lock();
             if let Some(open) = cache.take((torrent, file), access) {
                 return Ok(open);
             }
-            cache.folder(torrent)?
+            (cache.folder(torrent)?, cache.due(torrent, file))
         };
         // Others use the cache meanwhile, and one of them may open the same file.
         let (path, len) = folder.place_of(file)?;
-        let opened = self.with_room(|| folder.open(&path, len, access));
-        let opened = Arc::new(opened.map_err(FileError::about(&path))?);
+        let opened = self.with_room(|| folder.open(&*self.disk, &path, len, access, due));
+        let opened = opened.map_err(FileError::about(&path))?;
         // Files are dropped after the lock, which comes last: closing them may take time.
         let mut closed = Vec::new();
         let mut cache = self.cache.lock();
         // Nothing is kept for a torrent that was removed meanwhile: nobody would close it.
         cache.folder(torrent)?;
+        if access == Access::Write {
+            cache.ours.entry(torrent).or_default().files.insert(file);
+        }
         if let Some(open) = cache.take((torrent, file), access) {
             return Ok(open);
         }
@@ -135,7 +166,7 @@ impl FileStore {
 
     /// Opens; if the process has no descriptors left, a second time with those of all files that
     /// nobody is using. Sockets come and go, and a torrent must not fail for them.
-    fn with_room(&self, open: impl Fn() -> io::Result<File>) -> io::Result<File> {
+    fn with_room<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
         match open() {
             Err(error) if is_out_of_descriptors(&error) => {
                 let closed = self.cache.lock().put_out_all();
@@ -154,14 +185,33 @@ type Slot = (TorrentKey, usize);
 #[derive(Debug, Default)]
 struct Cache {
     folders: BTreeMap<TorrentKey, Arc<Folder>>,
+    ours: BTreeMap<TorrentKey, Ours>,
     open: BTreeMap<Slot, OpenFile>,
     by_use: BTreeMap<u64, Slot>,
     uses: u64,
 }
 
+/// The files of a torrent that were there at its beginning, or were made since.
+#[derive(Debug, Default)]
+struct Ours {
+    files: BTreeSet<usize>,
+    overwrite: bool,
+}
+
+/// What a file that is to be written should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// There: it was, or was made.
+    There,
+    /// Not there.
+    Missing,
+    /// There or not: whatever is may be overwritten.
+    Either,
+}
+
 #[derive(Debug)]
 struct OpenFile {
-    file: Arc<File>,
+    file: Arc<dyn DiskFile>,
     access: Access,
     used: u64,
 }
@@ -172,8 +222,16 @@ impl Cache {
         folder.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the torrent is closed"))
     }
 
+    fn due(&self, torrent: TorrentKey, file: usize) -> Due {
+        match self.ours.get(&torrent) {
+            Some(ours) if ours.files.contains(&file) => Due::There,
+            Some(Ours { overwrite: true, .. }) => Due::Either,
+            Some(_) | None => Due::Missing,
+        }
+    }
+
     /// The open file, if it is good for `access`; it is the most recently used then.
-    fn take(&mut self, slot: Slot, access: Access) -> Option<Arc<File>> {
+    fn take(&mut self, slot: Slot, access: Access) -> Option<Arc<dyn DiskFile>> {
         let open = self.open.get_mut(&slot).filter(|open| open.access >= access)?;
         self.uses += 1;
         self.by_use.remove(&open.used);
@@ -183,7 +241,7 @@ impl Cache {
     }
 
     /// Keeps a file; the one that it replaces is to be dropped without the lock.
-    fn put(&mut self, slot: Slot, file: Arc<File>, access: Access) -> Option<OpenFile> {
+    fn put(&mut self, slot: Slot, file: Arc<dyn DiskFile>, access: Access) -> Option<OpenFile> {
         self.uses += 1;
         self.by_use.insert(self.uses, slot);
         let old = self.open.insert(slot, OpenFile { file, access, used: self.uses });
@@ -206,6 +264,7 @@ impl Cache {
 
     fn remove(&mut self, torrent: TorrentKey) -> Vec<OpenFile> {
         self.folders.remove(&torrent);
+        self.ours.remove(&torrent);
         self.close(torrent)
     }
 
@@ -239,10 +298,17 @@ impl Folder {
         Ok((self.dir.join(&due.path), due.len))
     }
 
-    fn open(&self, path: &Path, len: u64, access: Access) -> io::Result<File> {
+    fn open(
+        &self,
+        disk: &dyn Disk,
+        path: &Path,
+        len: u64,
+        access: Access,
+        due: Due,
+    ) -> io::Result<Arc<dyn DiskFile>> {
         match access {
-            Access::Read => open_regular(path, File::options().read(true)),
-            Access::Write if self.writable => open_or_make(path, len),
+            Access::Read => open_regular(disk, path, How::Read),
+            Access::Write if self.writable => open_or_make(disk, path, len, due),
             Access::Write => {
                 let why = "the torrent is only read";
                 Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
@@ -251,45 +317,34 @@ impl Folder {
     }
 }
 
-fn open_or_make(path: &Path, len: u64) -> io::Result<File> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    let mut options = File::options();
-    let file = open_regular(path, options.read(true).write(true).create(true).truncate(false))?;
-    if file.metadata()?.len() < len {
+fn open_or_make(disk: &dyn Disk, path: &Path, len: u64, due: Due) -> io::Result<Arc<dyn DiskFile>> {
+    let file = if due == Due::There {
+        open_regular(disk, path, How::Write)?
+    } else {
+        make_folders(disk, parent(path), Reader::Anyone)?;
+        match open_regular(disk, path, How::Make) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let file = open_regular(disk, path, How::Write)?;
+                if due == Due::Missing && file.stat()?.len > 0 {
+                    return Err(io::Error::new(io::ErrorKind::AlreadyExists, FOREIGN));
+                }
+                file
+            }
+            made => made?,
+        }
+    };
+    if file.stat()?.len < len {
         file.set_len(len)?;
     }
     Ok(file)
 }
 
-/// Opens a regular file, and neither touches nor waits for anything else. The second look is for
-/// what came in between, which only somebody who may write in the user's folder can do.
-fn open_regular(path: &Path, options: &OpenOptions) -> io::Result<File> {
-    match fs::metadata(path) {
-        Ok(metadata) => check_regular(&metadata)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let file = options.open(path)?;
-    check_regular(&file.metadata()?)?;
-    Ok(file)
-}
+const FOREIGN: &str = "somebody else's file came in its place; use --overwrite, or another --dir";
 
 /// Whether the process (EMFILE) or the system (ENFILE) has no descriptors left; the numbers are the
 /// same on every Unix.
 fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(23 | 24))
-}
-
-fn check_regular(metadata: &Metadata) -> io::Result<()> {
-    if metadata.is_file() {
-        Ok(())
-    } else if metadata.is_dir() {
-        Err(io::ErrorKind::IsADirectory.into())
-    } else {
-        Err(io::Error::other("not a regular file"))
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Hashing what is already on the disk: by the hasher threads of a session, and by `verify`.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,17 +8,16 @@ use std::thread::{Builder, JoinHandle};
 
 use sha1::{Digest, Sha1};
 
+use crate::actors::disk::{Disk, DiskFile, How, SystemDisk, open_regular};
 use crate::formats::metainfo::Metainfo;
 use crate::words::bitfield::{Bitfield, WORD_BITS, Word};
 use crate::words::id::PieceIndex;
 use crate::words::limits;
 
-#[cfg(unix)]
-use std::os::unix::fs::FileExt;
-
 /// A check of all pieces that are asked for: several threads take the next portion each.
 #[derive(Debug)]
 pub(crate) struct Check {
+    disk: Arc<dyn Disk>,
     metainfo: Arc<Metainfo>,
     dir: std::path::PathBuf,
     /// The pieces to look at.
@@ -39,7 +37,17 @@ pub(crate) struct Checked {
 impl Check {
     /// Checks the `asked` pieces of a torrent whose data is below `dir`.
     pub(crate) fn new(metainfo: Arc<Metainfo>, dir: &Path, asked: Bitfield) -> Arc<Self> {
-        Arc::new(Self { metainfo, dir: dir.to_owned(), asked, next: AtomicU32::new(0) })
+        Self::on(Arc::new(SystemDisk), metainfo, dir, asked)
+    }
+
+    /// The same, on this disk.
+    pub(crate) fn on(
+        disk: Arc<dyn Disk>,
+        metainfo: Arc<Metainfo>,
+        dir: &Path,
+        asked: Bitfield,
+    ) -> Arc<Self> {
+        Arc::new(Self { disk, metainfo, dir: dir.to_owned(), asked, next: AtomicU32::new(0) })
     }
 
     /// Starts as many threads as this machine has cores, but not more than there are portions.
@@ -73,7 +81,7 @@ impl Check {
     }
 
     fn work(&self, found: &impl Fn(Checked) -> bool) {
-        let mut reader = Reader::new(&self.metainfo, &self.dir);
+        let mut reader = Reader::new(&*self.disk, &self.metainfo, &self.dir);
         let (portion, pieces) = (self.portion(), self.metainfo.pieces());
         loop {
             let first = self.next.fetch_add(portion, Ordering::Relaxed);
@@ -96,21 +104,27 @@ impl Check {
 }
 
 /// Whether `piece` of a torrent whose data is below `dir` is there and has the right hash.
-pub(crate) fn is_right(metainfo: &Metainfo, dir: &Path, piece: PieceIndex) -> bool {
-    Reader::new(metainfo, dir).is_right(piece)
+pub(crate) fn is_right(
+    disk: &dyn Disk,
+    metainfo: &Metainfo,
+    dir: &Path,
+    piece: PieceIndex,
+) -> bool {
+    Reader::new(disk, metainfo, dir).is_right(piece)
 }
 
 /// Reads pieces from the disk, with one file open at a time.
 struct Reader<'a> {
+    disk: &'a dyn Disk,
     metainfo: &'a Metainfo,
     dir: &'a Path,
-    open: Option<(usize, Option<File>)>,
+    open: Option<(usize, Option<Arc<dyn DiskFile>>)>,
     buffer: Vec<u8>,
 }
 
 impl<'a> Reader<'a> {
-    fn new(metainfo: &'a Metainfo, dir: &'a Path) -> Self {
-        Self { metainfo, dir, open: None, buffer: vec![0; limits::HASH_READ_LEN] }
+    fn new(disk: &'a dyn Disk, metainfo: &'a Metainfo, dir: &'a Path) -> Self {
+        Self { disk, metainfo, dir, open: None, buffer: vec![0; limits::HASH_READ_LEN] }
     }
 
     /// Whether `piece` is on the disk and has the right hash. What cannot be read is not.
@@ -141,11 +155,10 @@ impl<'a> Reader<'a> {
         }
         if self.open.as_ref().is_none_or(|(open, _)| *open != file) {
             let path = self.dir.join(&entry.path);
-            let regular = path.metadata().is_ok_and(|found| found.is_file());
-            self.open = Some((file, regular.then(|| File::open(path).ok()).flatten()));
+            self.open = Some((file, open_regular(self.disk, &path, How::Read).ok()));
         }
         match &self.open {
-            Some((_, Some(open))) => open.read_exact_at(&mut self.buffer[..len], offset).is_ok(),
+            Some((_, Some(open))) => open.read_at(&mut self.buffer[..len], offset).is_ok(),
             Some((_, None)) | None => false,
         }
     }

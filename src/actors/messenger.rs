@@ -267,6 +267,7 @@ mod tests {
 
     use super::in_memory;
     use super::*;
+    use crate::actors::disk::DiskFile;
     use crate::actors::scratch::Scratch;
     use crate::formats::wire::Reserved;
     use crate::machines::made_up;
@@ -411,7 +412,9 @@ mod tests {
         let scratch = Scratch::new();
         let data = made_up::data(1000);
         std::fs::write(scratch.path().join("a"), &data).unwrap();
-        let file = || Some(Arc::new(File::open(scratch.path().join("a")).unwrap()));
+        let file = || -> Option<Arc<dyn DiskFile>> {
+            Some(Arc::new(File::open(scratch.path().join("a")).unwrap()))
+        };
         let block = Block { piece: PieceIndex(7), offset: 16, len: 350 };
         let parts = [
             FilePart { file: file(), offset: 900, len: 100 },

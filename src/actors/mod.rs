@@ -1,6 +1,7 @@
 //! Whatever waits: threads that decide nothing. They meet only on the bus.
 
 pub(crate) mod clock;
+pub(crate) mod disk;
 pub(crate) mod events;
 pub(crate) mod file_error;
 pub(crate) mod file_part;

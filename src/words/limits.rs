@@ -357,6 +357,10 @@ pub const STORAGE_TASKS_SPARE: usize = 64;
 /// Blocks of the largest memory budget for which the storage's channel has slots: 1 GiB.
 pub const STORAGE_TASKS_MAX: usize = 64 * 1024;
 
+/// Pieces that are whole are written at once, neighbours together, when they are so many bytes, or a
+/// quarter of the memory budget: more in one call is not faster.
+pub const WRITE_LEN: u64 = 4 * 1024 * 1024;
+
 /// What was written is synced after so long, or so many bytes: that much is lost in a power cut.
 pub const SYNC_EVERY: Duration = Duration::from_secs(30);
 /// See [`SYNC_EVERY`].
@@ -410,6 +414,9 @@ pub const LISTENER_STACK: usize = 64 * 1024;
 
 /// Stack of a hasher; its buffer is on the heap.
 pub const HASHER_STACK: usize = 128 * 1024;
+
+/// Stack of the syncer.
+pub const SYNCER_STACK: usize = 128 * 1024;
 
 /// Stack of the storage thread.
 pub const STORAGE_STACK: usize = 256 * 1024;

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 
+use crate::actors::disk::Disk;
 use crate::actors::hasher::{Check, Checked};
 use crate::actors::storage::Outlet;
 use crate::actors::storage::held::Held;
@@ -71,6 +72,7 @@ impl Checks {
     pub(super) fn start_next(
         &mut self,
         torrents: &BTreeMap<TorrentKey, Held>,
+        disk: &Arc<dyn Disk>,
         outlet: &Outlet,
         reports: &Sender<Report>,
     ) {
@@ -85,7 +87,7 @@ impl Checks {
             done: AtomicU64::new(0),
             good: Mutex::new(Bitfield::zeros(to_check.len())),
         });
-        let check = Check::new(held.metainfo(), held.dir(), to_check);
+        let check = Check::on(Arc::clone(disk), held.metainfo(), held.dir(), to_check);
         let hold = Arc::new(Hold(Arc::clone(&tally), reports.clone()));
         let outlet = outlet.clone();
         let found = move |checked: Checked| {

@@ -1,10 +1,10 @@
 //! The blocks of one piece, until it is whole.
 
-use std::fs::File;
-use std::io::{self, IoSlice, Seek, SeekFrom, Write};
+use std::io::{self, IoSlice};
 
 use sha1::{Digest, Sha1};
 
+use crate::actors::disk::write_all_at;
 use crate::actors::file_part::FilePart;
 use crate::words::id::Block;
 use crate::words::limits::BLOCK_LEN;
@@ -43,69 +43,33 @@ impl Gathered {
     pub(super) fn block_hashes(&self) -> Vec<[u8; 20]> {
         self.blocks.iter().map(|block| Sha1::digest(block).into()).collect()
     }
-
-    /// Writes the whole piece to the files that it covers.
-    pub(super) fn write(
-        &self,
-        parts: impl Iterator<Item = io::Result<FilePart>>,
-    ) -> io::Result<()> {
-        let mut slices: Vec<IoSlice<'_>> =
-            self.blocks.iter().map(|block| IoSlice::new(block)).collect();
-        let mut slices = &mut slices[..];
-        for part in parts {
-            let part = part?;
-            let len = usize::try_from(part.len).map_err(io::Error::other)?;
-            match &part.file {
-                Some(file) => write_slices(file, part.offset, &mut slices, len)?,
-                None => IoSlice::advance_slices(&mut slices, len),
-            }
-        }
-        Ok(())
-    }
 }
 
-/// Writes the first `len` bytes of `slices` at `offset`, and steps over them.
-///
-/// Only the storage writes, and readers read at offsets of their own, so the file's cursor is free
-/// to be used: a whole piece goes to the system in one call.
-fn write_slices(
-    mut file: &File,
-    offset: u64,
-    slices: &mut &mut [IoSlice<'_>],
-    len: usize,
+/// Writes whole pieces that lie one behind the other to the files that they cover: one call a file,
+/// if the system takes as much at once.
+pub(super) fn write(
+    pieces: &[Gathered],
+    parts: impl Iterator<Item = io::Result<FilePart>>,
 ) -> io::Result<()> {
-    file.seek(SeekFrom::Start(offset))?;
-    let mut left = len;
-    while left > 0 {
-        let whole = whole_slices(slices, left);
-        let written = if whole > 0 {
-            file.write_vectored(&slices[..whole])
-        } else {
-            file.write(&slices[0][..left])
-        };
-        match written {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => {
-                left -= n;
-                IoSlice::advance_slices(slices, n);
+    let mut rest = pieces.iter().flat_map(|piece| &piece.blocks).map(Vec::as_slice);
+    let mut block: &[u8] = &[];
+    for part in parts {
+        let part = part?;
+        let mut left = usize::try_from(part.len).map_err(io::Error::other)?;
+        let mut slices = Vec::new();
+        while left > 0 {
+            if block.is_empty() {
+                block = rest.next().ok_or(io::ErrorKind::UnexpectedEof)?;
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            let (here, beyond) = block.split_at(left.min(block.len()));
+            slices.push(IoSlice::new(here));
+            (left, block) = (left - here.len(), beyond);
+        }
+        if let Some(file) = &part.file {
+            write_all_at(&**file, &mut slices, part.offset)?;
         }
     }
     Ok(())
-}
-
-/// How many slices at the head lie wholly within `len` bytes.
-fn whole_slices(slices: &[IoSlice<'_>], len: usize) -> usize {
-    let mut sum = 0;
-    slices
-        .iter()
-        .take_while(|slice| {
-            sum += slice.len();
-            sum <= len
-        })
-        .count()
 }
 
 #[cfg(test)]
@@ -113,6 +77,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::actors::disk::DiskFile;
     use crate::words::id::PieceIndex;
 
     #[test]
@@ -136,7 +101,8 @@ mod tests {
         let file = |name: &str| {
             let mut options = std::fs::OpenOptions::new();
             options.read(true).write(true).create(true).truncate(true);
-            Some(Arc::new(options.open(dir.join(name)).unwrap()))
+            let file: Arc<dyn DiskFile> = Arc::new(options.open(dir.join(name)).unwrap());
+            Some(file)
         };
         let part = |file, offset, len| FilePart { file, offset, len };
         let parts = [
@@ -145,7 +111,7 @@ mod tests {
             part(file("b"), 0, 1),
             part(file("c"), 0, 22_999),
         ];
-        gathered.write(parts.into_iter().map(Ok)).unwrap();
+        write(&[gathered], parts.into_iter().map(Ok)).unwrap();
         assert_eq!(std::fs::read(dir.join("a")).unwrap()[5..], piece[..16_000]);
         assert_eq!(std::fs::read(dir.join("b")).unwrap(), piece[17_000..17_001]);
         assert_eq!(std::fs::read(dir.join("c")).unwrap(), piece[17_001..]);

@@ -1,20 +1,24 @@
-//! One torrent as the storage holds it: its lock, what is verified, what waits for a sync.
+//! One torrent as the storage holds it: its lock, what is verified, what waits to be written and
+//! what to be synced.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
+use std::{io, mem};
 
 use crate::actors::clock::now;
+use crate::actors::disk::Disk;
 use crate::actors::file_error::trouble;
 use crate::actors::files::{Access, FileStore};
 use crate::actors::hasher;
 use crate::actors::state::State;
-use crate::actors::storage::gather::Gathered;
+use crate::actors::storage::Bounds;
+use crate::actors::storage::gather::{self, Gathered};
+use crate::actors::storage::survey::{strangers, to_check};
+use crate::actors::storage::syncer::Job;
 use crate::bus::{Place, StorageNews, TorrentContext, Trouble, TroubleKind};
 use crate::formats::metainfo::{File, Metainfo};
-use crate::formats::resume::{FileMark, Resume};
 use crate::words::bitfield::{Bitfield, Word};
 use crate::words::id::{Block, PieceIndex, TorrentKey};
 use crate::words::limits::{self, BLOCK_LEN};
@@ -24,26 +28,78 @@ use crate::words::limits::{self, BLOCK_LEN};
 pub(super) struct Held {
     context: Arc<TorrentContext>,
     place: Place,
-    state: State,
-    /// The files that were there before, and of which nothing is known.
+    state: Arc<State>,
+    /// The files that were there before, and those of them of which nothing is known.
+    existing: BTreeSet<usize>,
     strangers: BTreeSet<usize>,
     /// Pieces that are verified and synced: what the resume file may claim.
     claimed: Bitfield,
-    /// Pieces that are verified and written, but not synced.
-    unsynced: Vec<PieceIndex>,
-    unsynced_len: u64,
-    unsynced_since: Option<Instant>,
-    dirty: BTreeSet<usize>,
+    /// What is verified and in its files, but not synced.
+    unsynced: Batch,
+    /// What the syncer is at work on.
+    syncing: Option<Syncing>,
+    /// Files whose names are synced.
+    named: BTreeSet<usize>,
+    mark: Mark,
+    /// There is nothing to save.
+    is_saved: bool,
+    /// Blocks that wait until the state is marked, or until there is less to sync.
+    held_back: VecDeque<(Block, Vec<u8>)>,
     gathered: BTreeMap<PieceIndex, Gathered>,
+    /// Pieces that are verified and wait to be written.
+    whole: BTreeMap<PieceIndex, Gathered>,
+    whole_len: u64,
     /// Of pieces that are larger than the memory budget, the blocks that are in the files already.
     in_place: BTreeMap<PieceIndex, Bitfield>,
     /// The hashes of the blocks of pieces that were whole and wrong, until the piece is right.
     suspects: BTreeMap<PieceIndex, Vec<[u8; 20]>>,
     /// What was there is known, and ours: before that there is nothing to remember.
     begun: bool,
-    /// The resume file says that we are at work here.
-    marked_open: bool,
+    /// Nothing more is written.
     given_up: bool,
+    /// A sync failed. Nothing more is claimed: a second sync can succeed without what the first one
+    /// lost.
+    doubtful: bool,
+    /// What is to be done when all is written.
+    end: Option<End>,
+}
+
+/// Pieces that wait to be claimed.
+#[derive(Debug, Default)]
+struct Batch {
+    pieces: Vec<PieceIndex>,
+    /// The files that they are in.
+    files: BTreeSet<usize>,
+    len: u64,
+    since: Option<Instant>,
+}
+
+/// A job of the syncer.
+#[derive(Debug)]
+struct Syncing {
+    batch: Batch,
+    clean: bool,
+    end: Option<End>,
+}
+
+/// What the resume file on the disk says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    /// That nobody is at work here.
+    Clean,
+    /// The same, and the syncer is to change it.
+    Wanted,
+    /// That we are: a crash can be told from an exit.
+    Open,
+}
+
+/// Why a torrent is no longer written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It is complete.
+    Settle,
+    /// It is closed.
+    Close,
 }
 
 /// A torrent that was just opened.
@@ -59,14 +115,18 @@ pub(super) struct Opening {
 
 impl Held {
     /// Locks a torrent's state and finds what of its data is known.
-    pub(super) fn open(context: &Arc<TorrentContext>, place: Place) -> Result<Opening, Trouble> {
+    pub(super) fn open(
+        disk: &Arc<dyn Disk>,
+        context: &Arc<TorrentContext>,
+        place: Place,
+    ) -> Result<Opening, Trouble> {
         let metainfo = &context.metainfo;
-        let (state, no_lock) = State::lock(&place, metainfo.info_hash())?;
-        let (loaded, not_believed) = match state.load(metainfo) {
+        let (state, no_lock) = State::lock(disk, &place, metainfo.info_hash())?;
+        let marks = state.marks(metainfo);
+        let (loaded, not_believed) = match state.load(metainfo, &marks) {
             Ok(loaded) => (loaded, None),
             Err(warning) => (None, Some(warning)),
         };
-        let marks = state.marks(metainfo);
         let (resume, trusted) = loaded.unzip();
         let strangers = if place.overwrite || place.read_only {
             BTreeSet::new()
@@ -77,20 +137,28 @@ impl Held {
         let trusted =
             trusted.filter(|_| !place.check).unwrap_or_else(|| Bitfield::zeros(metainfo.pieces()));
         let to_check = to_check(believed, &trusted, &marks, metainfo);
+        let is_as_saved = believed.is_some_and(|resume| resume.clean && resume.pieces == trusted);
+        let is_there = |file: &usize| marks[*file].is_some();
         let held = Self {
-            state,
+            state: Arc::new(state),
+            existing: (0..marks.len()).filter(is_there).collect(),
             strangers,
             claimed: trusted.clone(),
-            unsynced: Vec::new(),
-            unsynced_len: 0,
-            unsynced_since: None,
-            dirty: BTreeSet::new(),
+            unsynced: Batch::default(),
+            syncing: None,
+            named: BTreeSet::new(),
+            mark: Mark::Clean,
+            is_saved: is_as_saved && to_check.ones() == 0,
+            held_back: VecDeque::new(),
             gathered: BTreeMap::new(),
+            whole: BTreeMap::new(),
+            whole_len: 0,
             in_place: BTreeMap::new(),
             suspects: BTreeMap::new(),
             begun: false,
-            marked_open: false,
             given_up: false,
+            doubtful: false,
+            end: None,
             place,
             context: Arc::clone(context),
         };
@@ -106,54 +174,64 @@ impl Held {
         &self.place.dir
     }
 
-    /// The hashers found these pieces right.
+    /// The hashers found these pieces right. They may be in memory alone, written by a process that
+    /// was killed, so they are synced before they are claimed.
     pub(super) fn handle_checked(&mut self, good: &Bitfield) {
-        good.iter().for_each(|piece| {
-            self.claimed.set(piece);
-        });
+        good.iter().for_each(|piece| self.handle_written(piece));
     }
 
     /// What was there is known: makes the empty files, or refuses to touch what is not ours.
     pub(super) fn begin(&mut self, torrent: TorrentKey, files: &FileStore) -> Result<(), Trouble> {
         let metainfo = self.metainfo();
-        let is_foreign =
-            |file: &usize| !metainfo.pieces_of(*file).any(|n| self.claimed.get(PieceIndex(n)));
+        let mut good = self.claimed.clone();
+        self.unsynced.pieces.iter().for_each(|piece| {
+            good.set(*piece);
+        });
+        let is_foreign = |file: &usize| !metainfo.pieces_of(*file).any(|n| good.get(PieceIndex(n)));
         if let Some(&file) = self.strangers.iter().find(|file| is_foreign(file)) {
             let what = self.place.dir.join(&metainfo.files()[file].path).display().to_string();
             let why = "it exists, and no piece of the torrent matches it; use --overwrite, or \
                        another --dir";
             return Err(Trouble { kind: TroubleKind::FileSystem, what, why: why.to_owned() });
         }
+        files.own(torrent, self.existing.iter().copied(), self.place.overwrite);
         if !self.place.read_only {
-            let empty = |(_, file): &(usize, &File)| file.len == 0;
+            let empty = |(number, file): &(usize, &File)| {
+                file.len == 0 && !file.pad && !self.existing.contains(number)
+            };
             for (file, _) in metainfo.files().iter().enumerate().filter(empty) {
-                if !metainfo.files()[file].pad {
-                    files
-                        .open(torrent, file, Access::Write)
-                        .map_err(|error| self.trouble(&error))?;
-                }
+                files.open(torrent, file, Access::Write).map_err(|error| self.trouble(&error))?;
             }
         }
         self.begun = true;
         Ok(())
     }
 
-    /// Keeps a block. What there is to tell when its piece is whole, in order.
+    /// Keeps a block. What there is to tell, in order; of a whole piece that is right, when it is
+    /// written.
     pub(super) fn store(
         &mut self,
         torrent: TorrentKey,
         block: Block,
         data: Vec<u8>,
-        memory: u64,
+        bounds: &Bounds,
         files: &FileStore,
     ) -> Result<Vec<StorageNews>, Trouble> {
-        if self.given_up {
+        if self.given_up || self.end.is_some() {
             return Ok(Vec::new());
         }
-        self.mark_open()?;
+        if self.mark == Mark::Clean {
+            (self.mark, self.is_saved) = (Mark::Wanted, false);
+        }
+        // What is written and not synced stays below twice `sync_len`.
+        let has_much = self.unsynced.len + self.whole_len >= bounds.sync_len;
+        if self.mark == Mark::Wanted || has_much {
+            self.held_back.push_back((block, data));
+            return Ok(Vec::new());
+        }
         let metainfo = self.metainfo();
         let piece = block.piece;
-        if u64::from(metainfo.piece_len(piece)) > memory {
+        if u64::from(metainfo.piece_len(piece)) > bounds.memory {
             return self.store_in_place(torrent, block, data, files);
         }
         let new = || Gathered::new(metainfo.blocks(piece));
@@ -167,13 +245,46 @@ impl Held {
             }
             return Ok(vec![StorageNews::Corrupt(piece)]);
         }
-        let len = u64::from(metainfo.piece_len(piece));
-        let parts = files.parts(torrent, metainfo.piece_offset(piece), len, Access::Write);
-        parts.and_then(|parts| whole.write(parts)).map_err(|error| self.trouble(&error))?;
-        self.handle_written(piece);
-        let mut news = self.guilty(piece, &whole);
-        news.push(StorageNews::Verified(piece));
-        Ok(news)
+        self.whole_len += u64::from(metainfo.piece_len(piece));
+        self.whole.insert(piece, whole);
+        Ok(Vec::new())
+    }
+
+    /// The blocks that may go on now.
+    pub(super) fn take_held_back(&mut self) -> VecDeque<(Block, Vec<u8>)> {
+        mem::take(&mut self.held_back)
+    }
+
+    /// Bytes of pieces that are verified and wait to be written.
+    pub(super) fn whole_len(&self) -> u64 {
+        self.whole_len
+    }
+
+    /// Writes the pieces that are whole, neighbours in one go. What there is to tell, in order, of
+    /// those that are written.
+    pub(super) fn write_whole(
+        &mut self,
+        torrent: TorrentKey,
+        files: &FileStore,
+    ) -> (Vec<StorageNews>, Result<(), Trouble>) {
+        let mut news = Vec::new();
+        self.whole_len = 0;
+        while let Some((first, run)) = take_run(&mut self.whole) {
+            let metainfo = self.metainfo();
+            let last = PieceIndex(first.0 + u32::try_from(run.len()).expect("pieces fit") - 1);
+            let begin = metainfo.piece_offset(first);
+            let len = metainfo.piece_offset(last) + u64::from(metainfo.piece_len(last)) - begin;
+            let parts = files.parts(torrent, begin, len, Access::Write);
+            if let Err(error) = parts.and_then(|parts| gather::write(&run, parts)) {
+                return (news, Err(self.trouble(&error)));
+            }
+            for (piece, whole) in (first.0..).map(PieceIndex).zip(&run) {
+                self.handle_written(piece);
+                news.extend(self.guilty(piece, whole));
+                news.push(StorageNews::Verified(piece));
+            }
+        }
+        (news, Ok(()))
     }
 
     /// Writes a block of a piece that is larger than the memory budget where it belongs; the whole
@@ -190,8 +301,9 @@ impl Held {
         let at = metainfo.piece_offset(piece) + u64::from(block.offset);
         let mut one = Gathered::new(1);
         one.keep(Block { offset: 0, ..block }, data);
+        let one = [one];
         let parts = files.parts(torrent, at, u64::from(block.len), Access::Write);
-        parts.and_then(|parts| one.write(parts)).map_err(|error| self.trouble(&error))?;
+        parts.and_then(|parts| gather::write(&one, parts)).map_err(|error| self.trouble(&error))?;
         let none = || Bitfield::zeros(metainfo.blocks(piece));
         let here = self.in_place.entry(piece).or_insert_with(none);
         here.set(PieceIndex(block.offset / BLOCK_LEN));
@@ -199,7 +311,7 @@ impl Held {
             return Ok(vec![StorageNews::Written(piece)]);
         }
         self.in_place.remove(&piece);
-        if !hasher::is_right(&metainfo, &self.place.dir, piece) {
+        if !hasher::is_right(&**files.disk(), &metainfo, &self.place.dir, piece) {
             return Ok(vec![StorageNews::Corrupt(piece)]);
         }
         self.handle_written(piece);
@@ -220,6 +332,7 @@ impl Held {
 
     /// The blocks of `piece` are of no use.
     pub(super) fn forget(&mut self, piece: PieceIndex) {
+        self.held_back.retain(|(block, _)| block.piece != piece);
         self.gathered.remove(&piece);
         self.in_place.remove(&piece);
     }
@@ -227,34 +340,107 @@ impl Held {
     /// Nothing more is written.
     pub(super) fn give_up(&mut self) {
         self.given_up = true;
+        self.held_back.clear();
         self.gathered.clear();
+        self.whole.clear();
+        self.whole_len = 0;
         self.in_place.clear();
         self.suspects.clear();
     }
 
     /// When what was written has to be synced at the latest.
-    pub(super) fn sync_at(&self) -> Option<Instant> {
-        self.unsynced_since.map(|since| since + limits::SYNC_EVERY)
+    pub(super) fn sync_at(&self, bounds: &Bounds) -> Option<Instant> {
+        self.unsynced.since.map(|since| since + bounds.sync_every)
     }
 
-    /// Whether what was written has to be synced.
-    pub(super) fn is_sync_due(&self, now: Instant) -> bool {
-        self.unsynced_len >= limits::SYNC_LEN || self.sync_at().is_some_and(|due| now >= due)
+    /// Nothing more will be written: when all is synced and saved, the syncer's next report says so.
+    /// `false` if there is nothing to wait for. Before everything was looked at nothing is saved,
+    /// since a clean state vouches for what it does not claim as well: that it is ours, and not
+    /// right.
+    pub(super) fn end(&mut self, end: End) -> bool {
+        self.held_back.clear();
+        self.gathered.clear();
+        self.in_place.clear();
+        self.end = Some(end);
+        self.has_to_sync()
     }
 
-    /// Syncs what was written; only then does the resume file claim it.
-    pub(super) fn sync(&mut self, torrent: TorrentKey, files: &FileStore) -> Result<(), Trouble> {
-        self.sync_files(torrent, files).map_err(|error| self.trouble(&error))?;
-        self.save(false).map_err(|error| self.state_trouble(&error))
+    /// Whether the syncer is or will be at work, before the end.
+    pub(super) fn has_to_sync(&self) -> bool {
+        self.syncing.is_some() || (self.begun && !self.doubtful && !self.is_saved)
     }
 
-    /// Nothing more will be written: syncs, saves the state as clean, closes the files.
-    pub(super) fn settle(&mut self, torrent: TorrentKey, files: &FileStore) -> Result<(), Trouble> {
-        self.sync_files(torrent, files).map_err(|error| self.trouble(&error))?;
-        files.close(torrent);
-        self.save(true).map_err(|error| self.state_trouble(&error))?;
-        self.marked_open = false;
-        Ok(())
+    /// What the syncer is to do now, if anything.
+    pub(super) fn next_job(
+        &mut self,
+        torrent: TorrentKey,
+        now: Instant,
+        bounds: &Bounds,
+    ) -> Option<Job> {
+        let is_due = self.unsynced.len >= bounds.sync_len
+            || self.sync_at(bounds).is_some_and(|due| now >= due)
+            || self.mark == Mark::Wanted
+            || self.end.is_some();
+        if self.syncing.is_some() || !self.has_to_sync() || !is_due {
+            return None;
+        }
+        let batch = mem::take(&mut self.unsynced);
+        let mut claims = self.claimed.clone();
+        batch.pieces.iter().for_each(|piece| {
+            claims.set(*piece);
+        });
+        let files = batch.files.clone();
+        let fresh = files.difference(&self.named).copied().collect();
+        let clean = self.mark == Mark::Clean || self.end.is_some();
+        self.syncing = Some(Syncing { batch, clean, end: self.end });
+        Some(Job {
+            torrent,
+            metainfo: self.metainfo(),
+            place: self.place.clone(),
+            state: Arc::clone(&self.state),
+            files,
+            fresh,
+            claims,
+            clean,
+        })
+    }
+
+    /// The syncer is through. What it was to end, if so.
+    pub(super) fn handle_synced(&mut self, is_good: bool) -> Option<End> {
+        let Syncing { batch, clean, end } = self.syncing.take().expect("it was asked to");
+        if !is_good {
+            self.doubtful = true;
+            self.unsynced = Batch::default();
+            return end;
+        }
+        batch.pieces.iter().for_each(|piece| {
+            self.claimed.set(*piece);
+        });
+        self.named.extend(batch.files);
+        if !clean {
+            self.mark = Mark::Open;
+        } else if end.is_some() || self.mark == Mark::Clean {
+            self.mark = Mark::Clean;
+            self.is_saved = self.unsynced.pieces.is_empty();
+        }
+        if end == Some(End::Settle) && self.end == end {
+            self.end = None;
+        }
+        end
+    }
+
+    /// It is complete, and all of that is saved.
+    pub(super) fn handle_settled(&mut self) -> bool {
+        let is_settled = self.is_saved && self.end == Some(End::Settle);
+        if is_settled {
+            self.end = None;
+        }
+        is_settled
+    }
+
+    /// What it still waits for, if it was to end.
+    pub(super) fn is_to_end(&self) -> Option<End> {
+        self.end
     }
 
     /// The pieces that no selected file is in, word by word. Whoever only seeds selects nothing.
@@ -267,130 +453,32 @@ impl Held {
         unwanted.to_words().collect()
     }
 
-    /// Syncs, saves the state as clean, closes. What went wrong is for the user to read: the data
-    /// is hashed again next time. Before everything was looked at nothing is saved, since a clean
-    /// state vouches for what it does not claim as well: that it is ours, and not right.
-    pub(super) fn close(&mut self, torrent: TorrentKey, files: &FileStore) -> Option<String> {
-        self.gathered.clear();
-        if !self.begun {
-            return None;
-        }
-        let synced = self.sync_files(torrent, files);
-        let clean = synced.is_ok();
-        let saved = self.save(clean);
-        let error = synced.and(saved).err()?;
-        Some(format!("{}: the state is not saved: {error}", self.place.state.display()))
-    }
-
     fn handle_written(&mut self, piece: PieceIndex) {
         let metainfo = self.metainfo();
         let len = u64::from(metainfo.piece_len(piece));
         let stretches = metainfo.stretches(metainfo.piece_offset(piece), len);
-        self.dirty.extend(stretches.map(|stretch| stretch.file));
-        self.unsynced.push(piece);
-        self.unsynced_len += len;
-        self.unsynced_since.get_or_insert_with(now);
-    }
-
-    fn sync_files(&mut self, torrent: TorrentKey, files: &FileStore) -> io::Result<()> {
-        let metainfo = self.metainfo();
-        for &file in &self.dirty {
-            if !metainfo.files()[file].pad {
-                files.open(torrent, file, Access::Write)?.sync_data()?;
-            }
-        }
-        self.dirty.clear();
-        for piece in self.unsynced.drain(..) {
-            self.claimed.set(piece);
-        }
-        (self.unsynced_len, self.unsynced_since) = (0, None);
-        Ok(())
-    }
-
-    /// Before the first write the resume file is marked, so that a crash can be told from an exit.
-    fn mark_open(&mut self) -> Result<(), Trouble> {
-        if !self.marked_open {
-            self.save(false).map_err(|error| self.state_trouble(&error))?;
-            self.marked_open = true;
-        }
-        Ok(())
-    }
-
-    fn save(&self, clean: bool) -> io::Result<()> {
-        let metainfo = self.metainfo();
-        self.state.save(&Resume {
-            info_hash: metainfo.info_hash(),
-            clean,
-            pieces: self.claimed.clone(),
-            files: self.state.marks(&metainfo),
-        })
+        let files = stretches.map(|stretch| stretch.file);
+        self.unsynced.files.extend(files.filter(|file| !metainfo.files()[*file].pad));
+        self.unsynced.pieces.push(piece);
+        self.unsynced.len += len;
+        self.unsynced.since.get_or_insert_with(now);
+        self.is_saved = false;
     }
 
     fn trouble(&self, error: &io::Error) -> Trouble {
-        resumable(trouble(&self.place.dir.join(self.context.metainfo.name()), error))
-    }
-
-    fn state_trouble(&self, error: &io::Error) -> Trouble {
-        resumable(trouble(&self.place.state, error))
+        trouble(&self.place.dir.join(self.context.metainfo.name()), error)
     }
 }
 
-/// Says what to do about a full disk.
-fn resumable(trouble: Trouble) -> Trouble {
-    match trouble.kind {
-        TroubleKind::NoSpace => {
-            let why = format!("{}; make room, and the same command resumes", trouble.why);
-            Trouble { why, ..trouble }
-        }
-        TroubleKind::FileSystem
-        | TroubleKind::Network
-        | TroubleKind::Interrupted
-        | TroubleKind::Other => trouble,
+/// The first of the pieces and those that follow it without a gap.
+fn take_run(whole: &mut BTreeMap<PieceIndex, Gathered>) -> Option<(PieceIndex, Vec<Gathered>)> {
+    let (first, piece) = whole.pop_first()?;
+    let mut run = vec![piece];
+    for next in (first.0 + 1..).map(PieceIndex) {
+        let Some(piece) = whole.remove(&next) else { break };
+        run.push(piece);
     }
-}
-
-/// The pieces that have to be hashed: of a clean state, those that touch a file that has changed
-/// since; otherwise all that are not trusted. Never those whose files are too short to hold them.
-fn to_check(
-    resume: Option<&Resume>,
-    trusted: &Bitfield,
-    marks: &[Option<FileMark>],
-    metainfo: &Metainfo,
-) -> Bitfield {
-    let clean = resume.filter(|resume| resume.clean);
-    let changed = |file: usize| clean.is_none_or(|clean| clean.files[file] != marks[file]);
-    let mut to_check = Bitfield::zeros(metainfo.pieces());
-    for piece in (0..metainfo.pieces()).map(PieceIndex).filter(|piece| !trusted.get(*piece)) {
-        let len = u64::from(metainfo.piece_len(piece));
-        let (mut present, mut news) = (true, false);
-        for stretch in metainfo.stretches(metainfo.piece_offset(piece), len) {
-            if metainfo.files()[stretch.file].pad {
-                continue;
-            }
-            let there = marks[stretch.file].map_or(0, |mark| mark.len);
-            present &= there >= stretch.offset + stretch.len;
-            news |= changed(stretch.file);
-        }
-        if present && news {
-            to_check.set(piece);
-        }
-    }
-    to_check
-}
-
-/// The files that exist, have something in them, and that no state of ours knows.
-fn strangers(
-    resume: Option<&Resume>,
-    marks: &[Option<FileMark>],
-    metainfo: &Metainfo,
-) -> BTreeSet<usize> {
-    let known = |file: usize| resume.is_some_and(|resume| resume.knows(file));
-    let strange = |(file, (mark, entry)): &(usize, (&Option<FileMark>, &File))| {
-        let has_data = mark.is_some_and(|mark| mark.len > 0);
-        has_data && !entry.pad && entry.len > 0 && !known(*file)
-    };
-    let files = marks.iter().zip(metainfo.files()).enumerate();
-    files.filter(strange).map(|(file, _)| file).collect()
+    Some((first, run))
 }
 
 #[cfg(test)]
@@ -402,6 +490,7 @@ mod tests {
 
     use super::*;
     use crate::actors::scratch::Scratch;
+    use crate::actors::storage::syncer;
     use crate::formats::metainfo::{Draft, DraftFile};
     use crate::words::bitfield::SharedBitfield;
     use crate::words::id::Key;
@@ -439,13 +528,23 @@ mod tests {
         let (_, context) = TorrentContext::new(torrent(), SharedBitfield::ones(2));
         let files = FileStore::new(4);
         files.add(TORRENT, Arc::clone(&context.metainfo), PathBuf::from(scratch.path()), true);
-        Looking { opening: Held::open(&context, place).unwrap(), files }
+        Looking { opening: Held::open(files.disk(), &context, place).unwrap(), files }
     }
 
     fn write(scratch: &Scratch, a: &str, b: &str) {
         fs::create_dir_all(scratch.path().join("t")).unwrap();
         fs::write(scratch.path().join("t/a"), a).unwrap();
         fs::write(scratch.path().join("t/b"), b).unwrap();
+    }
+
+    fn close(held: &mut Held, files: &FileStore) {
+        if held.end(End::Close) {
+            let bounds = Bounds { memory: 0, sync_every: limits::SYNC_EVERY, sync_len: 0 };
+            let job = held.next_job(TORRENT, now(), &bounds).unwrap();
+            assert!(job.clean);
+            syncer::carry_out(&job, files).unwrap();
+            assert_eq!(held.handle_synced(true), Some(End::Close));
+        }
     }
 
     #[test]
@@ -455,7 +554,7 @@ mod tests {
         for _ in 0..2 {
             let Looking { opening: Opening { mut held, to_check, .. }, files } = look(&scratch);
             assert_eq!(to_check.ones(), 2);
-            assert_eq!(held.close(TORRENT, &files), None);
+            close(&mut held, &files);
         }
     }
 
@@ -471,7 +570,7 @@ mod tests {
             held.handle_checked(&good);
             assert_eq!(held.begin(TORRENT, &files).unwrap_err().kind, TroubleKind::FileSystem);
             held.give_up();
-            assert_eq!(held.close(TORRENT, &files), None);
+            close(&mut held, &files);
         }
     }
 
@@ -486,7 +585,7 @@ mod tests {
         held.handle_checked(&good);
         held.strangers.clear();
         held.begin(TORRENT, &files).unwrap();
-        assert_eq!(held.close(TORRENT, &files), None);
+        close(&mut held, &files);
         drop(held);
         let Opening { trusted, to_check, .. } = look(&scratch).opening;
         assert_eq!((trusted.iter().collect::<Vec<_>>(), to_check.ones()), (vec![PieceIndex(0)], 0));

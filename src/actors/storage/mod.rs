@@ -1,14 +1,19 @@
 //! The storage: one thread that gathers blocks into pieces, hashes them and writes them.
 //!
-//! A piece reaches its files whole and verified, in one go. (One that is larger than the memory
-//! budget is written block by block and read back to be hashed.) What is already there when a
-//! torrent opens is hashed by hasher threads, one torrent at a time, while this thread goes on.
+//! A piece reaches its files whole and verified, in one go with its neighbours as long as more is
+//! waiting. (One that is larger than the memory budget is written block by block and read back to
+//! be hashed.) Another thread syncs what was written and claims it in the resume file. What is
+//! already there when a torrent opens is hashed by hasher threads, one torrent at a time, while this
+//! thread goes on.
 
 mod check;
 mod gather;
 mod held;
+mod survey;
+mod syncer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -24,7 +29,8 @@ use crate::words::id::{Block, TorrentKey};
 use crate::words::limits;
 
 use check::{Checks, Report};
-use held::{Held, Opening};
+use held::{End, Held, Opening};
+use syncer::{Synced, Syncer};
 
 /// Main's order about a torrent.
 pub(crate) type Task = (TorrentKey, ToStorage);
@@ -44,14 +50,26 @@ impl StorageHandle {
         files: Arc<FileStore>,
         notifications: Sender<Notification>,
     ) -> io::Result<Self> {
+        let (sync_every, sync_len) = (limits::SYNC_EVERY, limits::SYNC_LEN);
+        Self::start_within(Bounds { memory, sync_every, sync_len }, files, notifications)
+    }
+
+    fn start_within(
+        bounds: Bounds,
+        files: Arc<FileStore>,
+        notifications: Sender<Notification>,
+    ) -> io::Result<Self> {
+        let memory = bounds.memory;
         let blocks = usize::try_from(memory / u64::from(limits::BLOCK_LEN)).unwrap_or(usize::MAX);
         let slots = blocks.min(limits::STORAGE_TASKS_MAX) + limits::STORAGE_TASKS_SPARE;
         let (tasks, from_main) = bounded(slots);
         let storage = Storage {
-            memory,
+            bounds,
+            syncer: Syncer::start(Arc::clone(&files))?,
             files,
             outlet: Outlet(notifications),
             torrents: BTreeMap::new(),
+            whole: BTreeSet::new(),
             checks: Checks::default(),
         };
         let thread = Builder::new()
@@ -98,12 +116,26 @@ impl Outlet {
     }
 }
 
-struct Storage {
+/// How much may wait, and for how long.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// Bytes of blocks that are not written.
     memory: u64,
+    /// What was written is synced after so long,
+    sync_every: Duration,
+    /// or when it is so much; as much again may be written while the syncer is at work.
+    sync_len: u64,
+}
+
+struct Storage {
+    bounds: Bounds,
     files: Arc<FileStore>,
     outlet: Outlet,
     torrents: BTreeMap<TorrentKey, Held>,
+    /// The torrents that have pieces to be written.
+    whole: BTreeSet<TorrentKey>,
     checks: Checks,
+    syncer: Syncer,
 }
 
 impl Storage {
@@ -121,14 +153,27 @@ impl Storage {
                         self.handle_checked(done);
                     }
                 }
+                recv(self.syncer.reports) -> synced => {
+                    if let Ok(synced) = synced {
+                        self.handle_synced(synced);
+                    }
+                }
                 default(self.until_sync()) => {}
             }
-            self.sync_what_is_due();
-            self.checks.start_next(&self.torrents, &self.outlet, &report);
+            self.write_and_sync(from_main.is_empty());
+            self.checks.start_next(&self.torrents, self.files.disk(), &self.outlet, &report);
         }
         self.checks.stop();
-        for (torrent, mut held) in mem::take(&mut self.torrents) {
-            held.close(torrent, &self.files);
+        self.torrents.keys().copied().collect::<Vec<_>>().into_iter().for_each(|torrent| {
+            self.close(torrent);
+        });
+        loop {
+            self.write_and_sync(true);
+            if !self.syncer.is_busy() {
+                break;
+            }
+            let Ok(synced) = self.syncer.reports.recv() else { break };
+            self.handle_synced(synced);
         }
     }
 
@@ -141,7 +186,7 @@ impl Storage {
                     held.forget(piece);
                 }
             }
-            ToStorage::Settle => self.settle(torrent),
+            ToStorage::Settle => self.end(torrent, End::Settle),
             ToStorage::Close => self.close(torrent),
         }
     }
@@ -149,7 +194,7 @@ impl Storage {
     fn open(&mut self, torrent: TorrentKey, context: &Arc<TorrentContext>, place: Place) {
         let (metainfo, dir) = (Arc::clone(&context.metainfo), place.dir.clone());
         self.files.add(torrent, metainfo, dir, !place.read_only);
-        match Held::open(context, place) {
+        match Held::open(self.files.disk(), context, place) {
             Ok(Opening { held, trusted, to_check, warnings }) => {
                 for warning in warnings {
                     self.outlet.publish(torrent, StorageNews::Warned(warning));
@@ -189,29 +234,109 @@ impl Storage {
 
     fn store(&mut self, torrent: TorrentKey, block: Block, data: Vec<u8>) {
         let Some(held) = self.torrents.get_mut(&torrent) else { return };
-        match held.store(torrent, block, data, self.memory, &self.files) {
+        match held.store(torrent, block, data, &self.bounds, &self.files) {
             Ok(news) => news.into_iter().for_each(|news| self.outlet.publish(torrent, news)),
-            Err(trouble) => self.fail(torrent, trouble),
+            Err(trouble) => return self.fail(torrent, trouble),
+        }
+        if held.whole_len() > 0 {
+            self.whole.insert(torrent);
         }
     }
 
-    fn settle(&mut self, torrent: TorrentKey) {
+    /// Bytes of pieces that are verified and wait to be written.
+    fn whole_len(&self) -> u64 {
+        self.whole
+            .iter()
+            .filter_map(|torrent| self.torrents.get(torrent))
+            .map(Held::whole_len)
+            .sum()
+    }
+
+    /// Writes what has waited long enough for its neighbours, and has it synced when it is due.
+    fn write_and_sync(&mut self, is_idle: bool) {
+        loop {
+            if is_idle || self.whole_len() >= limits::WRITE_LEN.min(self.bounds.memory / 4) {
+                self.write_whole();
+            }
+            let Some(torrent) = self.start_next_sync() else { return };
+            self.store_held_back(torrent);
+        }
+    }
+
+    /// There may be room again for the blocks that were held back.
+    fn store_held_back(&mut self, torrent: TorrentKey) {
         let Some(held) = self.torrents.get_mut(&torrent) else { return };
-        match held.settle(torrent, &self.files) {
-            Ok(()) => self.outlet.publish(torrent, StorageNews::Settled),
-            Err(trouble) => self.fail(torrent, trouble),
+        for (block, data) in held.take_held_back() {
+            self.store(torrent, block, data);
+        }
+    }
+
+    fn write_whole(&mut self) {
+        while let Some(torrent) = self.whole.pop_first() {
+            self.write_whole_of(torrent);
+        }
+    }
+
+    fn write_whole_of(&mut self, torrent: TorrentKey) {
+        let Some(held) = self.torrents.get_mut(&torrent) else { return };
+        let (news, result) = held.write_whole(torrent, &self.files);
+        news.into_iter().for_each(|news| self.outlet.publish(torrent, news));
+        if let Err(trouble) = result {
+            self.fail(torrent, trouble);
         }
     }
 
     fn close(&mut self, torrent: TorrentKey) {
         self.checks.cancel(torrent);
-        if let Some(mut held) = self.torrents.remove(&torrent)
-            && let Some(warning) = held.close(torrent, &self.files)
-        {
-            self.outlet.publish(torrent, StorageNews::Warned(warning));
+        if self.torrents.contains_key(&torrent) {
+            self.end(torrent, End::Close);
+        } else {
+            self.handle_closed(torrent);
         }
+    }
+
+    /// Nothing more will be written; the syncer's report says when all is synced and saved.
+    fn end(&mut self, torrent: TorrentKey, end: End) {
+        self.write_whole_of(torrent);
+        let Some(held) = self.torrents.get_mut(&torrent) else { return };
+        if held.end(end) {
+            return;
+        }
+        if end == End::Close {
+            self.handle_closed(torrent);
+        } else if held.handle_settled() {
+            self.outlet.publish(torrent, StorageNews::Settled);
+        }
+    }
+
+    fn handle_closed(&mut self, torrent: TorrentKey) {
+        self.torrents.remove(&torrent);
         self.files.remove(torrent);
         self.outlet.publish(torrent, StorageNews::Closed);
+    }
+
+    /// The syncer is through with a torrent.
+    fn handle_synced(&mut self, synced: Synced) {
+        self.syncer.handle_report();
+        let Synced { torrent, result } = synced;
+        let Some(held) = self.torrents.get_mut(&torrent) else { return };
+        match (held.handle_synced(result.is_ok()), result) {
+            (Some(End::Settle), Ok(())) => self.outlet.publish(torrent, StorageNews::Settled),
+            (Some(End::Close), result) => {
+                if let Err(Trouble { what, why, .. }) = result {
+                    // The data is hashed again next time.
+                    let warning = format!("{what}: {why}; the state is not saved");
+                    self.outlet.publish(torrent, StorageNews::Warned(warning));
+                }
+                return self.handle_closed(torrent);
+            }
+            (Some(End::Settle) | None, Err(trouble)) => self.fail(torrent, trouble),
+            (None, Ok(())) => self.store_held_back(torrent),
+        }
+        let Some(held) = self.torrents.get(&torrent) else { return };
+        if held.is_to_end() == Some(End::Close) && !held.has_to_sync() {
+            self.handle_closed(torrent);
+        }
     }
 
     fn fail(&mut self, torrent: TorrentKey, trouble: Trouble) {
@@ -223,20 +348,30 @@ impl Storage {
 
     /// How long nothing has to be synced.
     fn until_sync(&self) -> Duration {
-        let due = self.torrents.values().filter_map(Held::sync_at).min();
+        if self.syncer.is_busy() {
+            // Its report comes first.
+            return limits::SYNC_EVERY;
+        }
+        let due = self.torrents.values().filter_map(|held| held.sync_at(&self.bounds)).min();
         due.map_or(limits::SYNC_EVERY, |due| due.saturating_duration_since(now()))
     }
 
-    fn sync_what_is_due(&mut self) {
-        let time = now();
-        for (torrent, held) in &mut self.torrents {
-            if held.is_sync_due(time)
-                && let Err(trouble) = held.sync(*torrent, &self.files)
-            {
-                held.give_up();
-                self.outlet.publish(*torrent, StorageNews::Failed(trouble));
-            }
+    /// Gives the syncer its next job, and says for which torrent: they take turns.
+    fn start_next_sync(&mut self) -> Option<TorrentKey> {
+        if self.syncer.is_busy() {
+            return None;
         }
+        let (time, bounds) = (now(), self.bounds);
+        let after = self.syncer.last.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut torrents = self.torrents.range_mut((after, Bound::Unbounded));
+        let next = torrents.find_map(|(torrent, held)| held.next_job(*torrent, time, &bounds));
+        let next = next.or_else(|| {
+            let mut torrents = self.torrents.iter_mut();
+            torrents.find_map(|(torrent, held)| held.next_job(*torrent, time, &bounds))
+        });
+        let job = next?;
+        self.syncer.give(job);
+        self.syncer.last
     }
 }
 

@@ -7,6 +7,11 @@
 //! pieces   0       1       2       3       4       5       6, of 100 bytes
 //! ```
 
+#[cfg(test)]
+mod power;
+#[cfg(test)]
+mod stalls;
+
 use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
