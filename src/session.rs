@@ -32,6 +32,8 @@ mod traced;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::fmt;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -223,12 +225,47 @@ impl Remote {
     }
 }
 
+/// Why a session cannot be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// It cannot listen at the address.
+    Listen(io::Error),
+    /// The system gives no thread of this name.
+    Thread(&'static str, io::Error),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(error) => write!(f, "it cannot listen: {error}"),
+            Self::Thread(name, error) => write!(f, "the {name} cannot be started: {error}"),
+        }
+    }
+}
+
+impl Error for OpenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Listen(error) | Self::Thread(_, error) => Some(error),
+        }
+    }
+}
+
+/// For `map_err`: says which thread cannot be started.
+fn no_thread(name: &'static str) -> impl FnOnce(io::Error) -> OpenError {
+    move |error| OpenError::Thread(name, error)
+}
+
 impl Session {
-    /// Starts the actors. Fails if the address to listen at is taken, or a thread cannot be
-    /// started.
-    pub fn open(options: Options) -> io::Result<Self> {
-        let listener = options.listen.as_ref().map(listener::bind).transpose()?;
-        let address = listener.as_ref().map(|listener| listener.local_addr()).transpose()?;
+    /// Starts the actors.
+    ///
+    /// # Errors
+    /// If the address to listen at is taken, or a thread cannot be started.
+    pub fn open(options: Options) -> Result<Self, OpenError> {
+        let listener = options.listen.as_ref().map(listener::bind).transpose();
+        let listener = listener.map_err(OpenError::Listen)?;
+        let address = listener.as_ref().map(|listener| listener.local_addr()).transpose();
+        let address = address.map_err(OpenError::Listen)?;
         let (publisher, notifications) = bounded(limits::NOTIFICATIONS_MAX);
         let peer_id = client::our_peer_id(chance());
         let files = Arc::new(FileStore::new(options.files_open_max));
@@ -243,10 +280,12 @@ impl Session {
             notifications: publisher.clone(),
         });
         let peers_max = options.peers_max.min(limits::PEERS_MAX);
-        let (porter, sockets) = PorterHandle::start(office, peers_max)?;
-        let storage = StorageHandle::start(options.memory, files, publisher.clone())?;
-        let listener =
-            listener.map(|listener| ListenerHandle::start(listener, sockets)).transpose()?;
+        let (porter, sockets) =
+            PorterHandle::start(office, peers_max).map_err(no_thread("porter"))?;
+        let storage = StorageHandle::start(options.memory, files, publisher.clone())
+            .map_err(no_thread("storage"))?;
+        let listener = listener.map(|listener| ListenerHandle::start(listener, sockets));
+        let listener = listener.transpose().map_err(no_thread("listener"))?;
         let settings = Settings {
             goal: options.goal,
             stay: options.stay,
@@ -270,7 +309,7 @@ impl Session {
             listener,
             porter,
             storage,
-            trace: trace.transpose()?,
+            trace: trace.transpose().map_err(no_thread("trace"))?,
             turns: Turns::default(),
         };
         if let Some(address) = address {

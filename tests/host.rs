@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::folder::Folder;
 use crate::support::rondalla::{self, listening};
 use crate::support::{Noise, Running, Scratch, Tree, write_noise};
 
@@ -161,4 +162,84 @@ fn a_control_group_brings_the_defaults_down() {
     assert_eq!(fewer.wait_for_exit().code(), Some(0), "{}", fewer.stderr());
     let stderr = fewer.stderr();
     assert!(stderr.lines().any(|line| line == "max-peers 12: pids.max is 40"), "{stderr}");
+}
+
+/// A folder of its own below the system's for temporary files, which another user may use, with a
+/// copy of the program.
+struct Elsewhere {
+    folder: Folder,
+    program: PathBuf,
+}
+
+/// A user who has no process.
+const NOBODY: &str = "54321";
+
+impl Elsewhere {
+    fn new() -> Self {
+        let folder = Folder::new();
+        let program = folder.path().join("rondalla");
+        fs::copy(rondalla::command().get_program(), &program).unwrap();
+        let chown = Command::new("chown").args(["-R", NOBODY]).arg(folder.path()).status();
+        assert!(chown.unwrap().success());
+        Self { folder, program }
+    }
+
+    /// The program as another user, who may have so many threads.
+    fn command(&self, threads: u32) -> Command {
+        let mut command = Command::new("setpriv");
+        let user = format!("--reuid={NOBODY}");
+        command.args([&user, "--regid=54321", "--clear-groups", "prlimit"]);
+        command.arg(format!("--nproc={threads}")).arg(&self.program);
+        command
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn whoever_gets_few_threads_downloads_with_few_peers() {
+    let scratch = Scratch::new();
+    let shared = Shared::new(&scratch);
+    let elsewhere = Elsewhere::new();
+    let torrent = elsewhere.folder.write("tunes.torrent", fs::read(&shared.torrent).unwrap());
+    let seeders: Vec<_> = (0..12).map(|n| shared.seeder(&scratch, &format!("seed{n}"))).collect();
+    let table: [(&str, &[&str], &str); 2] = [
+        ("fewer", &[], "max-peers 3: the limit of processes (ulimit -u) is 22"),
+        ("short", &["--max-peers", "50"], "rondalla: warning: no thread for more than "),
+    ];
+    for (name, options, told) in table {
+        let mut command = elsewhere.command(22);
+        command.arg("download").arg(&torrent).args(["--listen", "127.0.0.1:0", "-v"]).args(options);
+        command.arg("--dir").arg(elsewhere.folder.path().join(name));
+        command.arg("--state").arg(elsewhere.folder.path().join("state"));
+        for (_, peer) in &seeders {
+            command.args(["--peer", peer]);
+        }
+        // Slow enough for every peer to be wanted.
+        command.args(["--limit-down", "400K"]);
+        let mut running = Running::start(&scratch, name, &mut command);
+        assert_eq!(running.wait_for_exit().code(), Some(0), "{}", running.stderr());
+        let stderr = running.stderr();
+        assert!(stderr.lines().any(|line| line.starts_with(told)), "{stderr}");
+        assert!(!stderr.contains("panicked"), "{stderr}");
+        Tree::of(&shared.source).assert_is_at(&elsewhere.folder.path().join(name).join("tunes"));
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn too_few_threads_to_begin_with_are_one_line_and_code_1() {
+    let scratch = Scratch::new();
+    let shared = Shared::new(&scratch);
+    let elsewhere = Elsewhere::new();
+    let torrent = elsewhere.folder.write("tunes.torrent", fs::read(&shared.torrent).unwrap());
+    for threads in 1..=6 {
+        let mut command = elsewhere.command(threads);
+        command.arg("seed").arg(&torrent).args(["--listen", "127.0.0.1:0", "--dir"]);
+        command.arg(elsewhere.folder.path()).arg("--state").arg(elsewhere.folder.path());
+        let output = command.output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{threads}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{threads}: {stderr}");
+        assert!(stderr.contains("cannot be started: "), "{threads}: {stderr}");
+    }
 }

@@ -114,8 +114,11 @@ impl Line {
     }
 }
 
-/// The thread of a peer's reader; it returns its writer, if it came to start one.
-pub(crate) type PeerThread = JoinHandle<Option<JoinHandle<()>>>;
+/// The thread of a peer's reader.
+pub(crate) type PeerThread = JoinHandle<WriterThread>;
+
+/// What a reader returns: its writer, if it came to start one, or why the system gave no thread.
+pub(crate) type WriterThread = Option<io::Result<JoinHandle<()>>>;
 
 /// Starts the reader of a peer.
 pub(crate) fn start(call: Call) -> io::Result<PeerThread> {
@@ -180,7 +183,7 @@ struct Met {
 }
 
 impl Reader {
-    fn run(self) -> (Farewell, Option<JoinHandle<()>>) {
+    fn run(self) -> (Farewell, WriterThread) {
         match self.meet() {
             Ok(met) => self.talk(met),
             Err(farewell) => (farewell, None),
@@ -234,7 +237,7 @@ impl Reader {
         Handshake { reserved, info_hash, peer_id: self.0.office.peer_id }
     }
 
-    fn talk(self, met: Met) -> (Farewell, Option<JoinHandle<()>>) {
+    fn talk(self, met: Met) -> (Farewell, WriterThread) {
         let Met { mut messenger, address, greeting, introduction: (torrent, context) } = met;
         let shared = Arc::new(PeerShared {
             theirs: SharedBitfield::zeros(context.metainfo.pieces()),
@@ -272,9 +275,12 @@ impl Reader {
             Ok(writer) => {
                 let Err(heard) = self.listen(messenger.as_mut(), &mut inbound);
                 self.0.line.hang_up();
-                (self.0.line.farewell.lock().take().unwrap_or(heard), Some(writer))
+                (self.0.line.farewell.lock().take().unwrap_or(heard), Some(Ok(writer)))
             }
-            Err(error) => (ours(format_args!("no thread for its writer: {error}")), None),
+            Err(error) => {
+                let why = format!("no thread for its writer: {}", reason(&error));
+                (ours(why), Some(Err(error)))
+            }
         };
         for word in inbound.take_back() {
             if let Err(gone) = self.publish(PeerNews::Lost(word)) {

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
 use std::{io, mem};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
+use crate::actors::clock::now;
+use crate::actors::file_error::reason;
 use crate::actors::peer::{self, Call, Introduction, Line, Office, PeerThread, Way};
 use crate::bus::{Farewell, Fault, Notification, PeerNews, SocketNumber, ToPeer};
 use crate::words::address::Address;
@@ -52,8 +55,14 @@ impl PorterHandle {
         let slots = limits::PORTER_ORDERS_A_PEER * places + limits::PORTER_ORDERS_SPARE;
         let (orders, from_main) = bounded(slots);
         let (sockets, from_listener) = bounded(limits::ACCEPTED_MAX);
-        let porter =
-            Porter { office, waiting: BTreeMap::new(), accepted: 0, threads: BTreeMap::new() };
+        let porter = Porter {
+            office,
+            waiting: BTreeMap::new(),
+            accepted: 0,
+            threads: BTreeMap::new(),
+            shortage: None,
+            told_at: None,
+        };
         let thread = Builder::new()
             .name("porter".into())
             .stack_size(limits::PORTER_STACK)
@@ -79,6 +88,18 @@ struct Porter {
     waiting: BTreeMap<SocketNumber, TcpStream>,
     accepted: u64,
     threads: BTreeMap<PeerKey, PeerThread>,
+    /// The system gave no more threads, a short time ago.
+    shortage: Option<Shortage>,
+    /// When the user was told of that.
+    told_at: Option<Instant>,
+}
+
+/// For a while no more peers are taken than there were when the system gave no more threads: each
+/// new reader would take the thread that the writer of another needs.
+#[derive(Clone, Copy)]
+struct Shortage {
+    peers_max: usize,
+    until: Instant,
 }
 
 impl Porter {
@@ -98,10 +119,8 @@ impl Porter {
                 },
             }
         }
-        mem::take(&mut self.threads)
-            .into_values()
-            .filter(|thread| thread.is_finished())
-            .for_each(join);
+        let threads = mem::take(&mut self.threads).into_values();
+        threads.filter(|thread| thread.is_finished()).for_each(|thread| drop(join(thread)));
     }
 
     fn carry_out(&mut self, order: ToPorter) {
@@ -122,9 +141,7 @@ impl Porter {
             }
             ToPorter::Reap(peer) => {
                 // Its last words were heard, so the thread is over or about to be.
-                if let Some(thread) = self.threads.remove(&peer) {
-                    join(thread);
-                }
+                self.reap(peer);
             }
         }
     }
@@ -135,14 +152,43 @@ impl Porter {
         let is_over =
             |(peer, thread): (&PeerKey, &PeerThread)| thread.is_finished().then_some(*peer);
         let over: Vec<PeerKey> = self.threads.iter().filter_map(is_over).collect();
-        over.iter().filter_map(|peer| self.threads.remove(peer)).for_each(join);
+        for peer in over {
+            self.reap(peer);
+        }
+        let shortage = self.shortage.filter(|shortage| now() < shortage.until);
+        if shortage.is_some_and(|shortage| self.threads.len() >= shortage.peers_max) {
+            return self.say_gone(peer, "the system gave no threads for more peers");
+        }
         let Ends { line, orders } = ends;
         let call = Call { peer, way, line, orders, office: Arc::clone(&self.office) };
         match peer::start(call) {
             Ok(thread) => {
                 self.threads.insert(peer, thread);
             }
-            Err(error) => self.say_gone(peer, &format!("no thread for it: {error}")),
+            Err(error) => {
+                self.say_gone(peer, &format!("no thread for it: {}", reason(&error)));
+                self.run_short(&error);
+            }
+        }
+    }
+
+    /// Joins the threads of a peer.
+    fn reap(&mut self, peer: PeerKey) {
+        let thread = self.threads.remove(&peer);
+        if let Some(error) = thread.and_then(join) {
+            self.run_short(&error);
+        }
+    }
+
+    /// The system gave no thread: fewer peers are taken for a while, and the user is told.
+    fn run_short(&mut self, error: &io::Error) {
+        let (peers_max, now) = (self.threads.len().max(1), now());
+        self.shortage = Some(Shortage { peers_max, until: now + limits::THREADS_BACK_OFF });
+        if self.told_at.is_none_or(|at| now >= at + limits::THREADS_TOLD_EVERY) {
+            self.told_at = Some(now);
+            let why = reason(error);
+            let warning = format!("no thread for more than {peers_max} peers: {why}");
+            self.publish(Notification::Warning(warning + "; --max-peers takes fewer"));
         }
     }
 
@@ -166,10 +212,16 @@ impl Porter {
     }
 }
 
-/// Joins both threads of a peer. Main has let go of it, so its writer is over or about to be.
-fn join(reader: PeerThread) {
+/// Joins both threads of a peer; why there was no writer, if the system gave no thread for it. Main
+/// has let go of the peer, so its writer is over or about to be.
+fn join(reader: PeerThread) -> Option<io::Error> {
     // A thread that failed has said so on stderr.
-    if let Ok(Some(writer)) = reader.join() {
-        writer.join().ok();
+    match reader.join() {
+        Ok(Some(Ok(writer))) => {
+            writer.join().ok();
+            None
+        }
+        Ok(Some(Err(error))) => Some(error),
+        Ok(None) | Err(_) => None,
     }
 }

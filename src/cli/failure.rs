@@ -59,6 +59,12 @@ impl Failure {
     }
 }
 
+/// The system gave no thread of this name.
+pub(super) fn no_thread(name: &str, error: &io::Error) -> Failure {
+    let why = format!("its thread cannot be started: {}", reason(error));
+    Failure { exit: Exit::Failure, what: name.to_owned(), why }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", escape(&self.what), escape(&self.why))

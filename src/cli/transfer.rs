@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::bus::{Trouble, TroubleKind};
 use crate::cli::console::{self, Outcome, Preface};
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::{Exit, Failure, no_thread};
 use crate::cli::hook::Hook;
 use crate::cli::host::{Means, Wishes};
 use crate::cli::options::TransferOptions;
@@ -17,7 +17,7 @@ use crate::cli::source::{self, Source};
 use crate::cli::watch::{self, WatcherHandle};
 use crate::cli::{json, signals};
 use crate::formats::metainfo::Metainfo;
-use crate::session::{Goal, Options, SeedUntil, Session, Torrent};
+use crate::session::{Goal, OpenError, Options, SeedUntil, Session, Torrent};
 use crate::words::id::InfoHash;
 
 /// Downloads every source until it is complete and verified.
@@ -118,7 +118,7 @@ fn transfer(
     });
     let session_options = Options { trace, ..session_options(options, goal, &means) };
     let mut session =
-        Session::open(session_options).map_err(|error| cannot_listen(options, &error))?;
+        Session::open(session_options).map_err(|error| cannot_open(options, error))?;
     signals::end_on_signal(session.remote())?;
     let hook = options.on_done.clone().map(Hook::new);
     let preface = Preface { failures, warnings: means.warnings, remarks: means.reasons };
@@ -201,6 +201,13 @@ fn session_options(options: &TransferOptions, goal: Goal, means: &Means) -> Opti
     }
 }
 
+fn cannot_open(options: &TransferOptions, error: OpenError) -> Failure {
+    match error {
+        OpenError::Listen(error) => cannot_listen(options, &error),
+        OpenError::Thread(name, error) => no_thread(name, &error),
+    }
+}
+
 fn cannot_listen(options: &TransferOptions, error: &io::Error) -> Failure {
     let kind = error.kind();
     let why = if kind == io::ErrorKind::AddrInUse {
@@ -212,11 +219,6 @@ fn cannot_listen(options: &TransferOptions, error: &io::Error) -> Failure {
     };
     let what = format!("--listen {}", options.network.listen);
     Failure { exit: Exit::Network, what, why }
-}
-
-fn no_thread(name: &str, error: &io::Error) -> Failure {
-    let why = format!("its thread cannot be started: {error}");
-    Failure { exit: Exit::Failure, what: name.to_owned(), why }
 }
 
 /// The exit code of the first that failed, in the order in which they were given.

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::actors::hasher::{Check, Checked};
 use crate::cli::answer::{say, say_json};
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::{Exit, Failure, no_thread};
 use crate::cli::options::VerifyOptions;
 use crate::cli::progress::ProgressLine;
 use crate::cli::source;
@@ -112,7 +112,7 @@ fn check(
             #[expect(clippy::disallowed_methods, reason = "a hasher may wait for whoever asked")]
             sender.send(checked).is_ok()
         })
-        .map_err(|error| Failure::file("hasher", &error))?;
+        .map_err(|error| no_thread("hasher", &error))?;
     let mut good = Bitfield::zeros(metainfo.pieces());
     let mut done = 0;
     for checked in results {

@@ -335,6 +335,12 @@ pub const ACCEPTED_MAX: usize = 16;
 /// Connections that the kernel keeps until they are accepted.
 pub const BACKLOG: i32 = 128;
 
+/// So long after a thread could not be started, no more peers are taken than there were then.
+pub const THREADS_BACK_OFF: Duration = Duration::from_secs(10);
+
+/// The user is told of it no oftener than so.
+pub const THREADS_TOLD_EVERY: Duration = Duration::from_secs(60);
+
 /// How long the listener waits when it has no descriptors left.
 pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 
@@ -426,6 +432,9 @@ pub const CONSOLE_STACK: usize = 256 * 1024;
 
 /// Stack of the watcher, which reads torrents: bencode is nested [`TORRENT_DEPTH_MAX`] deep at most.
 pub const WATCHER_STACK: usize = 1024 * 1024;
+
+/// Stack of the thread that waits for signals.
+pub const SIGNALS_STACK: usize = 64 * 1024;
 
 /// Stack of the trace.
 pub const TRACE_STACK: usize = 128 * 1024;

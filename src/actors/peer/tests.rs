@@ -282,7 +282,7 @@ fn a_peer_is_dialled_talks_and_takes_back_what_it_had() {
     }
     assert_eq!(lost, 0b100, "what it told is taken back before its last words");
     drop((main.orders, main.from_main));
-    reader.join().unwrap().expect("it started a writer").join().unwrap();
+    reader.join().unwrap().expect("it came to a writer").unwrap().join().unwrap();
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn whoever_dials_us_waits_to_be_introduced() {
     main.line.hang_up();
     main.last_words();
     drop((main.orders, main.from_main));
-    reader.join().unwrap().expect("it started a writer").join().unwrap();
+    reader.join().unwrap().expect("it came to a writer").unwrap().join().unwrap();
 }
 
 #[test]
