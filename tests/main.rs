@@ -14,6 +14,9 @@ mod cli;
 /// The command that makes torrents: its output against that of other makers, its errors.
 mod create;
 
+/// Long runs, large sizes, sudden ends and bad company, with processes of the program.
+mod endurance;
+
 /// What the host allows: limits of files, of threads and of memory, and what is done with less.
 mod host;
 

@@ -77,6 +77,17 @@ impl Running {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// The number by which the system knows the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends the process in the middle of whatever it does, with SIGKILL.
+    pub(crate) fn kill(&mut self) -> ExitStatus {
+        self.child.kill().unwrap();
+        self.wait_for_exit()
+    }
+
     /// Waits for the process to end by itself.
     pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
         let status = wait_until(|| self.child.try_wait().unwrap());

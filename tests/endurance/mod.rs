@@ -1,0 +1,117 @@
+//! The program over a long time, at large sizes and among bad company: real processes, real
+//! sockets, real disks. What is asserted are bytes, counts, exit codes and what `/proc` tells;
+//! never how long something took.
+//!
+//! Each test has a short default that CI affords. The variable that makes it longer stands in its
+//! documentation; `cargo test --release -- --ignored endurance` runs them all. What a test
+//! measures it prints: add `--nocapture`.
+
+/// What Linux tells of a process.
+mod figures;
+
+/// Long runs: peers that come and go, and nobody who comes.
+mod hours;
+
+/// Processes that are killed, or asked to end, at any moment.
+mod kills;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ::rondalla::formats::metainfo::Metainfo;
+
+use crate::support::rondalla::{self, Share, listening};
+use crate::support::{Noise, Running, Scratch, write_noise};
+
+const MIB: u64 = 1024 * 1024;
+
+/// The number in the environment variable `name`.
+fn setting(name: &str, default: u64) -> u64 {
+    let Ok(value) = std::env::var(name) else { return default };
+    value.parse().unwrap_or_else(|error| panic!("{name}={value}: {error}"))
+}
+
+/// A seed of chance, printed: `SEED` sets it again.
+fn noise() -> Noise {
+    let seed = setting("SEED", u64::from(std::process::id()));
+    println!("SEED={seed}");
+    Noise::new(seed)
+}
+
+#[expect(clippy::disallowed_methods, reason = "another process is given its time")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// A number from `range`, about as likely as each other.
+fn between(noise: &mut Noise, range: std::ops::Range<u64>) -> u64 {
+    range.start + noise.number() % (range.end - range.start)
+}
+
+/// Made-up data, its torrent, and a process that seeds it.
+struct Seeded {
+    scratch: Scratch,
+    /// The folder that has the data in it.
+    source: PathBuf,
+    torrent: PathBuf,
+    metainfo: Metainfo,
+    seeder: Running,
+    address: SocketAddr,
+}
+
+impl Seeded {
+    /// Seeds what `make` makes: the file or folder at the path that it is given.
+    fn new(make: impl FnOnce(&Path), piece_len: &str, options: &[&str]) -> Self {
+        let scratch = Scratch::new();
+        let source = scratch.folder("source");
+        make(&source.join("it"));
+        let torrent = scratch.path("it.torrent");
+        rondalla::create(&source.join("it"), &torrent, &["--piece-length", piece_len, "--no-date"]);
+        let metainfo = Metainfo::parse(&fs::read(&torrent).unwrap()).unwrap();
+        let share =
+            Share { torrent: &torrent, dir: &source, listen: "127.0.0.1:0", peers: &[], options };
+        let mut seeder = share.start(&scratch, "seeder", "seed");
+        let address = listening(&mut seeder);
+        seeder.wait_for_event("checked");
+        Self { scratch, source, torrent, metainfo, seeder, address }
+    }
+
+    /// Starts a download into the folder `name` from the seeder and `peers`.
+    fn download(&self, name: &str, peers: &[SocketAddr], options: &[&str]) -> Running {
+        let dir = self.scratch.folder(name);
+        let peers = [&[self.address], peers].concat();
+        let share = Share {
+            torrent: &self.torrent,
+            dir: &dir,
+            listen: "127.0.0.1:0",
+            peers: &peers,
+            options,
+        };
+        share.start(&self.scratch, name, "download")
+    }
+
+    /// Panics unless the folder `name` holds the data and nothing else.
+    fn assert_is_at(&self, name: &str) {
+        crate::support::Tree::of(&self.source).assert_is_at(&self.scratch.path(name));
+    }
+}
+
+/// A folder of `files` files of odd sizes, of which some are empty and some nested, `len` bytes in
+/// all.
+fn write_odd_files(root: &Path, files: u64, len: u64, noise: &mut Noise) {
+    let mut left = len;
+    for file in 0..files {
+        let mean = left / (files - file);
+        let len = match noise.number() % 8 {
+            0 => 0,
+            1 => between(noise, 0..100),
+            _ => between(noise, 0..2 * mean + 1),
+        };
+        let len = if file + 1 == files { left } else { len.min(left) };
+        let folder = root.join(format!("{}", file % 7)).join(format!("{}", file % 3));
+        write_noise(&folder.join(format!("file-{file}")), len, noise);
+        left -= len;
+    }
+}
