@@ -12,18 +12,22 @@ mod figures;
 /// Long runs: peers that come and go, and nobody who comes.
 mod hours;
 
+/// Torrents that are large, or have many pieces or files, and many torrents.
+mod sizes;
+
 /// Processes that are killed, or asked to end, at any moment.
 mod kills;
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use ::rondalla::formats::metainfo::Metainfo;
 
-use crate::support::rondalla::{self, Share, listening};
-use crate::support::{Noise, Running, Scratch, write_noise};
+use crate::support::rondalla::{self, listening};
+use crate::support::{Noise, Running, Scratch, Tree, write_noise};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -50,6 +54,17 @@ fn between(noise: &mut Noise, range: std::ops::Range<u64>) -> u64 {
     range.start + noise.number() % (range.end - range.start)
 }
 
+/// `rondalla SUBCOMMAND` of `torrents` that dials `peers`. Its state is beside the folder `dir`.
+fn command(subcommand: &str, torrents: &[&Path], dir: &Path, peers: &[SocketAddr]) -> Command {
+    let mut command = rondalla::command();
+    command.arg(subcommand).args(torrents).args(["--listen", "127.0.0.1:0", "--json"]);
+    command.args(["--no-chord", "--no-lan", "--state"]).arg(dir.with_extension("state"));
+    for peer in peers {
+        command.args(["--peer", &peer.to_string()]);
+    }
+    command
+}
+
 /// Made-up data, its torrent, and a process that seeds it.
 struct Seeded {
     scratch: Scratch,
@@ -70,9 +85,9 @@ impl Seeded {
         let torrent = scratch.path("it.torrent");
         rondalla::create(&source.join("it"), &torrent, &["--piece-length", piece_len, "--no-date"]);
         let metainfo = Metainfo::parse(&fs::read(&torrent).unwrap()).unwrap();
-        let share =
-            Share { torrent: &torrent, dir: &source, listen: "127.0.0.1:0", peers: &[], options };
-        let mut seeder = share.start(&scratch, "seeder", "seed");
+        let mut seed = command("seed", &[&torrent], &scratch.path("seeder"), &[]);
+        let mut seeder =
+            Running::start(&scratch, "seeder", seed.arg("--dir").arg(&source).args(options));
         let address = listening(&mut seeder);
         seeder.wait_for_event("checked");
         Self { scratch, source, torrent, metainfo, seeder, address }
@@ -80,21 +95,21 @@ impl Seeded {
 
     /// Starts a download into the folder `name` from the seeder and `peers`.
     fn download(&self, name: &str, peers: &[SocketAddr], options: &[&str]) -> Running {
-        let dir = self.scratch.folder(name);
+        let mut download = self.download_command(name, peers);
+        Running::start(&self.scratch, name, download.args(options))
+    }
+
+    fn download_command(&self, name: &str, peers: &[SocketAddr]) -> Command {
         let peers = [&[self.address], peers].concat();
-        let share = Share {
-            torrent: &self.torrent,
-            dir: &dir,
-            listen: "127.0.0.1:0",
-            peers: &peers,
-            options,
-        };
-        share.start(&self.scratch, name, "download")
+        let dir = self.scratch.path(name);
+        let mut download = command("download", &[&self.torrent], &dir, &peers);
+        download.arg("--dir").arg(&dir);
+        download
     }
 
     /// Panics unless the folder `name` holds the data and nothing else.
     fn assert_is_at(&self, name: &str) {
-        crate::support::Tree::of(&self.source).assert_is_at(&self.scratch.path(name));
+        Tree::of(&self.source).assert_is_at(&self.scratch.path(name));
     }
 }
 
