@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{MIB, Seeded, between, figures, noise, pause, setting, write_odd_files};
+use super::{MIB, Seeded, between, figures, noise, now, pause, setting, write_odd_files};
 use crate::support::{Noise, Running, Scratch, free_address, rondalla, wait_until, write_noise};
 
 /// Downloads that run at once beside the two processes that stay.
@@ -68,14 +68,14 @@ impl Guest {
         let stays: &[&str] = if noise.number().is_multiple_of(2) { &seed } else { &[] };
         let options = [&["--limit-down", &rate][..], stays].concat();
         let process = seeded.download(&name, &[steady], &options);
-        let leaves_at = Instant::now() + Duration::from_millis(between(noise, 0..6_000));
+        let leaves_at = now() + Duration::from_millis(between(noise, 0..6_000));
         Self { name, process, leaves_at, rudely: noise.number().is_multiple_of(2) }
     }
 
     /// Whether it is gone by now.
     fn is_gone(&mut self, seeded: &Seeded) -> bool {
         if self.process.is_running() {
-            if Instant::now() < self.leaves_at {
+            if now() < self.leaves_at {
                 return false;
             }
             if self.rudely {
@@ -107,11 +107,11 @@ fn peers_that_come_and_go_leave_nothing_behind() {
     steady.wait_for_event("finished");
     let mut diaries = [Diary::begin("seeder", &seeded.seeder), Diary::begin("steady", &steady)];
 
-    let start = Instant::now();
+    let start = now();
     let end = start + Duration::from_secs(60 * setting("MINUTES", 1));
     let (mut guests, mut came) = (Vec::<Guest>::new(), 0);
     let mut note_at = start;
-    while Instant::now() < end {
+    while now() < end {
         pause(Duration::from_millis(100));
         guests.retain_mut(|guest| !guest.is_gone(&seeded));
         if guests.len() < GUESTS {
@@ -121,7 +121,7 @@ fn peers_that_come_and_go_leave_nothing_behind() {
             let name = names.find(is_free).expect("one more than guests");
             guests.push(Guest::arrive(&seeded, name, seat, &mut noise));
         }
-        if Instant::now() >= note_at {
+        if now() >= note_at {
             note_at += Duration::from_secs(1);
             diaries.iter_mut().for_each(Diary::note);
         }

@@ -61,7 +61,7 @@ fn after_a_signal_at_any_moment_nothing_is_hashed_or_fetched_again() {
 fn end_again_and_again(end: End, ends: u64) {
     let (mut noise, size) = (noise(), setting("MIB", 96) * MIB);
     let make = |path: &Path| write_odd_files(path, FILES, size, &mut noise);
-    let mut seeded = Seeded::new(make, "256K", &[]);
+    let seeded = Seeded::new(make, "256K", &[]);
     let size = seeded.metainfo.len();
     // So slow that a whole download takes about half of the lives.
     let slow = (size / (ends * LIFE_MAX / 4_000).max(1)).to_string();
@@ -96,7 +96,7 @@ fn end_again_and_again(end: End, ends: u64) {
     assert_saved(&look);
     seeded.assert_is_at("copy");
 
-    let uploaded = uploaded(&mut seeded.seeder);
+    let uploaded = uploaded(&seeded.seeder);
     let wanted = (rounds + 1) * size;
     println!(
         "{ends} ends in {} downloads of {size} bytes: {} bytes were fetched again, {} an end",
@@ -199,7 +199,7 @@ fn read(metainfo: &Metainfo, dir: &Path, piece: PieceIndex) -> Option<Vec<u8>> {
     let len = u64::from(metainfo.piece_len(piece));
     for stretch in metainfo.stretches(metainfo.piece_offset(piece), len) {
         let file = fs::File::open(dir.join(&metainfo.files()[stretch.file].path)).ok()?;
-        let mut part = vec![0; stretch.len as usize];
+        let mut part = vec![0; usize::try_from(stretch.len).expect("at most a piece")];
         file.read_exact_at(&mut part, stretch.offset).ok()?;
         data.append(&mut part);
     }
@@ -207,7 +207,7 @@ fn read(metainfo: &Metainfo, dir: &Path, piece: PieceIndex) -> Option<Vec<u8>> {
 }
 
 /// What the seeder has uploaded, once it uploads no more.
-fn uploaded(seeder: &mut Running) -> u64 {
+fn uploaded(seeder: &Running) -> u64 {
     let mut before = None;
     let told = wait_until(|| {
         pause(Duration::from_millis(1_500));

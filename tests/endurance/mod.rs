@@ -22,7 +22,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::rondalla::formats::metainfo::Metainfo;
 
@@ -47,6 +47,11 @@ fn noise() -> Noise {
 #[expect(clippy::disallowed_methods, reason = "another process is given its time")]
 fn pause(time: Duration) {
     std::thread::sleep(time);
+}
+
+#[expect(clippy::disallowed_methods, reason = "another process is given its time")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// A number from `range`, about as likely as each other.
