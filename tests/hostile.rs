@@ -19,12 +19,12 @@ const DATA_LEN: usize = 9 * PIECE_LEN + 5_088;
 
 /// The message ids of BEP 3.
 const CHOKE: u8 = 0;
-const UNCHOKE: u8 = 1;
-const INTERESTED: u8 = 2;
-const HAVE: u8 = 4;
-const BITFIELD: u8 = 5;
-const REQUEST: u8 = 6;
-const PIECE: u8 = 7;
+pub(crate) const UNCHOKE: u8 = 1;
+pub(crate) const INTERESTED: u8 = 2;
+pub(crate) const HAVE: u8 = 4;
+pub(crate) const BITFIELD: u8 = 5;
+pub(crate) const REQUEST: u8 = 6;
+pub(crate) const PIECE: u8 = 7;
 
 /// The seed, its data, and what a client has to know to talk to it.
 struct Target {
@@ -100,25 +100,25 @@ fn reason(event: &Value) -> String {
     telling.filter_map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(" ")
 }
 
-fn from_hex(hex: &str) -> [u8; 20] {
+pub(crate) fn from_hex(hex: &str) -> [u8; 20] {
     assert_eq!(hex.len(), 40, "{hex}");
     std::array::from_fn(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap())
 }
 
-fn handshake(infohash: &[u8; 20], peer_id: &[u8; 20]) -> Vec<u8> {
+pub(crate) fn handshake(infohash: &[u8; 20], peer_id: &[u8; 20]) -> Vec<u8> {
     [b"\x13BitTorrent protocol", &[0; 8][..], infohash, peer_id].concat()
 }
 
-fn message(id: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn message(id: u8, payload: &[u8]) -> Vec<u8> {
     let len = u32::try_from(1 + payload.len()).unwrap();
     [&len.to_be_bytes()[..], &[id], payload].concat()
 }
 
-fn numbers(numbers: &[u32]) -> Vec<u8> {
+pub(crate) fn numbers(numbers: &[u32]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
 }
 
-fn request(piece: u32, offset: u32, len: u32) -> Vec<u8> {
+pub(crate) fn request(piece: u32, offset: u32, len: u32) -> Vec<u8> {
     message(REQUEST, &numbers(&[piece, offset, len]))
 }
 

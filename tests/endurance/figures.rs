@@ -12,7 +12,7 @@ pub(super) fn threads(pid: u32) -> u64 {
 }
 
 /// A counter of `/proc/PID/io`. `rchar` and `wchar` are bytes through any `read` and `write`, of
-/// files and pipes (`send` and `recv`, by which sockets are used here, do not count), `syscw` how
+/// files, pipes and sockets (`send` and `recv` do not count), `syscw` how
 /// often `write` was called, `read_bytes` and `write_bytes` what reached a disk.
 pub(super) fn io(pid: u32, which: &str) -> u64 {
     field(pid, "io", &format!("{which}:"))

@@ -6,6 +6,12 @@
 //! documentation; `cargo test --release -- --ignored endurance` runs them all. What a test
 //! measures it prints: add `--nocapture`.
 
+/// Peers that send garbage, stop in the middle, or never read.
+mod company;
+
+/// Peers that are threads of the test.
+mod fakes;
+
 /// What Linux tells of a process.
 mod figures;
 
