@@ -78,11 +78,13 @@ pub fn safe_path<'a>(
         if let Some(name) = safe_name(component, system)? {
             path.push(name);
         }
-        if path.as_os_str().len() > PATH_LEN_MAX {
-            return Err(PathError::TooLong);
-        }
+        check_len(&path)?;
     }
     if path.as_os_str().is_empty() { Err(PathError::Empty) } else { Ok(path) }
+}
+
+fn check_len(path: &Path) -> Result<(), PathError> {
+    if path.as_os_str().len() > PATH_LEN_MAX { Err(PathError::TooLong) } else { Ok(()) }
 }
 
 /// One component as the name of a file or folder; `None` if it says nothing (`.` or empty).
@@ -96,10 +98,12 @@ pub fn safe_name(component: &[u8], system: System) -> Result<Option<String>, Pat
         _ => {}
     }
     let mut name: String = readable(component).chars().map(|c| safe_char(c, system)).collect();
+    name = shortened(&name);
+    // What was cut off may have been all that made it another name.
     if system == System::Windows && is_device(&name) {
         name.insert(0, '_');
+        name = shortened(&name);
     }
-    name = shortened(&name);
     if system == System::Windows && name.ends_with(['.', ' ']) {
         name.pop();
         name.push('_');
@@ -165,7 +169,7 @@ fn split_extension(name: &str) -> (&str, &str) {
 /// becomes `a.1.txt`.
 ///
 /// # Errors
-/// If a path is the folder of another.
+/// If a path is the folder of another, or is too long.
 pub fn tell_apart<'a>(
     paths: impl IntoIterator<Item = &'a mut PathBuf>,
     system: System,
@@ -176,12 +180,15 @@ pub fn tell_apart<'a>(
     let mut tried: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
     for path in paths {
         if taken.insert(identity(path, system)) {
+            check_len(path)?;
             continue;
         }
-        let last = tried.entry(identity(&numbered(path, u32::MAX), system)).or_default();
-        let free = (*last + 1..).find(|&n| taken.insert(identity(&numbered(path, n), system)));
+        let with_number = |n| numbered(path, n, system);
+        let last = tried.entry(identity(&with_number(u32::MAX), system)).or_default();
+        let free = (*last + 1..).find(|&n| taken.insert(identity(&with_number(n), system)));
         *last = free.expect("there are fewer files than numbers");
-        *path = numbered(path, *last);
+        *path = with_number(*last);
+        check_len(path)?;
     }
     match file_and_folder(taken.iter()) {
         Some(both) => Err(PathError::FileAndFolder(both)),
@@ -196,14 +203,21 @@ fn identity(path: &Path, system: System) -> Vec<u8> {
     let joined = names.join("\0");
     match system {
         System::Unix => joined.into_bytes(),
-        System::Mac | System::Windows => joined.to_lowercase().into_bytes(),
+        // Either alone leaves some apart that the other joins, such as the three letters sigma.
+        System::Mac | System::Windows => {
+            joined.to_lowercase().to_uppercase().to_lowercase().into_bytes()
+        }
     }
 }
 
-fn numbered(path: &Path, number: u32) -> PathBuf {
+fn numbered(path: &Path, number: u32, system: System) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let (stem, extension) = split_extension(&name);
-    path.with_file_name(fitted(stem, &format!(".{number}{extension}")))
+    let name = fitted(stem, &format!(".{number}{extension}"));
+    match safe_name(name.as_bytes(), system) {
+        Ok(Some(safe)) => path.with_file_name(safe),
+        Ok(None) | Err(_) => path.with_file_name(name),
+    }
 }
 
 /// A path that is also the folder of another. In ascending order what is inside a folder follows
@@ -285,6 +299,9 @@ mod tests {
             assert_eq!(clean(&[name.as_bytes()], System::Windows).unwrap(), wanted);
             assert_eq!(clean(&[name.as_bytes()], System::Unix).unwrap(), name);
         }
+        let becomes_a_device = format!("con{}x.txt", " ".repeat(248));
+        let cut = format!("_con{}.txt", " ".repeat(247));
+        assert_eq!(clean(&[becomes_a_device.as_bytes()], System::Windows).unwrap(), cut);
     }
 
     #[test]
@@ -309,13 +326,14 @@ mod tests {
 
     #[test]
     fn twins_are_told_apart() {
-        let table: [Told<'_>; 9] = [
+        let table: [Told<'_>; 10] = [
             (System::Unix, &["a", "b"], Ok(&["a", "b"])),
             (System::Unix, &["t/a.x", "t/a.x", "t/a.x"], Ok(&["t/a.x", "t/a.1.x", "t/a.2.x"])),
             (System::Unix, &["a.1", "a", "a", "a.1"], Ok(&["a.1", "a", "a.2", "a.1.1"])),
             (System::Unix, &["README", "readme"], Ok(&["README", "readme"])),
             (System::Mac, &["README", "readme"], Ok(&["README", "readme.1"])),
             (System::Windows, &["T/É.x", "t/é.x"], Ok(&["T/É.x", "t/é.1.x"])),
+            (System::Mac, &["ΑΣ", "ας", "ασ", "ß", "SS"], Ok(&["ΑΣ", "ας.1", "ασ.2", "ß", "SS.1"])),
             (System::Unix, &["t/a/b", "t/a-b", "t/a"], Err("t/a")),
             (System::Unix, &["t/A", "t/a/b"], Ok(&["t/A", "t/a/b"])),
             (System::Windows, &["t/A", "t/a/b"], Err("t/a")),
@@ -329,6 +347,15 @@ mod tests {
             };
             assert_eq!(told, wanted, "{system:?} {paths:?}");
         }
+    }
+
+    #[test]
+    fn a_number_makes_no_path_too_long() {
+        let path = format!("{}{}", format!("{}/", "y".repeat(250)).repeat(16), "z".repeat(80));
+        let mut paths = [PathBuf::from(&path)];
+        assert_eq!(tell_apart(&mut paths, System::Unix), Ok(()));
+        let mut paths = [PathBuf::from(&path), PathBuf::from(&path)];
+        assert_eq!(tell_apart(&mut paths, System::Unix), Err(PathError::TooLong));
     }
 
     #[test]
