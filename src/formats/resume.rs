@@ -72,6 +72,8 @@ pub enum ResumeError {
     Checksum,
     /// The value of this key is missing, of a wrong kind or out of its range.
     Invalid(&'static str),
+    /// It says more than we write.
+    Foreign,
 }
 
 impl fmt::Display for ResumeError {
@@ -81,6 +83,7 @@ impl fmt::Display for ResumeError {
             Self::Version(version) => write!(f, "it has version {version}, not {VERSION}"),
             Self::Checksum => write!(f, "its checksum is wrong"),
             Self::Invalid(key) => write!(f, "its \"{key}\" is invalid"),
+            Self::Foreign => write!(f, "it has keys that are not ours"),
         }
     }
 }
@@ -127,7 +130,7 @@ impl Resume {
         }
         let body = bencode::scan(body, 1, Form::Canonical)?;
         let info_hash = string(&body, "info hash")?;
-        Ok(Self {
+        let resume = Self {
             info_hash: InfoHash(info_hash.try_into().or(Err(ResumeError::Invalid("info hash")))?),
             clean: match integer(&body, "clean")? {
                 0 => false,
@@ -138,7 +141,12 @@ impl Resume {
                 .ok_or(ResumeError::Invalid("pieces"))?,
             files: marks_of_bytes(string(&body, "files")?, files)
                 .ok_or(ResumeError::Invalid("files"))?,
-        })
+        };
+        // Every key that we write was found, so whatever more there is, is not ours.
+        if (envelope.entries().count(), body.entries().count()) != (3, 4) {
+            return Err(ResumeError::Foreign);
+        }
+        Ok(resume)
     }
 
     /// The bytes of the file.
@@ -547,6 +555,10 @@ mod tests {
             (
                 format!("d5:cleani1e5:files29:{none}9:info hash1:-6:pieces2:\0\0e"),
                 Err(ResumeError::Invalid("info hash")),
+            ),
+            (
+                format!("d5:cleani1e5:files29:{none}{hash}6:pieces2:\0\01:zi1ee"),
+                Err(ResumeError::Foreign),
             ),
             ("de".to_owned(), Err(ResumeError::Invalid("info hash"))),
             ("i1e".to_owned(), Err(ResumeError::Invalid("info hash"))),
