@@ -29,6 +29,9 @@ mod interop;
 /// Torrents made and read by mktorrent, Transmission and libtorrent, compared with ours.
 mod makers;
 
+/// Every reader of bytes: what the fuzz targets kept, and values out of a seed.
+mod parsers;
+
 /// Swarms of engines on one thread, from one seed: whatever goes wrong, the honest become complete.
 mod simulation;
 

@@ -94,7 +94,7 @@ fn collect(folder: &str, sources: &mut Vec<Source>) {
         let path = format!("{folder}/{name}");
         if name.ends_with(".rs") {
             sources.push(Source::new(&path, &read(&path)));
-        } else {
+        } else if name != "target" {
             collect(&path, sources);
         }
     }

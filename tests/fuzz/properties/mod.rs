@@ -1,0 +1,9 @@
+//! What holds for any bytes, one file a format. The fuzz targets look for bytes for which it does
+//! not; `tests/parsers.rs` tries those that they kept, and changed ones.
+
+pub(crate) mod bencode;
+pub(crate) mod handshake;
+pub(crate) mod metainfo;
+pub(crate) mod resume;
+pub(crate) mod text;
+pub(crate) mod wire;
