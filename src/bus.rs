@@ -141,6 +141,8 @@ pub enum StorageNews {
     Found(Word),
     /// These pieces are not wanted: no selected file is in them.
     Unwanted(Word),
+    /// Its files can only grow from their beginning on: the pieces are best asked for in their order.
+    InOrder,
     /// All that was there has been looked at: the torrent can begin.
     Opened,
     /// A block of this piece, which is larger than the memory budget, is in its file.

@@ -14,6 +14,9 @@ mod cli;
 /// The command that makes torrents: its output against that of other makers, its errors.
 mod create;
 
+/// Disks that are full, read-only or rationed.
+mod disks;
+
 /// Long runs, large sizes, sudden ends and bad company, with processes of the program.
 mod endurance;
 

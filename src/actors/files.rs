@@ -70,18 +70,9 @@ impl FileStore {
         self.cache.lock().folders.insert(torrent, folder);
     }
 
-    /// These files of `torrent` were there before, and may be written. Whatever else is found in
-    /// their places later is somebody else's, unless everything may be overwritten.
-    pub(crate) fn own(
-        &self,
-        torrent: TorrentKey,
-        files: impl IntoIterator<Item = usize>,
-        overwrite: bool,
-    ) {
-        let mut cache = self.cache.lock();
-        let ours = cache.ours.entry(torrent).or_default();
-        ours.overwrite = overwrite;
-        ours.files.extend(files);
+    /// What is known of the files of `torrent` before any is written.
+    pub(crate) fn own(&self, torrent: TorrentKey, ours: Ours) {
+        self.cache.lock().ours.insert(torrent, ours);
     }
 
     /// Closes the files of `torrent`; none is opened from now on.
@@ -135,16 +126,18 @@ impl FileStore {
         file: usize,
         access: Access,
     ) -> io::Result<Arc<dyn DiskFile>> {
-        let (folder, due) = {
+        let (folder, presence, grow) = {
             let mut cache = self.cache.lock();
             if let Some(open) = cache.take((torrent, file), access) {
                 return Ok(open);
             }
-            (cache.folder(torrent)?, cache.due(torrent, file))
+            let grow = cache.ours.get(&torrent).is_some_and(|ours| ours.grow);
+            (cache.folder(torrent)?, cache.presence(torrent, file), grow)
         };
         // Others use the cache meanwhile, and one of them may open the same file.
         let (path, len) = folder.place_of(file)?;
-        let opened = self.with_room(|| folder.open(&*self.disk, &path, len, access, due));
+        let due = Due { len, grow, presence };
+        let opened = self.with_room(|| folder.open(&*self.disk, &path, access, due));
         let opened = opened.map_err(FileError::about(&path))?;
         // Files are dropped after the lock, which comes last: closing them may take time.
         let mut closed = Vec::new();
@@ -191,16 +184,29 @@ struct Cache {
     uses: u64,
 }
 
-/// The files of a torrent that were there at its beginning, or were made since.
-#[derive(Debug, Default)]
-struct Ours {
-    files: BTreeSet<usize>,
-    overwrite: bool,
+/// What is known of the files of a torrent.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ours {
+    /// Those that were there at its beginning, or were made since, and may be written. Whatever
+    /// else is found in their places later is somebody else's.
+    pub(crate) files: BTreeSet<usize>,
+    /// It may be written all the same.
+    pub(crate) overwrite: bool,
+    /// They are not lengthened beforehand, since that would take room and time at once.
+    pub(crate) grow: bool,
 }
 
 /// What a file that is to be written should be.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    presence: Presence,
+    len: u64,
+    /// It gets its length as it is written.
+    grow: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Due {
+enum Presence {
     /// There: it was, or was made.
     There,
     /// Not there.
@@ -222,11 +228,11 @@ impl Cache {
         folder.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the torrent is closed"))
     }
 
-    fn due(&self, torrent: TorrentKey, file: usize) -> Due {
+    fn presence(&self, torrent: TorrentKey, file: usize) -> Presence {
         match self.ours.get(&torrent) {
-            Some(ours) if ours.files.contains(&file) => Due::There,
-            Some(Ours { overwrite: true, .. }) => Due::Either,
-            Some(_) | None => Due::Missing,
+            Some(ours) if ours.files.contains(&file) => Presence::There,
+            Some(Ours { overwrite: true, .. }) => Presence::Either,
+            Some(_) | None => Presence::Missing,
         }
     }
 
@@ -302,13 +308,12 @@ impl Folder {
         &self,
         disk: &dyn Disk,
         path: &Path,
-        len: u64,
         access: Access,
         due: Due,
     ) -> io::Result<Arc<dyn DiskFile>> {
         match access {
             Access::Read => open_regular(disk, path, How::Read),
-            Access::Write if self.writable => open_or_make(disk, path, len, due),
+            Access::Write if self.writable => open_or_make(disk, path, due),
             Access::Write => {
                 let why = "the torrent is only read";
                 Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
@@ -317,15 +322,18 @@ impl Folder {
     }
 }
 
-fn open_or_make(disk: &dyn Disk, path: &Path, len: u64, due: Due) -> io::Result<Arc<dyn DiskFile>> {
-    let file = if due == Due::There {
+fn open_or_make(disk: &dyn Disk, path: &Path, due: Due) -> io::Result<Arc<dyn DiskFile>> {
+    if due.len > disk.file_len_max() {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, TOO_LONG));
+    }
+    let file = if due.presence == Presence::There {
         open_regular(disk, path, How::Write)?
     } else {
         make_folders(disk, parent(path), Reader::Anyone)?;
         match open_regular(disk, path, How::Make) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let file = open_regular(disk, path, How::Write)?;
-                if due == Due::Missing && file.stat()?.len > 0 {
+                if due.presence == Presence::Missing && file.stat()?.len > 0 {
                     return Err(io::Error::new(io::ErrorKind::AlreadyExists, FOREIGN));
                 }
                 file
@@ -333,11 +341,14 @@ fn open_or_make(disk: &dyn Disk, path: &Path, len: u64, due: Due) -> io::Result<
             made => made?,
         }
     };
-    if file.stat()?.len < len {
-        file.set_len(len)?;
+    if !due.grow && file.stat()?.len < due.len {
+        file.set_len(due.len)?;
     }
     Ok(file)
 }
+
+const TOO_LONG: &str =
+    "this process may not write files of its length; raise the limit (ulimit -f)";
 
 const FOREIGN: &str = "somebody else's file came in its place; use --overwrite, or another --dir";
 

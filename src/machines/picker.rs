@@ -208,6 +208,11 @@ impl Picker {
         }
     }
 
+    /// From now on the order of the pieces counts, and not how rare they are.
+    pub fn ask_in_order(&mut self) {
+        self.sequential = true;
+    }
+
     /// Connected peers that said at once that they have every piece.
     pub fn seeders(&self) -> u32 {
         self.seeders

@@ -43,6 +43,7 @@ fn of_storage_news(news: &StorageNews) -> &'static str {
         StorageNews::Checking(_) => "Checking",
         StorageNews::Found(_) => "Found",
         StorageNews::Unwanted(_) => "Unwanted",
+        StorageNews::InOrder => "InOrder",
         StorageNews::Opened => "Opened",
         StorageNews::Written(_) => "Written",
         StorageNews::Verified(_) => "Verified",

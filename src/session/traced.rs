@@ -61,7 +61,8 @@ fn of_storage(news: &StorageNews) -> (Speaker, About) {
         | StorageNews::Verified(piece)
         | StorageNews::Corrupt(piece)
         | StorageNews::Guilty(piece, _) => (storage, About::Piece(*piece)),
-        StorageNews::Opened
+        StorageNews::InOrder
+        | StorageNews::Opened
         | StorageNews::Failed(_)
         | StorageNews::Warned(_)
         | StorageNews::Settled

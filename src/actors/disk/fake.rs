@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Disk, DiskFile, How, Kind, Reader, Stat, parent};
+use super::{Disk, DiskFile, How, Kind, Reader, Room, Stat, parent};
 use crate::formats::resume::Timestamp;
 use crate::words::rng::Rng;
 
@@ -132,6 +132,8 @@ struct World {
     clock: i64,
     /// Bytes that can still be written.
     room: Option<usize>,
+    has_no_holes: bool,
+    file_len_max: Option<u64>,
 }
 
 impl FakeDisk {
@@ -187,6 +189,26 @@ impl FakeDisk {
         after.durable.clone_from(&entries);
         after.entries = entries;
         Self::of(after)
+    }
+
+    /// What is never written takes room all the same.
+    pub(crate) fn has_no_holes(&self) {
+        self.world.lock().has_no_holes = true;
+    }
+
+    /// Files may be so long.
+    pub(crate) fn set_file_len_max(&self, len: u64) {
+        self.world.lock().file_len_max = Some(len);
+    }
+
+    /// As many bytes as one likes can be written.
+    pub(crate) fn make_room(&self) {
+        self.world.lock().room = None;
+    }
+
+    /// Nothing is refused any more.
+    pub(crate) fn intercept_nothing(&self) {
+        *self.interceptor.lock() = None;
     }
 
     /// So many bytes can still be written.
@@ -336,7 +358,7 @@ impl World {
                 (Kind::File, inode.data.len() as u64, inode.modified, *number)
             }
         };
-        Stat { kind, len, modified: Some(Timestamp { secs, nanos: 0 }), inode }
+        Stat { kind, len, allocated: len, modified: Some(Timestamp { secs, nanos: 0 }), inode }
     }
 }
 
@@ -406,6 +428,16 @@ impl Disk for FakeDisk {
         self.before(Deed::SyncFolder, path)?;
         self.world.lock().take(Step::SyncFolder(path.to_owned()));
         Ok(())
+    }
+
+    fn room(&self, _: &Path) -> io::Result<Room> {
+        let world = self.world.lock();
+        let free = world.room.map_or(u64::MAX, |room| room as u64);
+        Ok(Room { free, has_holes: !world.has_no_holes })
+    }
+
+    fn file_len_max(&self) -> u64 {
+        self.world.lock().file_len_max.unwrap_or(u64::MAX)
     }
 }
 

@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::statvfs::statvfs;
+
 use crate::formats::resume::{FileMark, Timestamp};
 
 /// A file system.
@@ -33,6 +36,22 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
 
     /// Makes what was made, renamed and removed in a folder last.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
+
+    /// What the file system of a folder has to offer.
+    fn room(&self, folder: &Path) -> io::Result<Room>;
+
+    /// The longest file that this process may write (`ulimit -f`): a write beyond it would not be
+    /// refused, but end the process by a signal.
+    fn file_len_max(&self) -> u64;
+}
+
+/// What a file system has to offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Bytes that can still be written.
+    pub(crate) free: u64,
+    /// Whether what was never written takes no room.
+    pub(crate) has_holes: bool,
 }
 
 /// An open file.
@@ -86,6 +105,8 @@ pub(crate) enum Reader {
 pub(crate) struct Stat {
     pub(crate) kind: Kind,
     pub(crate) len: u64,
+    /// The room that it takes, in bytes.
+    pub(crate) allocated: u64,
     /// `None` if the file system has no times, or one beyond all reason.
     pub(crate) modified: Option<Timestamp>,
     pub(crate) inode: u64,
@@ -120,7 +141,9 @@ impl From<&Metadata> for Stat {
             Kind::Other
         };
         let modified = metadata.modified().ok().and_then(timestamp);
-        Self { kind, len: metadata.len(), modified, inode: metadata.ino() }
+        // The unit is the same whatever the file system's blocks are.
+        let allocated = metadata.blocks().saturating_mul(512);
+        Self { kind, len: metadata.len(), allocated, modified, inode: metadata.ino() }
     }
 }
 
@@ -272,6 +295,32 @@ impl Disk for SystemDisk {
             folder => unless_it_cannot(folder?.sync_all()),
         }
     }
+
+    fn room(&self, folder: &Path) -> io::Result<Room> {
+        let found = statvfs(folder)?;
+        let free = found.blocks_available().saturating_mul(found.fragment_size());
+        Ok(Room { free, has_holes: has_holes(folder)? })
+    }
+
+    fn file_len_max(&self) -> u64 {
+        getrlimit(Resource::RLIMIT_FSIZE).map_or(u64::MAX, |(soft, _)| soft)
+    }
+}
+
+/// FAT and exFAT write zeros wherever nothing else was written; other file systems leave a hole.
+#[cfg(target_os = "linux")]
+fn has_holes(folder: &Path) -> io::Result<bool> {
+    use nix::sys::statfs::{FsType, MSDOS_SUPER_MAGIC, statfs};
+
+    const EXFAT_SUPER_MAGIC: FsType = FsType(0x2011_BAB0);
+    let found = statfs(folder)?.filesystem_type();
+    Ok(found != MSDOS_SUPER_MAGIC && found != EXFAT_SUPER_MAGIC)
+}
+
+/// Other systems do not tell in one way.
+#[cfg(not(target_os = "linux"))]
+fn has_holes(_: &Path) -> io::Result<bool> {
+    Ok(true)
 }
 
 /// Some file systems cannot be asked to sync.

@@ -133,7 +133,7 @@ fn writing_makes_files_and_never_cuts_them() {
     fs::create_dir(&dir).unwrap();
     fs::write(dir.join("short"), "12").unwrap();
     fs::write(dir.join("long"), "123456").unwrap();
-    store.own(FIRST, [1, 2], false);
+    store.own(FIRST, Ours { files: [1, 2].into(), ..Ours::default() });
     for file in 0..due.len() {
         store.open(FIRST, file, Access::Write).unwrap();
     }
@@ -165,7 +165,7 @@ fn a_file_open_for_reading_is_replaced_when_it_is_to_be_written() {
     let (store, dir) = store(&scratch, &[("a", 3)]);
     fs::create_dir(&dir).unwrap();
     fs::write(dir.join("a"), "abc").unwrap();
-    store.own(FIRST, [0], false);
+    store.own(FIRST, Ours { files: [0].into(), ..Ours::default() });
     let reader = store.open(FIRST, 0, Access::Read).unwrap();
     let writer = store.open(FIRST, 0, Access::Write).unwrap();
     assert!(!Arc::ptr_eq(&reader, &writer));
@@ -285,7 +285,8 @@ fn many_threads_share_it() {
     let files: Vec<_> = names.iter().map(|name| (name.as_str(), 8)).collect();
     let (store, dir) = store(&scratch, &files);
     store.add(SECOND, torrent(&files), scratch.path().join("second"), true);
-    [FIRST, SECOND].into_iter().for_each(|torrent| store.own(torrent, [], true));
+    let anything = Ours { overwrite: true, ..Ours::default() };
+    [FIRST, SECOND].into_iter().for_each(|torrent| store.own(torrent, anything.clone()));
     // Each thread writes its own byte of every file; meanwhile another torrent goes.
     std::thread::scope(|scope| {
         for thread in 0..8_u8 {

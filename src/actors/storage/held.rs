@@ -10,12 +10,12 @@ use std::{io, mem};
 use crate::actors::clock::now;
 use crate::actors::disk::Disk;
 use crate::actors::file_error::trouble;
-use crate::actors::files::{Access, FileStore};
+use crate::actors::files::{Access, FileStore, Ours};
 use crate::actors::hasher;
 use crate::actors::state::State;
 use crate::actors::storage::Bounds;
 use crate::actors::storage::gather::{self, Gathered};
-use crate::actors::storage::survey::{strangers, to_check};
+use crate::actors::storage::survey::{lack_of_room, missing_len, room_taken, strangers, to_check};
 use crate::actors::storage::syncer::Job;
 use crate::bus::{Place, StorageNews, TorrentContext, Trouble, TroubleKind};
 use crate::formats::metainfo::{File, Metainfo};
@@ -180,8 +180,13 @@ impl Held {
         good.iter().for_each(|piece| self.handle_written(piece));
     }
 
-    /// What was there is known: makes the empty files, or refuses to touch what is not ours.
-    pub(super) fn begin(&mut self, torrent: TorrentKey, files: &FileStore) -> Result<(), Trouble> {
+    /// What was there is known: makes the empty files, or refuses to touch what is not ours. What
+    /// there is to tell before the torrent begins.
+    pub(super) fn begin(
+        &mut self,
+        torrent: TorrentKey,
+        files: &FileStore,
+    ) -> Result<Vec<StorageNews>, Trouble> {
         let metainfo = self.metainfo();
         let mut good = self.claimed.clone();
         self.unsynced.pieces.iter().for_each(|piece| {
@@ -194,7 +199,21 @@ impl Held {
                        another --dir";
             return Err(Trouble { kind: TroubleKind::FileSystem, what, why: why.to_owned() });
         }
-        files.own(torrent, self.existing.iter().copied(), self.place.overwrite);
+        let missing = missing_len(&self.context, &good);
+        let room = files.disk().room(&self.place.dir).ok();
+        let room = room.filter(|_| missing > 0 && !self.place.read_only);
+        let ours = Ours {
+            files: self.existing.clone(),
+            overwrite: self.place.overwrite,
+            grow: room.is_some_and(|room| !room.has_holes),
+        };
+        let mut news: Vec<_> = ours.grow.then_some(StorageNews::InOrder).into_iter().collect();
+        files.own(torrent, ours);
+        if let Some(room) = room {
+            let taken = room_taken(&**files.disk(), &metainfo, &self.place.dir);
+            let needed = missing.min(self.context.wanted_len.saturating_sub(taken));
+            news.extend(lack_of_room(&self.place.dir, needed, room).map(StorageNews::Warned));
+        }
         if !self.place.read_only {
             let empty = |(number, file): &(usize, &File)| {
                 file.len == 0 && !file.pad && !self.existing.contains(number)
@@ -204,7 +223,7 @@ impl Held {
             }
         }
         self.begun = true;
-        Ok(())
+        Ok(news)
     }
 
     /// Keeps a block. What there is to tell, in order; of a whole piece that is right, when it is
@@ -482,112 +501,4 @@ fn take_run(whole: &mut BTreeMap<PieceIndex, Gathered>) -> Option<(PieceIndex, V
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::path::PathBuf;
-
-    use sha1::{Digest, Sha1};
-
-    use super::*;
-    use crate::actors::scratch::Scratch;
-    use crate::actors::storage::syncer;
-    use crate::formats::metainfo::{Draft, DraftFile};
-    use crate::words::bitfield::SharedBitfield;
-    use crate::words::id::Key;
-
-    const TORRENT: TorrentKey = TorrentKey(Key { index: 0, generation: 0 });
-
-    // Files:   t/a: aaaa   t/b: bbbb
-    // Pieces:  0           1
-    fn torrent() -> Metainfo {
-        let file = |name: &str| DraftFile { path: vec![name.as_bytes().to_vec()], len: 4 };
-        let draft = Draft {
-            name: b"t".to_vec(),
-            piece_length: 4,
-            files: vec![file("a"), file("b")],
-            hashes: [Sha1::digest(b"aaaa"), Sha1::digest(b"bbbb")].concat(),
-            ..Draft::default()
-        };
-        Metainfo::parse(&draft.encode()).unwrap()
-    }
-
-    /// A session's look at `t/a` and `t/b`: the files are made, the torrent is opened.
-    struct Looking {
-        opening: Opening,
-        files: FileStore,
-    }
-
-    fn look(scratch: &Scratch) -> Looking {
-        let place = Place {
-            dir: scratch.path().to_owned(),
-            state: scratch.path().join("state"),
-            check: false,
-            overwrite: false,
-            read_only: false,
-        };
-        let (_, context) = TorrentContext::new(torrent(), SharedBitfield::ones(2));
-        let files = FileStore::new(4);
-        files.add(TORRENT, Arc::clone(&context.metainfo), PathBuf::from(scratch.path()), true);
-        Looking { opening: Held::open(files.disk(), &context, place).unwrap(), files }
-    }
-
-    fn write(scratch: &Scratch, a: &str, b: &str) {
-        fs::create_dir_all(scratch.path().join("t")).unwrap();
-        fs::write(scratch.path().join("t/a"), a).unwrap();
-        fs::write(scratch.path().join("t/b"), b).unwrap();
-    }
-
-    fn close(held: &mut Held, files: &FileStore) {
-        if held.end(End::Close) {
-            let bounds = Bounds { memory: 0, sync_every: limits::SYNC_EVERY, sync_len: 0 };
-            let job = held.next_job(TORRENT, now(), &bounds).unwrap();
-            assert!(job.clean);
-            syncer::carry_out(&job, files).unwrap();
-            assert_eq!(held.handle_synced(true), Some(End::Close));
-        }
-    }
-
-    #[test]
-    fn who_ends_in_the_middle_of_a_check_checks_again() {
-        let scratch = Scratch::new();
-        write(&scratch, "aaaa", "bbbb");
-        for _ in 0..2 {
-            let Looking { opening: Opening { mut held, to_check, .. }, files } = look(&scratch);
-            assert_eq!(to_check.ones(), 2);
-            close(&mut held, &files);
-        }
-    }
-
-    #[test]
-    fn a_file_that_was_refused_once_is_refused_again() {
-        let scratch = Scratch::new();
-        write(&scratch, "aaaa", "mine");
-        for _ in 0..2 {
-            let Looking { opening: Opening { mut held, to_check, .. }, files } = look(&scratch);
-            assert_eq!(to_check.ones(), 2);
-            let mut good = Bitfield::zeros(2);
-            good.set(PieceIndex(0));
-            held.handle_checked(&good);
-            assert_eq!(held.begin(TORRENT, &files).unwrap_err().kind, TroubleKind::FileSystem);
-            held.give_up();
-            close(&mut held, &files);
-        }
-    }
-
-    #[test]
-    fn what_was_checked_is_known_the_next_time() {
-        let scratch = Scratch::new();
-        write(&scratch, "aaaa", "bxbb");
-        let Looking { opening: Opening { mut held, to_check, .. }, files } = look(&scratch);
-        assert_eq!(to_check.ones(), 2);
-        let mut good = Bitfield::zeros(2);
-        good.set(PieceIndex(0));
-        held.handle_checked(&good);
-        held.strangers.clear();
-        held.begin(TORRENT, &files).unwrap();
-        close(&mut held, &files);
-        drop(held);
-        let Opening { trusted, to_check, .. } = look(&scratch).opening;
-        assert_eq!((trusted.iter().collect::<Vec<_>>(), to_check.ones()), (vec![PieceIndex(0)], 0));
-    }
-}
+mod tests;

@@ -227,7 +227,10 @@ impl Storage {
     fn begin(&mut self, torrent: TorrentKey) {
         let Some(held) = self.torrents.get_mut(&torrent) else { return };
         match held.begin(torrent, &self.files) {
-            Ok(()) => self.outlet.publish(torrent, StorageNews::Opened),
+            Ok(news) => {
+                let news = news.into_iter().chain([StorageNews::Opened]);
+                news.for_each(|news| self.outlet.publish(torrent, news));
+            }
             Err(trouble) => self.fail(torrent, trouble),
         }
     }

@@ -1,7 +1,11 @@
-//! What is there when a torrent opens: which pieces have to be hashed, and which files are not ours.
+//! What is there when a torrent opens: which pieces have to be hashed, which files are not ours, and
+//! whether there is room for the rest.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
+use crate::actors::disk::{Disk, Room};
+use crate::bus::TorrentContext;
 use crate::formats::metainfo::{File, Metainfo};
 use crate::formats::resume::{FileMark, Resume};
 use crate::words::bitfield::Bitfield;
@@ -49,4 +53,32 @@ pub(super) fn strangers(
     };
     let files = marks.iter().zip(metainfo.files()).enumerate();
     files.filter(strange).map(|(file, _)| file).collect()
+}
+
+/// Bytes of the pieces that are wanted and not `good`.
+pub(super) fn missing_len(context: &TorrentContext, good: &Bitfield) -> u64 {
+    let missing = |piece: &PieceIndex| context.wanted.get(*piece) && !good.get(*piece);
+    let pieces = (0..good.len()).map(PieceIndex).filter(missing);
+    pieces.map(|piece| u64::from(context.metainfo.piece_len(piece))).sum()
+}
+
+/// Bytes that the files of a torrent take already, whatever is in them.
+pub(super) fn room_taken(disk: &dyn Disk, metainfo: &Metainfo, dir: &Path) -> u64 {
+    let files = metainfo.files().iter().filter(|file| !file.pad);
+    let found = files.filter_map(|file| Some((disk.stat(&dir.join(&file.path)).ok()?, file.len)));
+    found.map(|(found, len)| found.allocated.min(len)).sum()
+}
+
+/// A warning, if there is not room for so many bytes.
+pub(super) fn lack_of_room(dir: &Path, needed: u64, room: Room) -> Option<String> {
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    (needed > room.free).then(|| {
+        format!(
+            "{}: {} MiB are needed and {} MiB are free; make room, or the download stops when the \
+             disk is full",
+            dir.display(),
+            mib(needed),
+            room.free >> 20
+        )
+    })
 }

@@ -8,6 +8,8 @@
 //! ```
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod power;
 #[cfg(test)]
 mod stalls;
@@ -130,6 +132,7 @@ impl Disk {
                 }
                 other @ (StorageNews::Verified(_)
                 | StorageNews::Unwanted(_)
+                | StorageNews::InOrder
                 | StorageNews::Guilty(..)
                 | StorageNews::Settled
                 | StorageNews::Written(_)

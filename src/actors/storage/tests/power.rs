@@ -19,7 +19,7 @@ use crate::words::rng::Rng;
 
 use sha1::{Digest, Sha1};
 
-const PIECES: u32 = 10;
+pub(super) const PIECES: u32 = 10;
 const FILES: [(&str, u64); 5] = [
     ("a", 70_000),
     ("new/b", 100_001),
@@ -103,6 +103,12 @@ impl Process {
 
     /// The pieces that are believed, or found right; or what the user would be told instead.
     pub(super) fn open(&self) -> Result<BTreeSet<u32>, String> {
+        self.open_with(&[])
+    }
+
+    /// The same; this is told as well.
+    pub(super) fn open_with(&self, also: &[&str]) -> Result<BTreeSet<u32>, String> {
+        let mut also = also.iter();
         let (dir, state) = ("/home/d".into(), "/home/s".into());
         let place = Place { dir, state, check: false, overwrite: false, read_only: false };
         self.order(ToStorage::Open { context: Arc::clone(&self.context), place });
@@ -111,7 +117,13 @@ impl Process {
             match self.next() {
                 StorageNews::Found(word) => found.extend(word.pieces().map(|piece| piece.0)),
                 StorageNews::Checking(_) => {}
-                StorageNews::Opened => return Ok(found),
+                StorageNews::Opened => {
+                    assert_eq!(also.next(), None);
+                    return Ok(found);
+                }
+                other @ StorageNews::InOrder => {
+                    assert_eq!(also.next(), Some(&format!("{other:?}").as_str()));
+                }
                 StorageNews::Warned(warning) => return Err(warning),
                 StorageNews::Failed(trouble) => return Err(trouble.why),
                 other => panic!("{other:?}"),
@@ -166,7 +178,7 @@ impl Process {
 }
 
 /// The pieces that are right on the disk.
-fn right(disk: &FakeDisk) -> BTreeSet<u32> {
+pub(super) fn right(disk: &FakeDisk) -> BTreeSet<u32> {
     let mut content = Vec::new();
     for (path, len) in FILES {
         let mut file = disk.read(&Path::new("/home/d/t").join(path));
@@ -181,7 +193,7 @@ fn right(disk: &FakeDisk) -> BTreeSet<u32> {
 }
 
 /// The pieces that the resume file claims.
-fn claimed(disk: &FakeDisk) -> BTreeSet<u32> {
+pub(super) fn claimed(disk: &FakeDisk) -> BTreeSet<u32> {
     let names = disk.names();
     let Some(path) = names.iter().find(|name| name.ends_with(".resume")) else {
         return BTreeSet::new();

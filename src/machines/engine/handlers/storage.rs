@@ -17,6 +17,7 @@ pub(in crate::machines::engine) fn handle_news(
         StorageNews::Checking(done) => handle_checking(engine, torrent, done),
         StorageNews::Found(word) => handle_found(engine, torrent, word),
         StorageNews::Unwanted(word) => handle_unwanted(engine, torrent, word),
+        StorageNews::InOrder => handle_in_order(engine, torrent),
         StorageNews::Settled => handle_settled(engine, torrent),
         StorageNews::Opened => handle_opened(engine, torrent),
         StorageNews::Written(piece) => handle_written(engine, torrent, piece),
@@ -55,6 +56,12 @@ fn handle_unwanted(engine: &mut Engine, key: TorrentKey, word: Word) {
     // Bound: the 64 pieces of a word.
     for piece in word.pieces() {
         torrent.picker.handle_unwanted(piece, &mut engine.steps);
+    }
+}
+
+fn handle_in_order(engine: &mut Engine, key: TorrentKey) {
+    if let Some(torrent) = engine.torrents.get_mut(key.0) {
+        torrent.picker.ask_in_order();
     }
 }
 
