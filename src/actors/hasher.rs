@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{Builder, JoinHandle};
 
 use sha1::{Digest, Sha1};
@@ -23,6 +23,7 @@ pub(crate) struct Check {
     /// The pieces to look at.
     asked: Bitfield,
     next: AtomicU32,
+    stopped: AtomicBool,
 }
 
 /// What a portion of a check has found.
@@ -47,14 +48,15 @@ impl Check {
         dir: &Path,
         asked: Bitfield,
     ) -> Arc<Self> {
-        Arc::new(Self { disk, metainfo, dir: dir.to_owned(), asked, next: AtomicU32::new(0) })
+        let (next, stopped) = (AtomicU32::new(0), AtomicBool::new(false));
+        Arc::new(Self { disk, metainfo, dir: dir.to_owned(), asked, next, stopped })
     }
 
     /// Starts as many threads as this machine has cores, but not more than there are portions.
     /// Each calls `found` for each portion and ends early when that says `false`.
     pub(crate) fn start(
         self: &Arc<Self>,
-        found: impl Fn(Checked) -> bool + Clone + Send + 'static,
+        found: &(impl Fn(Checked) -> bool + Clone + Send + 'static),
     ) -> io::Result<Vec<JoinHandle<()>>> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let portions = self.metainfo.pieces().div_ceil(self.portion()) as usize;
@@ -74,6 +76,11 @@ impl Check {
         Ok(threads)
     }
 
+    /// Ends the threads within what is read at once.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
     /// Pieces of one portion: a power of two, so that a portion lies within a word.
     fn portion(&self) -> u32 {
         let pieces = limits::PORTION_LEN / self.metainfo.piece_length().max(1);
@@ -81,7 +88,7 @@ impl Check {
     }
 
     fn work(&self, found: &impl Fn(Checked) -> bool) {
-        let mut reader = Reader::new(&*self.disk, &self.metainfo, &self.dir);
+        let mut reader = Reader::new(&*self.disk, &self.metainfo, &self.dir, &self.stopped);
         let (portion, pieces) = (self.portion(), self.metainfo.pieces());
         loop {
             let first = self.next.fetch_add(portion, Ordering::Relaxed);
@@ -96,7 +103,7 @@ impl Check {
                     checked.good.bits |= 1 << (piece.0 - base);
                 }
             }
-            if !found(checked) {
+            if self.stopped.load(Ordering::Relaxed) || !found(checked) {
                 return;
             }
         }
@@ -110,7 +117,7 @@ pub(crate) fn is_right(
     dir: &Path,
     piece: PieceIndex,
 ) -> bool {
-    Reader::new(disk, metainfo, dir).is_right(piece)
+    Reader::new(disk, metainfo, dir, &AtomicBool::new(false)).is_right(piece)
 }
 
 /// Reads pieces from the disk, with one file open at a time.
@@ -118,13 +125,20 @@ struct Reader<'a> {
     disk: &'a dyn Disk,
     metainfo: &'a Metainfo,
     dir: &'a Path,
+    /// Whether what is read is of use to anybody.
+    stopped: &'a AtomicBool,
     open: Option<(usize, Option<Arc<dyn DiskFile>>)>,
     buffer: Vec<u8>,
 }
 
 impl<'a> Reader<'a> {
-    fn new(disk: &'a dyn Disk, metainfo: &'a Metainfo, dir: &'a Path) -> Self {
-        Self { disk, metainfo, dir, open: None, buffer: vec![0; limits::HASH_READ_LEN] }
+    fn new(
+        disk: &'a dyn Disk,
+        metainfo: &'a Metainfo,
+        dir: &'a Path,
+        stopped: &'a AtomicBool,
+    ) -> Self {
+        Self { disk, metainfo, dir, stopped, open: None, buffer: vec![0; limits::HASH_READ_LEN] }
     }
 
     /// Whether `piece` is on the disk and has the right hash. What cannot be read is not.
@@ -136,7 +150,8 @@ impl<'a> Reader<'a> {
             while offset < end {
                 let left = usize::try_from(end - offset).unwrap_or(usize::MAX);
                 let part = left.min(self.buffer.len());
-                if !self.read(stretch.file, offset, part) {
+                let is_stopped = self.stopped.load(Ordering::Relaxed);
+                if is_stopped || !self.read(stretch.file, offset, part) {
                     return false;
                 }
                 hash.update(&self.buffer[..part]);

@@ -6,6 +6,7 @@
 //! may write there may change files between our look at them and their use, as at any time later:
 //! what is served wrong then, the peers find out by hashing.
 
+use std::ffi::OsStr;
 use std::fs::TryLockError;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -72,6 +73,22 @@ impl State {
             )),
         };
         Ok((Self { disk: Arc::clone(disk), folder, stem, info_hash, dir, _lock: lock }, warning))
+    }
+
+    /// Locks the torrent's file or folder itself, if it is there, as long as what is given back
+    /// lives: a process with another state folder does not see the lock in ours. Where it cannot be
+    /// locked, it is not.
+    ///
+    /// # Errors
+    /// If another process has it.
+    pub(crate) fn lock_data(&self, name: &OsStr) -> Result<Option<Arc<dyn DiskFile>>, Trouble> {
+        let path = self.dir.join(name);
+        let Ok(file) = self.disk.open(&path, How::Read) else { return Ok(None) };
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Err(in_use(&self.dir, &path)),
+            Err(TryLockError::Error(_)) => Ok(None),
+        }
     }
 
     /// The resume file, and the pieces that may be believed if the files are as `marks` say; `None`
@@ -160,7 +177,7 @@ fn in_use(dir: &Path, lock: &Path) -> Trouble {
         kind: TroubleKind::FileSystem,
         what: dir.display().to_string(),
         why: format!(
-            "the torrent is in use in this folder by another rondalla process (lock file {})",
+            "the torrent is in use in this folder by another rondalla process (which locks {})",
             lock.display()
         ),
     }
@@ -291,7 +308,10 @@ mod tests {
             let trouble = State::lock(&disk(), place, TORRENT).unwrap_err();
             assert_eq!(trouble.kind, TroubleKind::FileSystem);
             assert_eq!(trouble.what, place.dir.display().to_string());
-            assert!(trouble.why.contains("by another rondalla process (lock file "), "{trouble:?}");
+            assert!(
+                trouble.why.contains("by another rondalla process (which locks "),
+                "{trouble:?}"
+            );
         }
         let other_torrent = lock(&here, InfoHash([0xcd; 20]));
         let elsewhere = lock(&place(&scratch, "there"), TORRENT);

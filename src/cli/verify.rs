@@ -108,7 +108,7 @@ fn check(
     let show = terminal.redraws && !options.output.quiet;
     let (sender, results) = bounded::<Checked>(limits::HASHERS_MAX);
     let threads = Check::new(Arc::clone(metainfo), &options.dir, asked)
-        .start(move |checked| {
+        .start(&move |checked| {
             #[expect(clippy::disallowed_methods, reason = "a hasher may wait for whoever asked")]
             sender.send(checked).is_ok()
         })

@@ -375,6 +375,9 @@ pub const SYNC_LEN: u64 = 64 * 1024 * 1024;
 /// Most threads that hash one torrent: disks give no more than so many cores take.
 pub const HASHERS_MAX: usize = 16;
 
+/// How long the storage waits when the system gives it no thread to hash what is there.
+pub const CHECK_BACK_OFF: Duration = Duration::from_secs(1);
+
 /// What is read from a file at once to be hashed: more is not faster, and each hasher has one.
 pub const HASH_READ_LEN: usize = 256 * 1024;
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use std::{io, mem};
 
 use crate::actors::clock::now;
-use crate::actors::disk::Disk;
+use crate::actors::disk::{Disk, DiskFile};
 use crate::actors::file_error::trouble;
 use crate::actors::files::{Access, FileStore, Ours};
 use crate::actors::hasher;
@@ -29,6 +29,8 @@ pub(super) struct Held {
     context: Arc<TorrentContext>,
     place: Place,
     state: Arc<State>,
+    /// Held, not used, while something is downloaded.
+    data_lock: Option<Arc<dyn DiskFile>>,
     /// The files that were there before, and those of them of which nothing is known.
     existing: BTreeSet<usize>,
     strangers: BTreeSet<usize>,
@@ -141,6 +143,7 @@ impl Held {
         let is_there = |file: &usize| marks[*file].is_some();
         let held = Self {
             state: Arc::new(state),
+            data_lock: None,
             existing: (0..marks.len()).filter(is_there).collect(),
             strangers,
             claimed: trusted.clone(),
@@ -200,6 +203,9 @@ impl Held {
             return Err(Trouble { kind: TroubleKind::FileSystem, what, why: why.to_owned() });
         }
         let missing = missing_len(&self.context, &good);
+        if missing > 0 && !self.place.read_only {
+            self.lock_data()?;
+        }
         let room = files.disk().room(&self.place.dir).ok();
         let room = room.filter(|_| missing > 0 && !self.place.read_only);
         let ours = Ours {
@@ -297,6 +303,9 @@ impl Held {
             if let Err(error) = parts.and_then(|parts| gather::write(&run, parts)) {
                 return (news, Err(self.trouble(&error)));
             }
+            if let Err(trouble) = self.lock_data() {
+                return (news, Err(trouble));
+            }
             for (piece, whole) in (first.0..).map(PieceIndex).zip(&run) {
                 self.handle_written(piece);
                 news.extend(self.guilty(piece, whole));
@@ -323,6 +332,7 @@ impl Held {
         let one = [one];
         let parts = files.parts(torrent, at, u64::from(block.len), Access::Write);
         parts.and_then(|parts| gather::write(&one, parts)).map_err(|error| self.trouble(&error))?;
+        self.lock_data()?;
         let none = || Bitfield::zeros(metainfo.blocks(piece));
         let here = self.in_place.entry(piece).or_insert_with(none);
         here.set(PieceIndex(block.offset / BLOCK_LEN));
@@ -439,6 +449,9 @@ impl Held {
         if !clean {
             self.mark = Mark::Open;
         } else if end.is_some() || self.mark == Mark::Clean {
+            if end.is_some() {
+                self.data_lock = None;
+            }
             self.mark = Mark::Clean;
             self.is_saved = self.unsynced.pieces.is_empty();
         }
@@ -470,6 +483,16 @@ impl Held {
             unwanted.set(piece);
         }
         unwanted.to_words().collect()
+    }
+
+    /// What is written is ours alone, from the first byte on that makes its file.
+    fn lock_data(&mut self) -> Result<(), Trouble> {
+        if self.data_lock.is_none() {
+            let first = self.context.metainfo.files().first();
+            let root = first.and_then(|file| file.path.iter().next());
+            self.data_lock = root.map_or(Ok(None), |root| self.state.lock_data(root))?;
+        }
+        Ok(())
     }
 
     fn handle_written(&mut self, piece: PieceIndex) {

@@ -158,7 +158,7 @@ impl Storage {
                         self.handle_synced(synced);
                     }
                 }
-                default(self.until_sync()) => {}
+                default(self.until_due()) => {}
             }
             self.write_and_sync(from_main.is_empty());
             self.checks.start_next(&self.torrents, self.files.disk(), &self.outlet, &report);
@@ -347,6 +347,11 @@ impl Storage {
             held.give_up();
         }
         self.outlet.publish(torrent, StorageNews::Failed(trouble));
+    }
+
+    /// How long nothing has to be done by itself.
+    fn until_due(&self) -> Duration {
+        self.checks.until_retry().unwrap_or(Duration::MAX).min(self.until_sync())
     }
 
     /// How long nothing has to be synced.

@@ -363,6 +363,27 @@ fn a_seed_makes_no_files() {
     assert_eq!(fs::read_dir(scratch.path().join("d")).unwrap().count(), 0);
 }
 
+/// Their locks stand in two folders, so it is the data that is locked, until it is complete.
+#[test]
+fn two_downloads_with_two_states_see_each_other() {
+    let scratch = Scratch::new();
+    let first = Disk::start(MEMORY);
+    first.open(place(&scratch));
+    first.store_all([0], &data());
+    let elsewhere = || Place { state: scratch.path().join("s2"), ..place(&scratch) };
+    let second = Disk::start(MEMORY);
+    let (_, why) = second.open(elsewhere()).refused.unwrap();
+    assert!(why.contains("another rondalla process"), "{why}");
+    second.close();
+    let reader = Disk::start(MEMORY);
+    assert_eq!(reader.open(Place { read_only: true, ..elsewhere() }).refused, None);
+    reader.close();
+    first.store_all(1..PIECES, &data());
+    first.order(ToStorage::Settle);
+    assert!(matches!(first.next(), StorageNews::Settled));
+    assert_eq!(Disk::start(MEMORY).open(elsewhere()).refused, None);
+}
+
 #[test]
 fn a_torrent_is_open_once() {
     let scratch = Scratch::new();
