@@ -40,7 +40,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
@@ -342,9 +342,9 @@ impl Session {
 
     /// The main loop: the calling thread is main until the session is done.
     pub fn run(mut self) {
+        let mut ended = now();
         while !self.engine.is_ended() {
-            let news = self.receive();
-            let began = now();
+            let (news, began) = self.receive(ended);
             let what = news.as_ref().map_or("Timer", names::of_notification);
             if let (Some(trace), Some(news)) = (&mut self.trace, &news) {
                 trace.record(traced::heard(news, began));
@@ -358,23 +358,29 @@ impl Session {
                 self.engine.handle_time(began);
             }
             self.perform();
-            if let Some(slow) = self.turns.handle_turn(what, began, now()) {
+            ended = now();
+            if let Some(slow) = self.turns.handle_turn(what, began, ended) {
                 self.events.push(slow);
             }
         }
         self.end();
     }
 
-    /// The next notification, or `None` at the engine's next deadline.
-    fn receive(&self) -> Option<Notification> {
-        match self.engine.poll_deadline() {
+    /// The next notification, or `None` at the engine's next deadline, and the time. `ended` is when
+    /// the turn before did: whoever need not wait need not read the clock.
+    fn receive(&self, ended: Instant) -> (Option<Notification>, Instant) {
+        if let Ok(notification) = self.notifications.try_recv() {
+            return (Some(notification), ended);
+        }
+        let news = match self.engine.poll_deadline() {
             Some(deadline) => match self.notifications.recv_deadline(deadline) {
                 Ok(notification) => Some(notification),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => unreachable!("we hold a sender ourselves"),
             },
             None => Some(self.notifications.recv().expect("we hold a sender ourselves")),
-        }
+        };
+        (news, now())
     }
 
     fn command(&mut self, command: Command) {
@@ -404,20 +410,8 @@ impl Session {
     /// Gives one order to its actor, without waiting; hands it back if that is not possible.
     fn give(&mut self, order: Order) -> Result<(), Order> {
         match order {
-            Order::Dial { peer, ref to, torrent, ref context } => {
-                let introduction = (torrent, Arc::clone(context));
-                let ends = self.connect(peer, None);
-                let dial = ToPorter::Dial(peer, to.clone(), introduction, ends);
-                self.porter.orders.try_send(dial).map_err(|_full| order)
-            }
-            Order::Admit { socket, peer } => {
-                let (sender, introductions) = bounded(1);
-                let ends = self.connect(peer, Some(sender));
-                let admit = ToPorter::Admit(socket, peer, introductions, ends);
-                self.porter.orders.try_send(admit).map_err(|_full| order)
-            }
-            Order::Refuse(socket) => {
-                self.porter.orders.try_send(ToPorter::Refuse(socket)).map_err(|_full| order)
+            Order::Dial { .. } | Order::Admit { .. } | Order::Refuse(_) | Order::Reap(_) => {
+                self.give_to_porter(order)
             }
             Order::Introduce { peer, torrent, ref context } => {
                 let ends = self.peers.get_mut(&peer);
@@ -441,10 +435,6 @@ impl Session {
                 }
                 Ok(())
             }
-            Order::Reap(peer) => {
-                self.peers.remove(&peer);
-                self.porter.orders.try_send(ToPorter::Reap(peer)).map_err(|_full| order)
-            }
             Order::Storage(torrent, to_storage) => {
                 let sent = self.storage.tasks.try_send((torrent, to_storage));
                 sent.map_err(|unsent| {
@@ -454,6 +444,32 @@ impl Session {
             }
             Order::End => Ok(()),
         }
+    }
+
+    /// Gives an order that is the porter's; others are not meant, and handed back.
+    fn give_to_porter(&mut self, order: Order) -> Result<(), Order> {
+        let to_porter = match order {
+            Order::Dial { peer, ref to, torrent, ref context } => {
+                let introduction = (torrent, Arc::clone(context));
+                ToPorter::Dial(peer, to.clone(), introduction, self.connect(peer, None))
+            }
+            Order::Admit { socket, peer } => {
+                let (sender, introductions) = bounded(1);
+                let ends = self.connect(peer, Some(sender));
+                ToPorter::Admit(socket, peer, introductions, ends)
+            }
+            Order::Refuse(socket) => ToPorter::Refuse(socket),
+            Order::Reap(peer) => {
+                self.peers.remove(&peer);
+                ToPorter::Reap(peer)
+            }
+            Order::Introduce { .. }
+            | Order::Peer(..)
+            | Order::HangUp(_)
+            | Order::Storage(..)
+            | Order::End => return Err(order),
+        };
+        self.porter.orders.try_send(to_porter).map_err(|_full| order)
     }
 
     /// Makes what connects main with a peer's threads.

@@ -37,8 +37,9 @@ fn bad_usage_is_one_line_and_code_2() {
         (&["lookup", "x"], "lookup: not in this version"),
         (&["ring", "--svg", "x"], "ring: not in this version"),
         (&["tracker", "--help"], "tracker: not in this version"),
-        (&["completions", "bash"], "completions: not in this version"),
-        (&["show"], "SOURCE: missing: a .torrent file, - for stdin, a URL of one, or a magnet link"),
+        (&["completions"], "SHELL: missing: bash, zsh or fish"),
+        (&["completions", "csh"], "csh: no completions for this shell; write bash, zsh or fish"),
+        (&["show"], "SOURCE: missing: a .torrent file, - for stdin, or a magnet link"),
         (&["show", "a", "b"], "b: one argument too many"),
         (&["show", "a", "--dir", "b"], "--dir: there is no such option; --help lists them"),
         (&["show", "a", "--jsno"], "--jsno: there is no such option; did you mean --json?"),
@@ -179,4 +180,58 @@ fn a_signal_ends_a_process_whose_output_nobody_reads() {
     drop((reader, seed));
     assert!(filler.join().unwrap());
     assert_eq!(status.expect("it ends").code(), Some(7));
+}
+
+/// What a shell prints that is told `script`, with the completions at `$1`.
+fn in_shell(shell: &str, script: &str) -> String {
+    let scratch = Scratch::new();
+    let completions = scratch.path("completions");
+    std::fs::write(&completions, run(&["completions", shell]).stdout).unwrap();
+    let output = Command::new(shell).args(["-c", script, "0"]).arg(&completions).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{shell}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+#[ignore = "needs bash"]
+fn bash_completes_subcommands_and_options() {
+    let complete = |line: &str| {
+        let last = line.split(' ').count() - 1;
+        let words = line.split(' ').map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+        let script = format!(
+            ". \"$1\"; COMP_WORDS=({words}); COMP_CWORD={last}; _rondalla; echo ${{COMPREPLY[@]}}"
+        );
+        in_shell("bash", &script)
+    };
+    let table = [
+        ("rondalla dow", "download\n"),
+        ("rondalla download --seed-", "--seed-ratio --seed-time\n"),
+        ("rondalla create x --piece", "--piece-length\n"),
+        ("rondalla seed --metadata", "\n"),
+        // Names of files are bash's own to complete.
+        ("rondalla seed --dir ", "\n"),
+    ];
+    for (line, completed) in table {
+        assert_eq!(complete(line), completed, "{line}");
+    }
+}
+
+#[test]
+#[ignore = "needs zsh"]
+fn zsh_takes_the_completions() {
+    let script = "autoload -Uz compinit; compinit -u -D; . \"$1\"; print -r -- $_comps[rondalla]";
+    assert_eq!(in_shell("zsh", script), "_rondalla\n");
+}
+
+#[test]
+#[ignore = "needs fish"]
+fn fish_completes_subcommands_and_options() {
+    let table = [
+        ("rondalla dow", "download\tdownload every SOURCE"),
+        ("rondalla seed --seed-r", "--seed-ratio\tseed until"),
+    ];
+    for (line, completed) in table {
+        let shown = in_shell("fish", &format!("source $argv[2]; complete -C '{line}'"));
+        assert!(shown.starts_with(completed), "{line}: {shown}");
+    }
 }

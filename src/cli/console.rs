@@ -14,7 +14,7 @@ use crate::cli::hook::Hook;
 use crate::cli::json;
 use crate::cli::options::OutputOptions;
 use crate::cli::progress::{ProgressLine, Traffic};
-use crate::cli::terminal::{CLEAR_LINE, Out, Terminal, escape};
+use crate::cli::terminal::{CLEAR, Out, Terminal, escape};
 use crate::session::{Events, Goal};
 use crate::words::id::InfoHash;
 use crate::words::limits;
@@ -156,40 +156,31 @@ impl<W: Write, E: Write> Console<W, E> {
     }
 
     fn tell_of_torrent(&mut self, info_hash: InfoHash, event: TorrentEvent) {
+        let known = self.torrents.entry(info_hash).or_default();
         match event {
             TorrentEvent::Started { name, size, pieces: _ } => {
-                let known = self.torrents.entry(info_hash).or_default();
                 (known.name, known.progress.size) = (name, size);
             }
             TorrentEvent::Checking { done, size } => {
-                let known = self.torrents.entry(info_hash).or_default();
                 (known.progress.done, known.progress.size) = (done, size);
                 self.show_progress();
             }
             TorrentEvent::Checked { good, pieces } => {
-                let known = self.torrents.entry(info_hash).or_default();
                 known.stage = Stage::Running;
                 let name = known.name.clone();
-                self.remark(&format!("{name}: {good} of {pieces} pieces are here"));
-                if self.goal == Goal::Seed && good == 0 {
-                    let why = "there is nothing to seed; --dir names the folder that holds it";
-                    self.warn(&format!("{name}: {why}"));
-                }
+                self.tell_checked(&name, good, pieces);
             }
             TorrentEvent::Progress(progress) => {
-                self.torrents.entry(info_hash).or_default().progress = progress;
+                known.progress = progress;
                 self.show_progress();
             }
             TorrentEvent::Peer { address, state, client } => {
-                let name = if client.is_empty() { String::new() } else { format!(" ({client})") };
-                match state {
-                    PeerState::Connected => {
-                        self.remark(&format!("peer {address}{name}: connected"));
-                    }
-                    PeerState::Gone(reason) => {
-                        self.remark(&format!("peer {address}{name}: {reason}"));
-                    }
-                }
+                let client = if client.is_empty() { client } else { format!(" ({client})") };
+                let news = match state {
+                    PeerState::Connected => "connected".to_owned(),
+                    PeerState::Gone(reason) => reason,
+                };
+                self.remark(&format!("peer {address}{client}: {news}"));
             }
             TorrentEvent::Piece(_) => {}
             TorrentEvent::Finished { path, .. } => {
@@ -198,23 +189,30 @@ impl<W: Write, E: Write> Console<W, E> {
                 }
             }
             TorrentEvent::Settled { path } => {
-                let name = &self.torrents.entry(info_hash).or_default().name;
                 let hook = self.hook.as_mut();
-                if let Some(warning) = hook.and_then(|hook| hook.start(info_hash, name, &path)) {
+                let started = hook.and_then(|hook| hook.start(info_hash, &known.name, &path));
+                if let Some(warning) = started {
                     self.warn(&warning);
                 }
             }
             TorrentEvent::Warning(message) => {
-                let name = &self.torrents.entry(info_hash).or_default().name;
-                let text = format!("{name}: {message}");
+                let text = format!("{}: {message}", known.name);
                 self.warn(&text);
             }
             TorrentEvent::Error(trouble) => {
+                known.stage = Stage::Ended;
                 let failure = Failure::from(trouble);
                 self.outcome.add(info_hash, failure.exit);
-                self.torrents.entry(info_hash).or_default().stage = Stage::Ended;
                 self.fail(&failure);
             }
+        }
+    }
+
+    fn tell_checked(&mut self, name: &str, good: u32, pieces: u32) {
+        self.remark(&format!("{name}: {good} of {pieces} pieces are here"));
+        if self.goal == Goal::Seed && good == 0 {
+            let why = "there is nothing to seed; --dir names the folder that holds it";
+            self.warn(&format!("{name}: {why}"));
         }
     }
 
@@ -250,7 +248,7 @@ impl<W: Write, E: Write> Console<W, E> {
     /// Takes the progress line off the terminal, so that another line can be written.
     fn clear(&mut self) {
         if std::mem::take(&mut self.drawn) {
-            write!(self.err, "{CLEAR_LINE}").and_then(|()| self.err.flush()).ok();
+            write!(self.err, "{CLEAR}").and_then(|()| self.err.flush()).ok();
         }
     }
 
@@ -260,7 +258,7 @@ impl<W: Write, E: Write> Console<W, E> {
         }
         if self.terminal.redraws {
             let name = self.title();
-            self.line(&name).draw(&self.terminal, &mut self.err).ok();
+            self.line(&name).draw(&self.terminal.measured(), &mut self.err).ok();
             self.drawn = true;
         } else if self.told_at.is_none_or(|at| now() >= at + LOG_EVERY) {
             let sentence = self.line(&self.title()).sentence();
@@ -332,5 +330,77 @@ fn add(sum: Progress, one: &Progress) -> Progress {
         peers: sum.peers + one.peers,
         seeders: sum.seeders + one.seeders,
         eta: sum.eta.max(one.eta),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::{Trouble, TroubleKind};
+
+    const A: InfoHash = InfoHash([1; 20]);
+
+    fn console(redraws: bool) -> Console<Vec<u8>, Vec<u8>> {
+        Console {
+            out: Out::new(Vec::new()),
+            err: Out::new(Vec::new()),
+            output: OutputOptions::default(),
+            goal: Goal::Complete,
+            terminal: Terminal { redraws, colours: false, width: 80 },
+            torrents: BTreeMap::new(),
+            outcome: Outcome::default(),
+            hook: None,
+            drawn: false,
+            told_at: None,
+        }
+    }
+
+    fn progress(done: u64) -> TorrentEvent {
+        TorrentEvent::Progress(Progress { done, size: 100, ..Progress::default() })
+    }
+
+    fn started(name: &str) -> TorrentEvent {
+        TorrentEvent::Started { name: name.to_owned(), size: 100, pieces: 1 }
+    }
+
+    #[test]
+    fn a_log_gets_a_line_of_progress_every_ten_seconds_and_a_terminal_each() {
+        for (redraws, expected) in [(false, 1), (true, 3)] {
+            let mut console = console(redraws);
+            console.tell_of_torrent(A, started("a"));
+            for done in 0..3 {
+                console.tell_of_torrent(A, progress(done));
+            }
+            let said = String::from_utf8(console.err.into_inner()).unwrap();
+            assert_eq!(
+                said.matches("a ").count() + said.matches("a: ").count(),
+                expected,
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_drawn_goes_before_another_is_said() {
+        let mut console = console(true);
+        console.tell_of_torrent(A, started("a"));
+        console.tell_of_torrent(A, progress(1));
+        console.tell_of_torrent(A, TorrentEvent::Warning("it is slow".to_owned()));
+        let said = String::from_utf8(console.err.into_inner()).unwrap();
+        assert!(said.ends_with(&format!("{CLEAR}rondalla: warning: a: it is slow\n")), "{said:?}");
+    }
+
+    #[test]
+    fn of_several_failures_of_a_torrent_the_first_counts() {
+        let mut console = console(false);
+        let trouble = |kind| Trouble { kind, what: "a".into(), why: "it fails".into() };
+        console.tell_of_torrent(A, TorrentEvent::Error(trouble(TroubleKind::NoSpace)));
+        console.tell_of_torrent(A, TorrentEvent::Error(trouble(TroubleKind::Interrupted)));
+        let b = InfoHash([2; 20]);
+        console.tell_of_torrent(b, TorrentEvent::Error(trouble(TroubleKind::Network)));
+        let outcome = console.outcome;
+        assert_eq!(outcome.first(), Some(Exit::NoSpace));
+        assert_eq!([outcome.of(A), outcome.of(b)], [Some(Exit::NoSpace), Some(Exit::Network)]);
+        assert_eq!(outcome.of(InfoHash([3; 20])), None);
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 pub mod args;
+pub mod completions;
 pub mod create;
 pub mod failure;
 pub mod magnet;
@@ -77,6 +78,7 @@ fn dispatch(
         Command::Show(options) => show::run(options, out, err).map(done),
         Command::Verify(options) => verify::run(options, out, err),
         Command::Magnet(options) => magnet::run(options, out, err).map(done),
+        Command::Completions(options) => completions::run(options, out).map(done),
         Command::Download(options) => transfer::download(options, err),
         Command::Seed(options) => transfer::seed(options, err),
     }

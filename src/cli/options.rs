@@ -228,6 +228,39 @@ pub struct MagnetOptions {
     pub output: OutputOptions,
 }
 
+/// A shell that completes what is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shell {
+    /// GNU's.
+    Bash,
+    /// The Z shell.
+    Zsh,
+    /// The friendly interactive shell.
+    Fish,
+}
+
+impl FromStr for Shell {
+    type Err = Unparsable;
+
+    fn from_str(text: &str) -> Result<Self, Unparsable> {
+        match text {
+            "bash" => Ok(Self::Bash),
+            "zsh" => Ok(Self::Zsh),
+            "fish" => Ok(Self::Fish),
+            _ => Err(Unparsable("write bash, zsh or fish")),
+        }
+    }
+}
+
+/// `rondalla completions`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompletionsOptions {
+    /// For which shell.
+    pub shell: Shell,
+    /// What is said.
+    pub output: OutputOptions,
+}
+
 /// A subcommand with its options.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -239,6 +272,8 @@ pub enum Command {
     Verify(VerifyOptions),
     /// Prints a torrent's magnet link.
     Magnet(MagnetOptions),
+    /// Prints completions for a shell.
+    Completions(CompletionsOptions),
     /// Downloads.
     Download(TransferOptions),
     /// Uploads what is there.

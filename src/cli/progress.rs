@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use crate::cli::terminal::{CLEAR_LINE, NO_WRAP, Terminal, WRAP, escape};
+use crate::cli::terminal::{CLEAR, NO_WRAP, Terminal, WRAP, escape};
 use crate::words::units::{Rate, Size, Span};
 
 /// All that one line shows.
@@ -56,7 +56,7 @@ impl ProgressLine<'_> {
     /// If the terminal takes nothing.
     pub fn draw(&self, terminal: &Terminal, to: &mut dyn Write) -> io::Result<()> {
         let bar = self.bar(terminal.width, terminal.colours);
-        write!(to, "{CLEAR_LINE}{NO_WRAP}{bar}{WRAP}\r")?;
+        write!(to, "{CLEAR}{NO_WRAP}{bar}{WRAP}\r")?;
         to.flush()
     }
 
@@ -70,15 +70,17 @@ impl ProgressLine<'_> {
             return cut(&format!("{head}{tail}"), width);
         }
         let bar = self.bar_width(rest, columns(&name));
-        let name = cut(&name, if bar == 0 { rest } else { rest - bar - GAP });
         if bar == 0 {
-            return format!("{name} {head}{tail}");
+            return format!("{} {head}{tail}", cut(&name, rest));
         }
+        let room = rest - bar - GAP;
+        let taken = columns(&name).clamp(NAME_MIN, room);
+        let (name, spare) = (cut(&name, taken), " ".repeat(room - taken));
         let drawn = eighths(self.done, self.size, bar);
         if colours {
-            format!("{name} {head}  {GREEN}{drawn}{PLAIN}{tail}")
+            format!("{name} {head}  {GREEN}{drawn}{PLAIN}{tail}{spare}")
         } else {
-            format!("{name} {head}  {drawn}{tail}")
+            format!("{name} {head}  {drawn}{tail}{spare}")
         }
     }
 
@@ -235,6 +237,7 @@ mod tests {
     fn what_has_no_room_is_left_out() {
         #[rustfmt::skip]
         let table = [
+            (140, "debian-12.iso  42%  █████████████████▏░░░░░░░░░░░░░░░░░░░░░░  1.19 GiB of 2.79 GiB  ↓ 12.2 MiB/s  ↑ 1.09 MiB/s   24 peers   2m 13s          "),
             (100, "debian-12.iso  42%  ████▎░░░░░  1.19 GiB of 2.79 GiB  ↓ 12.2 MiB/s  ↑ 1.09 MiB/s   24 peers   2m 13s"),
             (80, "debian-12.iso  42%  █████▏░░░░░░  ↓ 12.2 MiB/s  ↑ 1.09 MiB/s   24 peers   2m 13s"),
             (60, "debian-12.iso  42%  ███████▎░░░░░░░░░  ↓ 12.2 MiB/s   2m 13s"),

@@ -14,8 +14,8 @@ pub struct Terminal {
     pub redraws: bool,
     /// Whether it may be in colour.
     pub colours: bool,
-    /// Columns to fill. A narrower terminal does not wrap a line put between [`NO_WRAP`] and
-    /// [`WRAP`].
+    /// Columns to fill. One that has become narrower since does not wrap a line put between
+    /// [`NO_WRAP`] and [`WRAP`].
     pub width: usize,
 }
 
@@ -23,8 +23,9 @@ pub struct Terminal {
 pub const NO_WRAP: &str = "\x1b[?7l";
 /// Tells a terminal to wrap lines again (DECAWM on).
 pub const WRAP: &str = "\x1b[?7h";
-/// Puts the cursor at the head of its line and empties the line (EL).
-pub const CLEAR_LINE: &str = "\r\x1b[2K";
+/// Puts the cursor at the head of its line and empties the terminal from there on (ED): a terminal
+/// that has become narrower may have made two lines of one.
+pub const CLEAR: &str = "\r\x1b[J";
 
 impl Terminal {
     /// What the stderr of this process can show.
@@ -34,10 +35,28 @@ impl Terminal {
         Self::new(io::stderr().is_terminal(), dumb, set("NO_COLOR").is_some())
     }
 
+    /// The same terminal, as wide as it is now.
+    pub fn measured(self) -> Self {
+        Self { width: columns_of_stderr().unwrap_or(COLUMNS), ..self }
+    }
+
     fn new(is_terminal: bool, dumb: bool, no_colour: bool) -> Self {
         let redraws = is_terminal && !dumb;
         Self { redraws, colours: redraws && !no_colour, width: COLUMNS }
     }
+}
+
+/// Columns of the terminal behind stderr, if it knows.
+#[cfg(unix)]
+fn columns_of_stderr() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stderr()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// Columns of the terminal behind stderr, if it knows.
+#[cfg(not(unix))]
+fn columns_of_stderr() -> Option<usize> {
+    None
 }
 
 /// The text with everything escaped that would move the cursor, end the line, or turn the
@@ -78,6 +97,11 @@ impl<W: Write> Out<W> {
     /// Whether the reader has left.
     pub fn is_closed(&self) -> bool {
         self.closed
+    }
+
+    #[cfg(test)]
+    pub(super) fn into_inner(self) -> W {
+        self.stream
     }
 
     fn unless_closed<T>(

@@ -14,7 +14,7 @@ use crate::cli::failure::{Exit, Failure, no_thread};
 use crate::cli::options::VerifyOptions;
 use crate::cli::progress::ProgressLine;
 use crate::cli::source;
-use crate::cli::terminal::{CLEAR_LINE, Terminal, escape};
+use crate::cli::terminal::{CLEAR, Terminal, escape};
 use crate::formats::metainfo::Metainfo;
 use crate::words::bitfield::Bitfield;
 use crate::words::id::PieceIndex;
@@ -126,7 +126,7 @@ fn check(
         }
     }
     if show {
-        write!(err, "{CLEAR_LINE}").and_then(|()| err.flush()).ok();
+        write!(err, "{CLEAR}").and_then(|()| err.flush()).ok();
     }
     for thread in threads {
         thread.join().map_err(|_panic| Failure {

@@ -75,7 +75,7 @@ pub(super) struct Show {
     /// say more; -vv says most
     #[argh(switch, short = 'v')]
     pub(super) verbose: u8,
-    /// a .torrent file, - for stdin, a URL of one, or a magnet link
+    /// a .torrent file, - for stdin, or a magnet link
     #[argh(positional, arg_name = "SOURCE")]
     pub(super) source: Shielded,
 }
@@ -118,6 +118,23 @@ pub(super) struct Magnet {
     /// a .torrent file, or - for stdin
     #[argh(positional, arg_name = "TORRENT")]
     pub(super) torrent: Shielded,
+}
+
+/// Prints what lets a shell complete the names of subcommands and options.
+#[derive(Debug, FromArgs, ArgsInfo)]
+pub(super) struct Completions {
+    /// print one JSON object
+    #[argh(switch)]
+    pub(super) json: bool,
+    /// say nothing but errors
+    #[argh(switch, short = 'q')]
+    pub(super) quiet: bool,
+    /// say more; -vv says most
+    #[argh(switch, short = 'v')]
+    pub(super) verbose: u8,
+    /// bash, zsh or fish
+    #[argh(positional, arg_name = "SHELL")]
+    pub(super) shell: Shielded,
 }
 
 /// Moves the data of torrents: what `download` and `seed` have in common, which is all.

@@ -4,7 +4,7 @@ use crate::cli::failure::Failure;
 use crate::cli::options::{Encryption, TransferOptions};
 
 /// Subcommands of later versions.
-pub(super) const SUBCOMMANDS: [&str; 5] = ["node", "lookup", "ring", "tracker", "completions"];
+pub(super) const SUBCOMMANDS: [&str; 4] = ["node", "lookup", "ring", "tracker"];
 
 /// Options of `download` and `seed` that no value makes work yet.
 pub(super) const TRANSFER: [&str; 3] = ["--join", "--tracker", "--metadata-only"];

@@ -14,14 +14,14 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FromArgs};
+use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FlagInfo, FlagInfoKind, FromArgs};
 
 use crate::cli::failure::Failure;
 use crate::cli::options::{
-    Command, CreateOptions, MagnetOptions, NetworkOptions, OutputOptions, Parts, ShowOptions,
-    TransferOptions, VerifyOptions,
+    Command, CompletionsOptions, CreateOptions, MagnetOptions, NetworkOptions, OutputOptions,
+    Parts, ShowOptions, TransferOptions, VerifyOptions,
 };
-use declared::{Create, Magnet, Show, Transfer, Verify};
+use declared::{Completions, Create, Magnet, Show, Transfer, Verify};
 use nearest::nearest;
 use rewrite::{Rewritten, Shield, rewrite};
 
@@ -72,7 +72,7 @@ struct Subcommand {
     later: &'static [&'static str],
 }
 
-const SUBCOMMANDS: [Subcommand; 6] = [
+const SUBCOMMANDS: [Subcommand; 7] = [
     Subcommand {
         name: "download",
         about: "download every SOURCE, until all are complete and verified",
@@ -115,7 +115,33 @@ const SUBCOMMANDS: [Subcommand; 6] = [
         read: |rewritten, _| magnet(rewritten).map(Command::Magnet),
         later: &[],
     },
+    Subcommand {
+        name: "completions",
+        about: "print completions for bash, zsh or fish",
+        info: Completions::get_args_info,
+        read: |rewritten, _| completions(rewritten).map(Command::Completions),
+        later: &[],
+    },
 ];
+
+/// Each subcommand with its options, but for what is not in this version.
+pub(super) fn subcommands() -> Vec<(&'static str, &'static str, Vec<FlagInfo<'static>>)> {
+    let flags = |subcommand: &Subcommand| {
+        let all = (subcommand.info)().flags.iter();
+        all.filter(|flag| !subcommand.later.contains(&flag.long)).map(copy).collect()
+    };
+    SUBCOMMANDS.iter().map(|sub| (sub.name, sub.about, flags(sub))).collect()
+}
+
+/// The flag without what its type does not let be copied, which is as it is for all.
+fn copy(flag: &FlagInfo<'static>) -> FlagInfo<'static> {
+    let kind = match flag.kind {
+        FlagInfoKind::Switch => FlagInfoKind::Switch,
+        FlagInfoKind::Option { arg_name } => FlagInfoKind::Option { arg_name },
+    };
+    let (long, short, description) = (flag.long, flag.short, flag.description);
+    FlagInfo { kind, long, short, description, ..FlagInfo::default() }
+}
 
 /// Reads the arguments behind the program's own name.
 ///
@@ -258,6 +284,19 @@ fn magnet(rewritten: Rewritten) -> Result<MagnetOptions, Failure> {
     let (given, mut shield): (Magnet, _) = read(rewritten)?;
     Ok(MagnetOptions {
         torrent: shield.take(given.torrent),
+        output: OutputOptions { quiet: given.quiet, verbose: given.verbose, json: given.json },
+    })
+}
+
+fn completions(rewritten: Rewritten) -> Result<CompletionsOptions, Failure> {
+    let (given, mut shield): (Completions, _) = read(rewritten)?;
+    let shell = shield.take(given.shell);
+    let parsed = shell.to_str().and_then(|shell| shell.parse().ok());
+    Ok(CompletionsOptions {
+        shell: parsed.ok_or_else(|| {
+            let why = "no completions for this shell; write bash, zsh or fish";
+            Failure::usage(shell.to_string_lossy(), why)
+        })?,
         output: OutputOptions { quiet: given.quiet, verbose: given.verbose, json: given.json },
     })
 }

@@ -18,7 +18,7 @@ use crate::cli::answer::{say, say_json, written};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::options::{CreateOptions, OutputOptions};
 use crate::cli::progress::ProgressLine;
-use crate::cli::terminal::{CLEAR_LINE, Terminal, escape};
+use crate::cli::terminal::{CLEAR, Terminal, escape};
 use crate::formats::magnet::Magnet;
 use crate::formats::metainfo::{Draft, DraftFile, File, Metainfo, piece_length_for};
 use crate::formats::path::{System, safe_name};
@@ -244,7 +244,7 @@ impl Console<'_> {
                 line.draw(&terminal, self.err).ok();
             }
         });
-        write!(self.err, "{CLEAR_LINE}").ok();
+        write!(self.err, "{CLEAR}").ok();
         result
     }
 }
