@@ -169,6 +169,19 @@ fn a_trace_tells_the_journey_of_every_block() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_trace_that_cannot_be_written_is_told_and_stops_nothing_else() {
+    let swarm = Swarm::new(&[]);
+    let full = swarm.run("leecher", &["--trace", "/dev/full"]);
+    let told = "rondalla: warning: --trace: No space left on device; it ends here\n";
+    assert!(full.stderr().contains(told), "{}", full.stderr());
+    Tree::of(&swarm.source).assert_is_at(&swarm.at("leecher"));
+    let output = swarm.download("nowhere", &["--trace", "/nowhere/at/all"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(6));
+    assert!(!swarm.at("nowhere").exists());
+}
+
+#[test]
 fn what_is_not_ours_is_left_alone() {
     let swarm = Swarm::new(&[]);
     fs::create_dir_all(swarm.at("leecher")).unwrap();

@@ -79,7 +79,8 @@ impl Means {
         Self::of(&Readings::of_host(), wishes)
     }
 
-    /// What `wishes` come to on a host with these bounds. What was asked for is never changed.
+    /// What `wishes` come to on a host with these bounds. What was asked for is not changed, up to
+    /// [`limits::PEERS_MAX`].
     pub(super) fn of(readings: &Readings, wishes: Wishes) -> Self {
         let torrents = u64::try_from(wishes.torrents).unwrap_or(u64::MAX);
         let (mut peers, mut memory) = (Share::default(), Share::default());
@@ -113,6 +114,12 @@ impl Means {
         let (usual, least) = (limits::MEMORY_DEFAULT, limits::MEMORY_DEFAULT_MIN);
         let memory =
             memory.take("memory", wishes.memory, usual, least, size, &mut reasons, &mut warnings);
+
+        let most = limits::PEERS_MAX.into();
+        if max_peers > most {
+            warnings.push(format!("--max-peers {max_peers}: {most} are the most"));
+        }
+        let max_peers = max_peers.min(most);
 
         let mut files = Share::default();
         if let (Some(bound), Some(left)) = (readings.descriptors, descriptors) {
@@ -294,8 +301,9 @@ mod tests {
             ),
             (
                 wishes(Some(u32::MAX), Some(MIB)),
-                "4294967295 peers, 1.00 MiB, 1 files; open files 1: ulimit -n is 256; \
-                 ! --max-peers 4294967295: this host bears 56: pids.max is 128",
+                "32768 peers, 1.00 MiB, 1 files; open files 1: ulimit -n is 256; \
+                 ! --max-peers 4294967295: this host bears 56: pids.max is 128; \
+                 ! --max-peers 4294967295: 32768 are the most",
             ),
         ];
         for (wishes, expected) in table {

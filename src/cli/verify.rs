@@ -122,7 +122,7 @@ fn check(
         done += checked.len;
         if show {
             // A terminal that is gone leaves the result to speak.
-            line(metainfo, done).draw(&terminal, err).ok();
+            line(metainfo, done).draw(&terminal.measured(), err).ok();
         }
     }
     if show {

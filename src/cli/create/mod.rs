@@ -241,7 +241,7 @@ impl Console<'_> {
             if percent != last {
                 last = percent;
                 let line = ProgressLine { name: &name, done, size, traffic: None };
-                line.draw(&terminal, self.err).ok();
+                line.draw(&terminal.measured(), self.err).ok();
             }
         });
         write!(self.err, "{CLEAR}").ok();
