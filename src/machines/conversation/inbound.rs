@@ -230,9 +230,13 @@ impl Inbound {
         }
     }
 
-    /// It has everything. If pieces were told one by one before, so are the others.
+    /// It has everything. If pieces were told one by one before, so are the others. Said again it
+    /// costs nothing: five bytes would else be a walk through all words.
     fn handle_have_all(&mut self) {
         let pieces = self.pieces();
+        if self.shared.theirs.is_full() {
+            return;
+        }
         if self.shared.theirs.count() > 0 {
             let mut all = vec![0xff; wire_len(pieces)];
             if let Some(last) = all.last_mut().filter(|_| !pieces.is_multiple_of(8)) {

@@ -188,6 +188,15 @@ fn every_violation_is_named() {
     }
 }
 
+/// Five bytes must not buy a walk through all words, again and again.
+#[test]
+fn have_all_said_again_costs_nothing() {
+    let mut hearing = Hearing::fast(200);
+    assert_eq!(hearing.hears(Message::HaveAll), Ok("Seeder".into()));
+    hearing.inbound.handle_message(Message::HaveAll, hearing.start).unwrap();
+    assert!(hearing.inbound.telling.is_none());
+}
+
 #[test]
 fn the_fast_extension_becomes_news() {
     let table = [
