@@ -230,6 +230,7 @@ impl<'a> OpenDictionary<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::rng::Rng;
 
     fn judge(text: &str, form: Form) -> Result<usize, (usize, Fault)> {
         scan(text.as_bytes(), 4, form)
@@ -380,43 +381,35 @@ mod tests {
         thread.unwrap().join().unwrap();
     }
 
-    /// xorshift64: a seed gives the same values everywhere.
-    struct Dice(u64);
-
-    impl Dice {
-        fn below(&mut self, n: usize) -> usize {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            usize::try_from(self.0 % n as u64).unwrap()
-        }
+    fn below(rng: &mut Rng, n: usize) -> usize {
+        rng.below(u32::try_from(n).unwrap()) as usize
     }
 
     /// Writes a random value in canonical form.
-    fn write_value(dice: &mut Dice, depth: usize, out: &mut Vec<u8>) {
-        match dice.below(if depth == 0 { 2 } else { 4 }) {
-            0 => out.extend(format!("i{}e", dice.below(2000) as i64 - 1000).bytes()),
-            1 => write_string(dice, out),
+    fn write_value(rng: &mut Rng, depth: usize, out: &mut Vec<u8>) {
+        match below(rng, if depth == 0 { 2 } else { 4 }) {
+            0 => out.extend(format!("i{}e", below(rng, 2000) as i64 - 1000).bytes()),
+            1 => write_string(rng, out),
             2 => {
                 out.push(b'l');
-                (0..dice.below(4)).for_each(|_| write_value(dice, depth - 1, out));
+                (0..below(rng, 4)).for_each(|_| write_value(rng, depth - 1, out));
                 out.push(b'e');
             }
             _ => {
                 out.push(b'd');
-                for key in 0..dice.below(4) {
+                for key in 0..below(rng, 4) {
                     out.extend(format!("1:{key}").bytes());
-                    write_value(dice, depth - 1, out);
+                    write_value(rng, depth - 1, out);
                 }
                 out.push(b'e');
             }
         }
     }
 
-    fn write_string(dice: &mut Dice, out: &mut Vec<u8>) {
-        let len = dice.below(12);
+    fn write_string(rng: &mut Rng, out: &mut Vec<u8>) {
+        let len = below(rng, 12);
         out.extend(format!("{len}:").bytes());
-        out.extend((0..len).map(|_| u8::try_from(dice.below(256)).unwrap()));
+        out.extend((0..len).map(|_| u8::try_from(below(rng, 256)).unwrap()));
     }
 
     /// Writes the value again, from what the windows show.
@@ -443,21 +436,21 @@ mod tests {
 
     #[test]
     fn accepts_exactly_what_the_encoder_makes() {
-        let mut dice = Dice(0x5eed);
+        let rng = &mut Rng::new(0x5eed);
         let (mut accepted, mut refused) = (0, 0);
         for _ in 0..5_000 {
             let mut bytes = Vec::new();
-            write_value(&mut dice, 5, &mut bytes);
+            write_value(rng, 5, &mut bytes);
             let value = scan(&bytes, 5, Form::Canonical).unwrap();
             let mut again = Vec::new();
             rewrite(&value, &mut again);
             assert_eq!(again, bytes);
 
-            let at = dice.below(bytes.len());
-            match dice.below(3) {
-                0 => bytes[at] = b"0123456789:-eild"[dice.below(16)],
+            let at = below(rng, bytes.len());
+            match below(rng, 3) {
+                0 => bytes[at] = b"0123456789:-eild"[below(rng, 16)],
                 1 => drop(bytes.remove(at)),
-                _ => bytes.insert(at, b"0123456789:-eild"[dice.below(16)]),
+                _ => bytes.insert(at, b"0123456789:-eild"[below(rng, 16)]),
             }
             // A mutated input is refused, or is itself what the encoder would make.
             let Ok(value) = scan(&bytes, 5, Form::Canonical) else {
