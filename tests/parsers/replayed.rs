@@ -58,6 +58,11 @@ fn messages() {
 }
 
 #[test]
+fn datagrams() {
+    replay("datagram", properties::datagram::check);
+}
+
+#[test]
 fn handshakes() {
     replay("handshake", properties::handshake::check);
 }

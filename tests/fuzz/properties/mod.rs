@@ -2,6 +2,7 @@
 //! not; `tests/parsers.rs` tries those that they kept, and changed ones.
 
 pub(crate) mod bencode;
+pub(crate) mod datagram;
 pub(crate) mod handshake;
 pub(crate) mod metainfo;
 pub(crate) mod resume;
