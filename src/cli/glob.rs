@@ -47,8 +47,11 @@ struct Set {
 
 impl Set {
     fn has(&self, c: char) -> bool {
-        let inside = self.ranges.iter().any(|&(first, last)| (first..=last).contains(&c));
-        inside != self.negated && (c != '/' || !self.negated)
+        // A slash is in a set only where it is written.
+        let holds = |&(first, last): &(char, char)| {
+            (first..=last).contains(&c) && (c != '/' || first == last)
+        };
+        self.ranges.iter().any(holds) != self.negated && (c != '/' || !self.negated)
     }
 }
 
@@ -98,6 +101,7 @@ fn pushed<T>(mut list: Vec<T>, item: T) -> Vec<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::rng::Rng;
 
     #[test]
     fn patterns() {
@@ -118,6 +122,7 @@ mod tests {
             ("[*]", "*", "a"),
             ("[a", "[a", "a"),
             ("a[/]b", "a/b", "ab"),
+            ("a[.-0]b", "a.b a0b", "a/b"),
             ("**.o", "a.o", "d/a.o"),
             ("", "", "a"),
         ];
@@ -125,6 +130,44 @@ mod tests {
             assert!(fitting.split(' ').all(|text| fits(pattern, text)), "{pattern}: {fitting}");
             assert!(!others.split(' ').any(|text| fits(pattern, text)), "{pattern}: {others}");
         }
+    }
+
+    /// Tries every length for every star.
+    fn fits_plainly(pattern: &[Part], text: &[char]) -> bool {
+        match (pattern, text) {
+            ([], _) => text.is_empty(),
+            ([Part::Star, rest @ ..], _) => {
+                let takes_one = |(c, after): (&char, _)| *c != '/' && fits_plainly(pattern, after);
+                fits_plainly(rest, text) || text.split_first().is_some_and(takes_one)
+            }
+            ([Part::One(set), rest @ ..], [c, after @ ..]) => {
+                set.has(*c) && fits_plainly(rest, after)
+            }
+            ([Part::One(_), ..], []) => false,
+        }
+    }
+
+    #[test]
+    fn whatever_fits_fits_plainly() {
+        let mut rng = Rng::new(1);
+        let mut any = |letters: &str, most| -> String {
+            let letters: Vec<char> = letters.chars().collect();
+            let most_letters = u32::try_from(letters.len()).unwrap();
+            (0..rng.below(most)).map(|_| letters[rng.below(most_letters) as usize]).collect()
+        };
+        let mut fitting = 0;
+        for _ in 0..20_000 {
+            let (pattern, text) = (any("aab*?[]!-^/", 8), any("aab/]-é", 7));
+            let chars: Vec<char> = text.chars().collect();
+            let wanted = fits_plainly(&read(&pattern), &chars);
+            assert_eq!(fits(&pattern, &text), wanted, "{pattern} {text}");
+            fitting += u32::from(wanted && !text.is_empty());
+            assert_eq!(fits("*", &text), !text.contains('/'), "{text}");
+            // A name without signs fits itself alone.
+            let (one, other) = (text.replace(']', ""), pattern.replace(['[', '*', '?'], ""));
+            assert_eq!(fits(&one, &other), one == other, "{one} {other}");
+        }
+        assert!(fitting > 200, "{fitting}");
     }
 
     #[test]

@@ -130,6 +130,7 @@ fn decimal(text: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::rng::Rng;
 
     /// Each text is taken, or refused with a sentence that holds what is given.
     fn check<T>(read: fn(&str) -> Result<T, String>, table: &[(&str, Option<&str>)]) {
@@ -189,6 +190,59 @@ mod tests {
         check(seconds, &[("0.0000000001", above)]);
         check(minutes, &[("0", None), ("90", None), ("1h", Some("minutes")), ("1e9", Some("m"))]);
         check(filled, &[("a", None), ("", Some("empty"))]);
+    }
+
+    /// Whatever `read` takes `holds`; whatever it refuses is refused with a sentence.
+    #[track_caller]
+    fn bounded<T: std::fmt::Debug>(
+        text: &str,
+        read: fn(&str) -> Result<T, String>,
+        holds: impl Fn(&T) -> bool,
+    ) -> bool {
+        match read(text) {
+            Ok(value) => assert!(holds(&value), "{text}: {value:?}"),
+            Err(why) => {
+                assert!(!why.is_empty() && !why.contains(char::is_control), "{text}: {why}");
+                return false;
+            }
+        }
+        true
+    }
+
+    #[test]
+    fn whatever_is_taken_is_within_its_bounds() {
+        let letters: Vec<char> = "00123456789..-+,:/[]%KMGib eh\u{661}\n".chars().collect();
+        let beginnings = ["", "", "", "http://", "h:", "64", "64K", "4294967295"];
+        let mut taken = [0; 10];
+        for seed in 0..20_000 {
+            let mut rng = Rng::new(seed);
+            let mut text = beginnings[rng.below(8) as usize].to_owned();
+            for _ in 0..rng.below(8) {
+                text.push(letters[rng.below(u32::try_from(letters.len()).unwrap()) as usize]);
+            }
+            let text = text.as_str();
+            let wait = |wait: &Duration| *wait <= Duration::from_secs(WAIT_MAX_S.into());
+            let results = [
+                bounded(text, dialled, |address| address.port > 0),
+                bounded(text, entry_point, |address| {
+                    address.host != Host::Any && dialled(text).as_ref() == Ok(address)
+                }),
+                bounded(text, count, |count| *count > 0),
+                bounded(text, memory, |size| size.0 >= BLOCK_LEN.into()),
+                bounded(text, piece_length, |length| {
+                    length.is_power_of_two() && (BLOCK_LEN..=PIECE_LEN_MAX).contains(length)
+                }),
+                bounded(text, ratio, |ratio| ratio.is_finite() && *ratio >= 0.0),
+                bounded(text, seconds, |span| !span.is_zero() && wait(span)),
+                bounded(text, minutes, wait),
+                bounded(text, url, |url| url == text && !url.contains(char::is_control)),
+                bounded(text, tier, |tier| tier.join(",") == text),
+            ];
+            for (count, result) in taken.iter_mut().zip(results) {
+                *count += u32::from(result);
+            }
+        }
+        assert!(taken.iter().all(|count| *count > 20), "{taken:?}");
     }
 
     #[test]
