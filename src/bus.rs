@@ -154,6 +154,8 @@ pub enum StorageNews {
     /// Of this piece, which is right now and was wrong before, these blocks (counted as the bits of
     /// a word are) have changed. It comes before `Verified`.
     Guilty(PieceIndex, Word),
+    /// The blocks of this piece are forgotten, as was ordered.
+    Forgotten(PieceIndex),
     /// The disk refused; nothing more is written for this torrent.
     Failed(Trouble),
     /// Something that the user should know and nobody has to act on.
@@ -352,9 +354,10 @@ pub enum ToStorage {
     },
     /// Keep this block until its piece is whole; then hash it and write it.
     Store(Block, Vec<u8>),
-    /// Forget the blocks of this piece.
+    /// Forget the blocks of this piece, and say so: it may be asked for again then.
     Forget(PieceIndex),
-    /// Nothing more will be written: sync, save the state, close the files; they may be read again.
+    /// Nothing more will be written: forget what is not whole, sync, save the state, close the files;
+    /// they may be read again.
     Settle,
     /// Sync, save the state, close the files.
     Close,

@@ -11,6 +11,7 @@
 
 mod clock;
 mod disk;
+mod garbage;
 mod line;
 mod mailbox;
 mod network;
@@ -63,6 +64,18 @@ fn everyone_honest_becomes_complete() {
         world::run(seed);
         drop(attempt);
     }
+}
+
+#[test]
+fn of_ten_peers_the_three_that_send_garbage_are_banned_and_no_other() {
+    let (mut banned, mut swarms) = (0, 0);
+    for seed in seeds() {
+        let attempt = Attempt(seed);
+        banned += garbage::run(seed);
+        swarms += 1;
+        drop(attempt);
+    }
+    assert!(swarms < 10 || banned * 10 > 3 * swarms * 9, "{banned} are banned in {swarms} swarms");
 }
 
 #[test]

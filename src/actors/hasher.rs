@@ -120,6 +120,21 @@ pub(crate) fn is_right(
     Reader::new(disk, metainfo, dir, &AtomicBool::new(false)).is_right(piece)
 }
 
+/// The SHA-1 of each block of `piece` as it is on the disk; of none that cannot be read, and of none
+/// behind it.
+pub(crate) fn block_hashes(
+    disk: &dyn Disk,
+    metainfo: &Metainfo,
+    dir: &Path,
+    piece: PieceIndex,
+) -> Vec<[u8; 20]> {
+    let never = AtomicBool::new(false);
+    let mut reader = Reader::new(disk, metainfo, dir, &never);
+    let begin = metainfo.piece_offset(piece);
+    let blocks = (0..metainfo.blocks(piece)).map(|n| metainfo.block(piece, n));
+    blocks.map_while(|block| reader.hash(begin + u64::from(block.offset), block.len)).collect()
+}
+
 /// Reads pieces from the disk, with one file open at a time.
 struct Reader<'a> {
     disk: &'a dyn Disk,
@@ -143,22 +158,27 @@ impl<'a> Reader<'a> {
 
     /// Whether `piece` is on the disk and has the right hash. What cannot be read is not.
     fn is_right(&mut self, piece: PieceIndex) -> bool {
+        let hash = self.hash(self.metainfo.piece_offset(piece), self.metainfo.piece_len(piece));
+        hash == Some(self.metainfo.piece_hash(piece))
+    }
+
+    /// The SHA-1 of `len` bytes of the torrent at `offset`, if they can be read.
+    fn hash(&mut self, offset: u64, len: u32) -> Option<[u8; 20]> {
         let mut hash = Sha1::new();
-        let len = u64::from(self.metainfo.piece_len(piece));
-        for stretch in self.metainfo.stretches(self.metainfo.piece_offset(piece), len) {
+        for stretch in self.metainfo.stretches(offset, len.into()) {
             let (mut offset, end) = (stretch.offset, stretch.offset + stretch.len);
             while offset < end {
                 let left = usize::try_from(end - offset).unwrap_or(usize::MAX);
                 let part = left.min(self.buffer.len());
                 let is_stopped = self.stopped.load(Ordering::Relaxed);
                 if is_stopped || !self.read(stretch.file, offset, part) {
-                    return false;
+                    return None;
                 }
                 hash.update(&self.buffer[..part]);
                 offset += part as u64;
             }
         }
-        <[u8; 20]>::from(hash.finalize()) == self.metainfo.piece_hash(piece)
+        Some(hash.finalize().into())
     }
 
     /// Reads the first `len` bytes of the buffer; `false` if they are not there.

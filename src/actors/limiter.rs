@@ -34,6 +34,16 @@ impl Limiter {
         Self { rate, bucket, never: Condvar::new() }
     }
 
+    /// `len` bytes are moved as soon as the rate allows it: at that time, if it is not now.
+    pub(crate) fn take(&self, len: u32) -> Option<Instant> {
+        if self.rate == 0 {
+            return None;
+        }
+        let time = now();
+        let debt = self.bucket.lock().take(self.rate, len, time);
+        (!debt.is_zero()).then(|| time + debt)
+    }
+
     /// `len` bytes are moved: waits until the rate allows it, or `is_over` says that there is
     /// nothing to wait for any more.
     pub(crate) fn wait_for(&self, len: u32, is_over: impl Fn() -> bool) {

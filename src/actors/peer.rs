@@ -11,6 +11,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use parking_lot::Mutex;
@@ -124,12 +125,40 @@ pub(crate) type WriterThread = Option<io::Result<JoinHandle<()>>>;
 pub(crate) fn start(call: Call) -> io::Result<PeerThread> {
     let name = format!("peer-{}-in", call.peer);
     Builder::new().name(name).stack_size(limits::PEER_STACK).spawn(move || {
-        let (peer, notifications) = (call.peer, call.office.notifications.clone());
+        let mut last_words = LastWords::of(&call);
         let (farewell, writer) = Reader(call).run();
-        // If main is gone, so is the need to tell it.
-        publish(&notifications, peer, PeerNews::Gone(farewell)).ok();
+        last_words.farewell = farewell;
         writer
     })
+}
+
+/// What a peer's threads say in the end, even if the reader fails: without it main would keep the
+/// peer for ever.
+struct LastWords {
+    peer: PeerKey,
+    notifications: Sender<Notification>,
+    line: Arc<Line>,
+    farewell: Farewell,
+}
+
+impl LastWords {
+    fn of(call: &Call) -> Self {
+        Self {
+            peer: call.peer,
+            notifications: call.office.notifications.clone(),
+            line: Arc::clone(&call.line),
+            farewell: ours("its thread failed"),
+        }
+    }
+}
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        self.line.hang_up();
+        let gone = PeerNews::Gone(self.farewell.clone());
+        // If main is gone, so is the need to tell it.
+        publish(&self.notifications, self.peer, gone).ok();
+    }
 }
 
 /// Main is gone; so should we be.
@@ -268,6 +297,7 @@ impl Reader {
             messenger: messenger.split(),
             orders: self.0.orders.clone(),
             office: Arc::clone(&self.0.office),
+            paced: None,
         };
         let name = format!("peer-{}-out", self.0.peer);
         let builder = Builder::new().name(name).stack_size(limits::PEER_STACK);
@@ -389,6 +419,9 @@ struct Writer {
     orders: Receiver<ToPeer>,
     line: Arc<Line>,
     office: Arc<Office>,
+    /// A block that the rate limit lets go at this time. What else there is to say goes before it:
+    /// a download must not be slow because uploads are.
+    paced: Option<(Block, Instant)>,
 }
 
 impl Writer {
@@ -402,7 +435,9 @@ impl Writer {
     fn speak(&mut self) -> Result<Infallible, Option<Farewell>> {
         loop {
             self.say_all()?;
-            match self.orders.recv_deadline(self.outbound.poll_deadline(now())) {
+            let look = self.outbound.poll_deadline(now());
+            let until = self.paced.map_or(look, |(_, at)| look.min(at));
+            match self.orders.recv_deadline(until) {
                 Ok(order) => self.outbound.handle_order(order),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(None),
@@ -414,7 +449,7 @@ impl Writer {
     fn say_all(&mut self) -> Result<(), Option<Farewell>> {
         let mut uploads = 0;
         self.take_orders();
-        while let Some(speech) = self.outbound.poll_speech(now()) {
+        while let Some(speech) = self.next_speech() {
             match speech {
                 Speech::Message(message) => {
                     self.messenger.send(&message).map_err(|error| does_not_read(&error))?;
@@ -437,11 +472,32 @@ impl Writer {
         self.report()
     }
 
+    /// The next thing to do that the rate limit allows.
+    fn next_speech(&mut self) -> Option<Speech> {
+        let time = now();
+        match self.paced {
+            Some((_, at)) if time < at => self.outbound.poll_message(time),
+            Some((block, _)) => {
+                self.paced = None;
+                Some(Speech::Upload(block))
+            }
+            None => match self.outbound.poll_speech(time) {
+                Some(Speech::Upload(block)) => match self.office.up.take(block.len) {
+                    Some(at) => {
+                        self.paced = Some((block, at));
+                        self.outbound.poll_message(time)
+                    }
+                    None => Some(Speech::Upload(block)),
+                },
+                speech @ (Some(Speech::Message(_) | Speech::Farewell) | None) => speech,
+            },
+        }
+    }
+
     fn upload(&mut self, block: Block) -> Result<(), Option<Farewell>> {
         let (offset, len) = (self.outbound.offset_of(block), u64::from(block.len));
         let parts = self.office.files.parts(self.torrent, offset, len, Access::Read);
         let mut parts = parts.map_err(|error| Some(unreadable(&error)))?;
-        self.office.up.wait_for(block.len, || self.line.is_ended());
         self.messenger.send_block(block, &mut parts).map_err(|unsent| match unsent {
             Unsent::Data(error) => Some(unreadable(&error)),
             Unsent::Line(error) => does_not_read(&error),

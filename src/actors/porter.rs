@@ -51,7 +51,7 @@ impl PorterHandle {
         office: Arc<Office>,
         peers_max: u32,
     ) -> io::Result<(Self, Sender<Accepted>)> {
-        let places = peers_max.saturating_add(limits::GREETINGS_MAX) as usize;
+        let places = peers_max.saturating_add(limits::PLACES_BESIDE_PEERS) as usize;
         let slots = limits::PORTER_ORDERS_A_PEER * places + limits::PORTER_ORDERS_SPARE;
         let (orders, from_main) = bounded(slots);
         let (sockets, from_listener) = bounded(limits::ACCEPTED_MAX);

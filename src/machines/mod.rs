@@ -1,5 +1,6 @@
 //! Whatever decides: pure, deterministic, given the time and the chance that it needs.
 
+pub mod budget;
 pub mod choker;
 pub mod chord;
 pub mod conversation;

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use crate::words::bitfield::SharedBitfield;
 use crate::words::id::{PeerKey, PieceIndex};
 use crate::words::limits;
 use crate::words::steps::Steps;
@@ -80,17 +79,11 @@ impl Outstanding {
         }
     }
 
-    /// Nothing is asked for any more.
-    pub fn clear(&mut self) {
-        self.0.clear();
-    }
-
-    /// A block to ask `peer` for as well: the next after `cursor` that it has and may be asked for,
-    /// within [`limits::SCAN_MAX`] blocks.
+    /// A block to ask `peer` for as well: the next after `cursor` whose piece `suits` it, within [`limits::SCAN_MAX`] blocks.
     pub fn duplicate(
         &self,
         cursor: &mut Option<BlockNumber>,
-        theirs: &SharedBitfield,
+        suits: impl Fn(PieceIndex) -> bool,
         peer: PeerKey,
         steps: &mut Steps,
     ) -> Option<BlockNumber> {
@@ -100,7 +93,7 @@ impl Outstanding {
         {
             steps.step();
             *cursor = Some(*block);
-            if theirs.get(block.0) && askers.takes(peer) {
+            if askers.takes(peer) && suits(block.0) {
                 return Some(*block);
             }
         }
@@ -131,12 +124,11 @@ mod tests {
 
     #[test]
     fn a_block_is_asked_of_three_at_most_and_never_twice_of_one() {
-        let theirs = SharedBitfield::ones(2);
         let mut outstanding = Outstanding::default();
         outstanding.handle_asked((PieceIndex(0), 0), peer(0));
         outstanding.handle_asked((PieceIndex(1), 4), peer(1));
         let mut ask = |n| {
-            let block = outstanding.duplicate(&mut None, &theirs, peer(n), &mut Steps::new())?;
+            let block = outstanding.duplicate(&mut None, |_| true, peer(n), &mut Steps::new())?;
             outstanding.handle_asked(block, peer(n));
             Some((block.0.0, block.1))
         };
@@ -152,18 +144,17 @@ mod tests {
 
     #[test]
     fn the_cursor_goes_round() {
-        let theirs = SharedBitfield::ones(1);
         let mut outstanding = Outstanding::default();
         (0..200).for_each(|n| outstanding.handle_asked((PieceIndex(0), n), peer(0)));
         let (mut cursor, mut scans) = (None, 0);
-        while outstanding.duplicate(&mut cursor, &theirs, peer(0), &mut Steps::new()).is_none() {
+        while outstanding.duplicate(&mut cursor, |_| true, peer(0), &mut Steps::new()).is_none() {
             scans += 1;
             if cursor.is_none() {
                 break;
             }
         }
         assert_eq!(scans, 200_u32.div_ceil(limits::SCAN_MAX));
-        let found = outstanding.duplicate(&mut cursor, &theirs, peer(1), &mut Steps::new());
+        let found = outstanding.duplicate(&mut cursor, |_| true, peer(1), &mut Steps::new());
         assert_eq!(found, Some((PieceIndex(0), 0)));
     }
 }

@@ -8,10 +8,15 @@
 //! An open piece reserves its blocks from the memory budget until it is written, so the picker is
 //! what bounds the bytes that wait for the disk.
 
+mod alone;
+mod open_piece;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::formats::metainfo::Metainfo;
+use crate::machines::budget::{Budget, share};
 use crate::machines::outstanding::{Askers, BlockNumber, Outstanding};
 use crate::machines::rarity::Rarity;
 use crate::words::bitfield::{Bitfield, SharedBitfield, WORD_BITS, Word, words_for};
@@ -19,6 +24,9 @@ use crate::words::id::{Block, BlockRange, PeerKey, PieceIndex};
 use crate::words::limits::{self, BLOCK_LEN};
 use crate::words::rng::Rng;
 use crate::words::steps::Steps;
+
+use alone::Denied;
+use open_piece::{Lease, OpenPiece, Senders};
 
 /// The blocks of one torrent that are to be asked for.
 #[derive(Debug)]
@@ -29,11 +37,19 @@ pub struct Picker {
     /// The pieces that are not unopened: a zero is a piece to choose.
     taken: Bitfield,
     open: BTreeMap<PieceIndex, OpenPiece>,
-    /// The open pieces that have blocks nobody was asked for.
+    /// The open pieces that have blocks nobody was asked for, and that anybody may be asked for.
     hungry: BTreeSet<PieceIndex>,
     outstanding: Outstanding,
-    /// Who sent the blocks of pieces that were whole and wrong, until the piece is right.
-    suspects: BTreeMap<PieceIndex, Vec<PeerKey>>,
+    /// The pieces that were whole and wrong, until they are right.
+    spoilt: Bitfield,
+    /// Who sent the blocks of some of them when they were wrong for the first time.
+    suspects: BTreeMap<PieceIndex, Senders>,
+    /// How often a peer was left without anything because of that.
+    denials: u32,
+    /// The pieces that were given up, until the storage has forgotten their blocks.
+    leaving: BTreeSet<PieceIndex>,
+    /// The torrent has ended: nothing is opened any more.
+    closed: bool,
     /// Connected peers that said at once that they have every piece.
     seeders: u32,
     /// How many pieces became unopened again.
@@ -46,18 +62,27 @@ pub struct Place {
     peer: PeerKey,
     /// The piece of its last range: it goes on there.
     piece: Option<PieceIndex>,
+    /// The piece that it alone is asked for.
+    alone: Option<PieceIndex>,
     /// The word of the bit field where its scan goes on.
     cursor: u32,
     /// Where its scan of the outstanding blocks goes on.
     duplicates: Option<BlockNumber>,
     /// What held when its scan was at the first word.
     since: Epoch,
+    /// Since then it was passed over.
+    denied: bool,
 }
 
 impl Place {
     /// The place of `peer`, at the beginning.
     pub fn of(peer: PeerKey) -> Self {
         Self { peer, ..Self::default() }
+    }
+
+    /// Whether its peer was asked alone for a piece, and may still be.
+    pub fn has_lease(&self) -> bool {
+        self.alone.is_some()
     }
 }
 
@@ -70,6 +95,19 @@ struct Epoch {
     reopened: u32,
 }
 
+/// What a pick needs beside the peer: the time, and what the whole engine has.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// The time.
+    pub now: Instant,
+    /// The memory that pieces may take.
+    pub budget: &'a mut Budget,
+    /// Chance.
+    pub rng: &'a mut Rng,
+    /// The steps so far.
+    pub steps: &'a mut Steps,
+}
+
 /// An answer of the picker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pick {
@@ -79,114 +117,9 @@ pub enum Pick {
     Nothing,
     /// There may be something: the scan is not through, or the memory is reserved just now.
     Later,
-    /// There is something, and this piece, which nobody is about to send, gave up its memory for
-    /// it: the storage is to forget its blocks.
+    /// There is something, and this piece, which nobody is about to send, gives up its memory for
+    /// it as soon as the storage has forgotten its blocks.
     Forgo(PieceIndex),
-}
-
-/// The bytes that open pieces may still reserve, over all torrents.
-#[derive(Debug)]
-pub struct Budget {
-    left: u64,
-    size: u64,
-}
-
-impl Budget {
-    /// `size` bytes, none reserved.
-    pub fn new(size: u64) -> Self {
-        Self { left: size, size }
-    }
-
-    /// Reserves room for `blocks`, each as if it had its whole length, so that the budget bounds
-    /// their number too. A piece that is larger than the whole budget is written in place, block by
-    /// block, and takes all of it.
-    fn reserve(&mut self, blocks: u32) -> bool {
-        let share = self.share(blocks);
-        let enough = self.left >= share;
-        if enough {
-            self.left -= share;
-        }
-        enough
-    }
-
-    fn release(&mut self, blocks: u32) {
-        self.left += self.share(blocks);
-    }
-
-    fn share(&self, blocks: u32) -> u64 {
-        share(blocks, self.size)
-    }
-
-    /// How many blocks of a piece of `len` bytes may be asked for and not written. Those of a piece
-    /// that is gathered in memory are all reserved.
-    fn unwritten_max(&self, len: u32) -> u32 {
-        if u64::from(len) <= self.size {
-            return u32::MAX;
-        }
-        u32::try_from(self.size / u64::from(BLOCK_LEN)).unwrap_or(u32::MAX).max(1)
-    }
-
-    /// Bytes that are reserved.
-    pub fn reserved(&self) -> u64 {
-        self.size - self.left
-    }
-}
-
-/// What `blocks` take of a budget of `size`.
-fn share(blocks: u32, size: u64) -> u64 {
-    (u64::from(blocks) * u64::from(BLOCK_LEN)).min(size)
-}
-
-#[derive(Debug)]
-struct OpenPiece {
-    asked: Bitfield,
-    stored: Bitfield,
-    /// Who sent each block that is here.
-    senders: Vec<PeerKey>,
-    /// Who sent all that is here, if it was one peer.
-    alone: Option<PeerKey>,
-    /// No block below this word is unasked.
-    cursor: u32,
-    /// Of a piece that is written in place, the blocks that are in their file.
-    written: u32,
-    /// How many blocks may be asked for and not written.
-    unwritten_max: u32,
-}
-
-impl OpenPiece {
-    fn new(blocks: u32, unwritten_max: u32) -> Self {
-        let senders = vec![PeerKey::default(); blocks as usize];
-        let zeros = || Bitfield::zeros(blocks);
-        let (asked, stored) = (zeros(), zeros());
-        Self { asked, stored, senders, alone: None, cursor: 0, written: 0, unwritten_max }
-    }
-
-    /// Marks the first run of unasked blocks, at most `room` of them, as asked.
-    fn ask(&mut self, room: u32, steps: &mut Steps) -> Option<(u32, u32)> {
-        let unwritten = self.asked.ones() - self.written;
-        let room = room.min(self.unwritten_max.saturating_sub(unwritten));
-        let words = words_for(self.asked.len());
-        while self.cursor < words && self.asked.word(self.cursor) == u64::MAX {
-            steps.step();
-            self.cursor += 1;
-        }
-        let first = self.cursor * WORD_BITS + self.asked.word(self.cursor).trailing_ones();
-        let mut count = 0;
-        while count < room && first + count < self.asked.len() {
-            steps.step();
-            if !self.asked.set(PieceIndex(first + count)) {
-                break;
-            }
-            count += 1;
-        }
-        (count > 0).then_some((first, count))
-    }
-
-    fn put_back(&mut self, block: u32) {
-        if !self.stored.get(PieceIndex(block)) && self.asked.clear(PieceIndex(block)) {
-            self.cursor = self.cursor.min(block / WORD_BITS);
-        }
-    }
 }
 
 impl Picker {
@@ -202,7 +135,11 @@ impl Picker {
             open: BTreeMap::new(),
             hungry: BTreeSet::new(),
             outstanding: Outstanding::default(),
+            spoilt: Bitfield::zeros(pieces),
             suspects: BTreeMap::new(),
+            denials: 0,
+            leaving: BTreeSet::new(),
+            closed: false,
             seeders: 0,
             reopened: 0,
         }
@@ -225,12 +162,19 @@ impl Picker {
 
     /// Whether every block of every wanted piece has been asked for.
     pub fn is_all_asked(&self) -> bool {
-        self.rarity.is_empty() && self.hungry.is_empty()
+        self.rarity.is_empty() && self.hungry.is_empty() && self.leaving.is_empty()
     }
 
-    /// Whether `block` belongs to an open piece and is not here yet.
-    pub fn expects(&self, block: Block) -> bool {
-        let missing = |open: &OpenPiece| !open.stored.get(PieceIndex(number_of(block)));
+    /// Whether nothing is left but what is on its way, or leased to other peers than that of
+    /// `place`.
+    pub fn is_endgame(&self, place: &Place) -> bool {
+        self.is_all_asked() && self.own_piece(place).is_none()
+    }
+
+    /// Whether `block` belongs to an open piece, is not here yet, and may come from `peer`.
+    pub fn expects(&self, block: Block, peer: PeerKey) -> bool {
+        let number = PieceIndex(number_of(block));
+        let missing = |open: &OpenPiece| !open.stored.get(number) && open.admits(peer);
         self.open.get(&block.piece).is_some_and(missing)
     }
 
@@ -255,13 +199,12 @@ impl Picker {
     }
 
     /// `block` arrived from `peer`. Everyone who was asked for it, `peer` too.
-    pub fn handle_stored(&mut self, block: Block, peer: PeerKey) -> Askers {
+    pub fn handle_stored(&mut self, block: Block, peer: PeerKey, now: Instant) -> Askers {
         let number = number_of(block);
         if let Some(open) = self.open.get_mut(&block.piece) {
-            let first = open.stored.ones() == 0;
             open.stored.set(PieceIndex(number));
-            open.senders[number as usize] = peer;
-            open.alone = Some(peer).filter(|peer| first || open.alone == Some(*peer));
+            open.senders.note(number, peer);
+            open.touched_at = now;
         }
         self.outstanding.handle_arrived((block.piece, number))
     }
@@ -281,7 +224,7 @@ impl Picker {
         }
         if let Some(open) = self.open.get_mut(&block.piece) {
             open.put_back(number);
-            if !open.asked.is_full() {
+            if !open.asked.is_full() && open.lease.is_none() {
                 self.hungry.insert(block.piece);
             }
         }
@@ -294,35 +237,20 @@ impl Picker {
             && open.stored.clear(PieceIndex(number))
         {
             open.put_back(number);
-            self.hungry.insert(block.piece);
+            if open.lease.is_none() {
+                self.hungry.insert(block.piece);
+            }
         }
     }
 
     /// We have `piece`: it was found on the disk, or verified and written.
     pub fn handle_verified(&mut self, piece: PieceIndex, budget: &mut Budget, steps: &mut Steps) {
-        self.close(piece, budget, steps);
-        self.take(piece, steps);
-        self.suspects.remove(&piece);
-    }
-
-    /// `piece` was whole and wrong: all of it is to be asked for again. Who sent it, if it was one
-    /// peer alone. If not, who sent its blocks is kept until it is right; then the storage compares
-    /// block by block.
-    pub fn handle_corrupt(
-        &mut self,
-        piece: PieceIndex,
-        budget: &mut Budget,
-        steps: &mut Steps,
-    ) -> Option<PeerKey> {
-        let closed = self.close(piece, budget, steps);
-        self.taken.clear(piece);
-        self.reopened = self.reopened.wrapping_add(1);
-        self.rarity.restore(piece, steps);
-        let open = closed?;
-        if self.suspects.len() < limits::SUSPECTS_MAX {
-            self.suspects.entry(piece).or_insert(open.senders);
+        if self.remove(piece, steps).is_some() || self.leaving.remove(&piece) {
+            budget.release(self.metainfo.blocks(piece));
         }
-        open.alone
+        self.take(piece, steps);
+        self.spoilt.clear(piece);
+        self.suspects.remove(&piece);
     }
 
     /// `piece` is not wanted.
@@ -330,20 +258,21 @@ impl Picker {
         self.take(piece, steps);
     }
 
-    /// Who sent `block` of a piece that was wrong, when it was wrong for the first time.
-    pub fn suspect(&self, piece: PieceIndex, block: u32) -> Option<PeerKey> {
-        self.suspects.get(&piece)?.get(block as usize).copied()
-    }
-
-    /// Gives back what the open pieces have reserved: the torrent ends. It visits every open
-    /// piece, of which there are at most [`limits::OPEN_MAX`].
+    /// Gives back what the open pieces have reserved: the torrent ends. What is still outstanding
+    /// goes with the peers that were asked for it.
     pub fn close_all(&mut self, budget: &mut Budget, steps: &mut Steps) {
+        self.closed = true;
+        self.hungry.clear();
+        // Bound: limits::OPEN_MAX
         while let Some((piece, _)) = self.open.pop_first() {
             steps.step();
             budget.release(self.metainfo.blocks(piece));
         }
-        self.hungry.clear();
-        self.outstanding.clear();
+        // Bound: limits::OPEN_MAX
+        while let Some(piece) = self.leaving.pop_first() {
+            steps.step();
+            budget.release(self.metainfo.blocks(piece));
+        }
     }
 
     /// The blocks to ask a peer for that has `theirs`: at most `room`, all of one piece.
@@ -352,25 +281,34 @@ impl Picker {
         place: &mut Place,
         theirs: &SharedBitfield,
         room: u32,
-        budget: &mut Budget,
-        rng: &mut Rng,
-        steps: &mut Steps,
+        turn: &mut Turn<'_>,
     ) -> Pick {
-        if let Some(piece) = self.hungry_piece(place.piece, theirs, steps) {
-            return self.ask(piece, place, room, steps);
+        let hungry = self.own_piece(place).or_else(|| self.hungry_piece(place, theirs, turn.steps));
+        if let Some(piece) = hungry {
+            return self.ask(piece, place, room, turn);
         }
-        if self.open.len() >= limits::OPEN_MAX {
-            return self.forgo(budget, steps);
+        if self.is_full() {
+            return self.forgo(turn);
         }
-        let rarest = if self.sequential { None } else { self.rarity.rarest(theirs, rng, steps) };
+        let denied = Denied::default();
+        let suits = |piece| theirs.get(piece) && self.suits(piece, place, &denied);
+        let rarest = if self.sequential {
+            None
+        } else {
+            self.rarity.rarest(theirs, suits, turn.rng, turn.steps)
+        };
         let found = match rarest {
             Some(piece) => Scan::Piece(piece),
-            None => self.scan(place, theirs, steps),
+            None => self.scan(place, theirs, turn.steps),
         };
         match found {
-            Scan::Piece(piece) => self.open(piece, place, room, budget, steps),
+            Scan::Piece(piece) => self.open(piece, place, room, turn),
             Scan::Unfinished => Pick::Later,
-            Scan::Through if self.is_all_asked() => self.pick_duplicate(place, theirs, steps),
+            Scan::Through if place.denied => {
+                self.denials += 1;
+                Pick::Later
+            }
+            Scan::Through if self.is_all_asked() => self.pick_duplicate(place, theirs, turn.steps),
             Scan::Through => Pick::Nothing,
         }
     }
@@ -383,16 +321,16 @@ impl Picker {
         place: &mut Place,
         theirs: &SharedBitfield,
         room: u32,
-        budget: &mut Budget,
-        steps: &mut Steps,
+        turn: &mut Turn<'_>,
     ) -> Pick {
         for &piece in pieces.iter().filter(|piece| theirs.get(**piece)) {
-            steps.step();
-            if self.hungry.contains(&piece) {
-                return self.ask(piece, place, room, steps);
+            turn.steps.step();
+            if self.hungry.contains(&piece) || self.own_piece(place) == Some(piece) {
+                return self.ask(piece, place, room, turn);
             }
-            if !self.taken.get(piece) && self.open.len() < limits::OPEN_MAX {
-                return self.open(piece, place, room, budget, steps);
+            let to_choose = !self.taken.get(piece) && !self.spoilt.get(piece);
+            if to_choose && !self.is_full() {
+                return self.open(piece, place, room, turn);
             }
         }
         Pick::Nothing
@@ -404,18 +342,23 @@ impl Picker {
         piece: PieceIndex,
         place: &mut Place,
         room: u32,
-        budget: &mut Budget,
-        steps: &mut Steps,
+        turn: &mut Turn<'_>,
     ) -> Pick {
         let blocks = self.metainfo.blocks(piece);
-        if !budget.reserve(blocks) {
-            return self.forgo(budget, steps);
+        if !turn.budget.reserve(blocks) {
+            return self.forgo(turn);
         }
-        self.take(piece, steps);
-        let unwritten_max = budget.unwritten_max(self.metainfo.piece_len(piece));
-        self.open.insert(piece, OpenPiece::new(blocks, unwritten_max));
-        self.hungry.insert(piece);
-        self.ask(piece, place, room, steps)
+        self.take(piece, turn.steps);
+        let unwritten_max = turn.budget.unwritten_max(self.metainfo.piece_len(piece));
+        let lease = self.spoilt.get(piece).then(|| Lease::of(place.peer));
+        if lease.is_some() {
+            place.alone = Some(piece);
+            self.denials = 0;
+        } else {
+            self.hungry.insert(piece);
+        }
+        self.open.insert(piece, OpenPiece::new(blocks, unwritten_max, lease, turn.now));
+        self.ask(piece, place, room, turn)
     }
 
     /// The endgame: nothing is left that nobody was asked for, so one block that is on its way is
@@ -426,8 +369,12 @@ impl Picker {
         theirs: &SharedBitfield,
         steps: &mut Steps,
     ) -> Pick {
-        let cursor = &mut place.duplicates;
-        let Some(block) = self.outstanding.duplicate(cursor, theirs, place.peer, steps) else {
+        let (cursor, peer) = (&mut place.duplicates, place.peer);
+        let anybodys = |piece| {
+            let open = self.open.get(&piece);
+            theirs.get(piece) && open.is_some_and(|open| open.lease.is_none())
+        };
+        let Some(block) = self.outstanding.duplicate(cursor, anybodys, peer, steps) else {
             return if place.duplicates.is_some() { Pick::Later } else { Pick::Nothing };
         };
         self.outstanding.handle_asked(block, place.peer);
@@ -437,10 +384,11 @@ impl Picker {
     /// The peer's own open piece, or any other that it has, with blocks to ask for.
     fn hungry_piece(
         &self,
-        own: Option<PieceIndex>,
+        place: &Place,
         theirs: &SharedBitfield,
         steps: &mut Steps,
     ) -> Option<PieceIndex> {
+        let own = place.piece;
         own.filter(|piece| self.hungry.contains(piece) && theirs.get(*piece)).or_else(|| {
             let has = |piece: &&PieceIndex| {
                 steps.step();
@@ -450,16 +398,22 @@ impl Picker {
         })
     }
 
-    fn ask(&mut self, piece: PieceIndex, place: &mut Place, room: u32, steps: &mut Steps) -> Pick {
+    fn ask(
+        &mut self,
+        piece: PieceIndex,
+        place: &mut Place,
+        room: u32,
+        turn: &mut Turn<'_>,
+    ) -> Pick {
         let open = self.open.get_mut(&piece).expect("a hungry piece is open");
-        let range = open.ask(room, steps);
+        let range = open.ask(room, turn.steps);
         if open.asked.is_full() {
             self.hungry.remove(&piece);
         }
         place.piece = Some(piece);
         let Some((first, count)) = range else { return Pick::Later };
         for number in first..first + count {
-            steps.step();
+            turn.steps.step();
             self.outstanding.handle_asked((piece, number), place.peer);
         }
         Pick::Range(BlockRange { piece, first, count })
@@ -479,11 +433,22 @@ impl Picker {
                 }
             }
             if place.cursor == 0 {
-                place.since = epoch;
+                (place.since, place.denied) = (epoch, false);
             }
             let first = PieceIndex(place.cursor * WORD_BITS);
             let bits = theirs.word(place.cursor) & !self.taken.word(place.cursor);
-            if let Some(piece) = (Word { first, bits }).pieces().next() {
+            let denied = Denied::default();
+            let suits = |piece: &PieceIndex| {
+                steps.step();
+                self.suits(*piece, place, &denied)
+            };
+            let spoilt = self.spoilt.word(place.cursor);
+            let (right, spoilt) = (bits & !spoilt, bits & spoilt);
+            let mut pieces = Word { first, bits: right }.pieces();
+            // Bound: limits::SUSPECTS_MAX of them do not suit, or none does.
+            let found = pieces.next().or_else(|| Word { first, bits: spoilt }.pieces().find(suits));
+            place.denied |= denied.get();
+            if let Some(piece) = found {
                 return Scan::Piece(piece);
             }
             place.cursor += 1;
@@ -497,37 +462,23 @@ impl Picker {
         }
     }
 
-    /// Closes an open piece of which no block is on its way. Whoever has it may be gone for good,
-    /// and its memory would be reserved for ever while others have pieces to give.
-    fn forgo(&mut self, budget: &mut Budget, steps: &mut Steps) -> Pick {
-        let is_idle = |piece: &&PieceIndex| {
-            steps.step();
-            self.open.get(piece).is_some_and(|open| open.asked.ones() == open.stored.ones())
-        };
-        let Some(piece) = self.hungry.iter().find(is_idle).copied() else { return Pick::Later };
-        self.close(piece, budget, steps);
-        self.taken.clear(piece);
-        self.reopened = self.reopened.wrapping_add(1);
-        self.rarity.restore(piece, steps);
-        Pick::Forgo(piece)
+    /// Whether no more pieces may be opened just now.
+    fn is_full(&self) -> bool {
+        self.open.len() + self.leaving.len() >= limits::OPEN_MAX
     }
 
-    fn close(
-        &mut self,
-        piece: PieceIndex,
-        budget: &mut Budget,
-        steps: &mut Steps,
-    ) -> Option<OpenPiece> {
+    /// Takes `piece` out of the open ones, if it is one. What it has reserved is still to be given
+    /// back.
+    fn remove(&mut self, piece: PieceIndex, steps: &mut Steps) -> Option<OpenPiece> {
         self.outstanding.forget(piece, steps);
         self.hungry.remove(&piece);
-        let open = self.open.remove(&piece)?;
-        budget.release(self.metainfo.blocks(piece));
-        Some(open)
+        self.open.remove(&piece)
     }
 
     /// The bytes that the open pieces have reserved of a budget of `size`; O(open), for tests.
     pub fn reserved(&self, size: u64) -> u64 {
-        self.open.keys().map(|piece| share(self.metainfo.blocks(*piece), size)).sum()
+        let reserving = self.open.keys().chain(&self.leaving);
+        reserving.map(|piece| share(self.metainfo.blocks(*piece), size)).sum()
     }
 
     /// Asserts every invariant; O(pieces), for tests.
@@ -538,15 +489,23 @@ impl Picker {
         }
         for (piece, open) in &self.open {
             assert!(self.taken.get(*piece), "{piece:?} is open, so it is not unopened");
-            assert_eq!(!open.asked.is_full(), self.hungry.contains(piece), "{piece:?}");
+            let hungry = !open.asked.is_full() && open.lease.is_none();
+            assert_eq!(hungry, self.hungry.contains(piece), "{piece:?}");
+            assert!(!self.leaving.contains(piece), "{piece:?} is opened before it is forgotten");
             assert!(open.stored.iter().all(|block| open.asked.get(block)), "{piece:?}");
         }
         assert!(self.hungry.iter().all(|piece| self.open.contains_key(piece)));
-        for ((piece, number), _) in self.outstanding.iter() {
+        assert!(self.leaving.iter().all(|piece| self.taken.get(*piece)));
+        assert!(self.suspects.keys().all(|piece| self.spoilt.get(*piece)));
+        if self.closed {
+            return assert!(self.open.is_empty() && self.leaving.is_empty());
+        }
+        for ((piece, number), askers) in self.outstanding.iter() {
             let open = &self.open[&piece];
             let (asked, stored) =
                 (open.asked.get(PieceIndex(number)), open.stored.get(PieceIndex(number)));
             assert!(asked && !stored, "block {number} of {piece:?} is on its way");
+            assert!(askers.iter().all(|peer| open.admits(peer)), "{piece:?} is leased");
         }
         let on_their_way: u32 =
             self.open.values().map(|open| open.asked.ones() - open.stored.ones()).sum();
@@ -565,6 +524,8 @@ pub fn number_of(block: Block) -> u32 {
     block.offset / BLOCK_LEN
 }
 
+#[cfg(test)]
+mod lease_tests;
 #[cfg(test)]
 mod memory_tests;
 #[cfg(test)]

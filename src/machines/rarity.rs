@@ -95,12 +95,13 @@ impl Rarity {
         }
     }
 
-    /// The first piece in the order of rarity that `theirs` has. The scan begins at a random place
+    /// The first piece in the order of rarity that `suits` for a peer that has `theirs`. The scan begins at a random place
     /// of each level, so peers that start together do not all ask for the same piece, and looks at
     /// no more than [`limits::SCAN_MAX`] pieces.
     pub fn rarest(
         &self,
         theirs: &SharedBitfield,
+        suits: impl Fn(PieceIndex) -> bool,
         rng: &mut Rng,
         steps: &mut Steps,
     ) -> Option<PieceIndex> {
@@ -116,7 +117,7 @@ impl Rarity {
                 for n in 0..len.min(budget) {
                     steps.step();
                     let piece = PieceIndex(self.order.get(begin + (start + n) % len));
-                    if theirs.get(piece) {
+                    if suits(piece) {
                         return Some(piece);
                     }
                 }
@@ -245,7 +246,8 @@ mod tests {
             pieces.iter().for_each(|piece| {
                 theirs.set(PieceIndex(*piece));
             });
-            rarity.rarest(&theirs, &mut Rng::new(seed), &mut Steps::new()).map(|piece| piece.0)
+            let (suits, mut rng) = (|piece| theirs.get(piece), Rng::new(seed));
+            rarity.rarest(&theirs, suits, &mut rng, &mut Steps::new()).map(|piece| piece.0)
         };
         assert_eq!(choose(&[0, 2], 1), Some(2));
         assert_eq!(choose(&[0], 1), Some(0));
@@ -261,10 +263,12 @@ mod tests {
         let most = [1_000, 100_000].map(|pieces| {
             let theirs = SharedBitfield::zeros(pieces);
             let mut steps = Steps::new();
-            assert_eq!(Rarity::new(pieces).rarest(&theirs, &mut Rng::new(7), &mut steps), None);
+            let mut rarest =
+                |rarity: &Rarity| rarity.rarest(&theirs, |_| false, &mut Rng::new(7), &mut steps);
+            assert_eq!(rarest(&Rarity::new(pieces)), None);
             let mut rarity = Rarity::new(pieces);
             (0..pieces).for_each(|piece| rarity.gained(PieceIndex(piece), &mut Steps::new()));
-            assert_eq!(rarity.rarest(&theirs, &mut Rng::new(7), &mut steps), None);
+            assert_eq!(rarest(&rarity), None);
             steps.taken()
         });
         assert_eq!(most[0], most[1]);

@@ -49,6 +49,7 @@ fn of_storage_news(news: &StorageNews) -> &'static str {
         StorageNews::Verified(_) => "Verified",
         StorageNews::Corrupt(_) => "Corrupt",
         StorageNews::Guilty(..) => "Guilty",
+        StorageNews::Forgotten(_) => "Forgotten",
         StorageNews::Failed(_) => "Failed",
         StorageNews::Warned(_) => "Warned",
         StorageNews::Settled => "Settled",

@@ -60,6 +60,7 @@ fn of_storage(news: &StorageNews) -> (Speaker, About) {
         StorageNews::Written(piece)
         | StorageNews::Verified(piece)
         | StorageNews::Corrupt(piece)
+        | StorageNews::Forgotten(piece)
         | StorageNews::Guilty(piece, _) => (storage, About::Piece(*piece)),
         StorageNews::InOrder
         | StorageNews::Opened

@@ -147,6 +147,17 @@ pub fn is_local(ip: IpAddr) -> bool {
     }
 }
 
+/// What one customer of a network has, as a rule: an IPv4 address, or a /64 of IPv6 (RFC 6177).
+pub fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.into(),
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+    }
+}
+
 /// Host and port: the text before and after the last colon that is not in brackets. A text of
 /// digits alone (and the dash of a range) is a port.
 fn split(text: &str) -> Result<(&str, &str), Unparsable> {
@@ -305,6 +316,18 @@ mod tests {
                 panic!("{text} was taken");
             };
             assert!(why.contains(expected), "{text}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_network_is_an_ipv4_address_or_64_bits() {
+        let table = [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ];
+        for (ip, wanted) in table {
+            assert_eq!(network(ip.parse().unwrap()), wanted.parse::<IpAddr>().unwrap());
         }
     }
 

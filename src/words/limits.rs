@@ -181,8 +181,30 @@ pub const DUPLICATES_MAX: usize = 3;
 /// Blocks that a peer has outstanding in the endgame before it is asked for what others owe.
 pub const ENDGAME_PIPELINE: u32 = 4;
 
+/// A piece of which nothing is on its way gives up its memory for another after so long: the next
+/// request may only wait for the disk.
+pub const FORGO_AFTER: Duration = Duration::from_secs(2);
+
 /// Corrupt pieces whose senders are remembered until the piece is right.
 pub const SUSPECTS_MAX: usize = 16;
+
+/// Senders of one piece that are told apart: where there are more, some are asked again who might
+/// have been passed over.
+pub const SENDERS_MAX: usize = 16;
+
+/// How often peers that took part in a corrupt piece are left without anything, so that others send
+/// it, before they are asked again: with [`RETRY_DELAY`] between two tries some seconds.
+pub const DENIALS_MAX: u32 = 64;
+
+/// A peer that alone is asked for a piece has so many rounds of [`ROTATE_EVERY`] for its share, two
+/// minutes, before another is asked: most clients serve us again within that.
+pub const LEASE_ROUNDS: u32 = 4;
+
+/// Its share is one part in so many: of a piece of 16 MiB 1 MiB in two minutes.
+pub const LEASE_SHARES: u32 = 16;
+
+/// Pieces that are taken from such peers in one round.
+pub const LEASES_ENDED_MAX: usize = 16;
 
 /// Peers that are gone and may still turn out to have sent corrupt data.
 pub const DEPARTED_MAX: usize = 256;
@@ -218,9 +240,20 @@ pub const TORRENTS_MAX: u32 = 4096;
 /// The default number of connections.
 pub const PEERS_DEFAULT: u32 = 100;
 
-/// Places in the table beyond the connections that are allowed: for those that come while others are
-/// being dialled.
+/// Those who dialled us and have not shaken hands. They do not count among the connections that are
+/// allowed; when there are more, the oldest makes room.
 pub const GREETINGS_MAX: u32 = 16;
+
+/// Of these, the ones that come from one global IPv4 address or /64 of IPv6.
+pub const GREETINGS_A_NETWORK: usize = 3;
+
+/// Places in the table beyond the connections that are allowed: for those who greet, and as many who
+/// were hung up on and are not gone yet.
+pub const PLACES_BESIDE_PEERS: u32 = 2 * GREETINGS_MAX;
+
+/// Connections about one torrent with one global IPv4 address or /64 of IPv6: several people may be
+/// behind it, and nobody is to take all places.
+pub const PEERS_A_NETWORK: u32 = 3;
 
 /// Peers that the user may name for a torrent with `--peer`.
 pub const CONTACTS_MAX: usize = 64;
@@ -310,6 +343,10 @@ pub const ADDRESSES_MAX: usize = 8;
 /// Connections that are being made at once: home routers drop more.
 pub const DIALS_MAX: u32 = 20;
 
+/// Connections that we begin in any second: as many as home routers remember without forgetting
+/// others, and a port scan looks different.
+pub const DIALS_A_SECOND: usize = 10;
+
 /// A connection that is not made by then never will be: two lost SYNs are three seconds.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -398,8 +435,8 @@ pub const PEER_MEMORY: u64 = 24 * 1024 + PEER_THREADS * 24 * 1024;
 pub const THREADS_BESIDE_PEERS: u64 = 16;
 
 /// Descriptors beside those of the peers and of the torrents' locks: three streams, the listener,
-/// the signals' pipe (2), the trace, the watched folder, and [`GREETINGS_MAX`] connections that
-/// greet; [`HASHERS_MAX`] files are open while there are few peers. The rest is spare.
+/// the signals' pipe (2), the trace, the watched folder, and [`PLACES_BESIDE_PEERS`] connections
+/// that greet or leave; [`HASHERS_MAX`] files are open while there are few peers. The rest is spare.
 pub const DESCRIPTORS_BESIDE_PEERS: u64 = 48;
 
 /// Memory of a process without peers and blocks: code, stacks and tables are some 4 MiB, and

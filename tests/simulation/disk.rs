@@ -289,9 +289,11 @@ impl Storage {
                 if let Some(held) = self.open.get_mut(&torrent) {
                     held.gathered.remove(&piece);
                 }
+                self.tell(torrent, StorageNews::Forgotten(piece));
             }
             ToStorage::Settle => {
-                if let Some(held) = self.open.get(&torrent) {
+                if let Some(held) = self.open.get_mut(&torrent) {
+                    held.gathered.clear();
                     disk.get_mut(&held.info_hash).expect("it is open").sync();
                 }
                 self.tell(torrent, StorageNews::Settled);
@@ -388,12 +390,12 @@ impl Storage {
             return self.check();
         }
         let whole = held.gathered.remove(&piece).expect("it was just gathered");
-        if in_place {
-            let right = files.is_right(piece);
-            return self.tell_verified(clock, disk, torrent, piece, right);
-        }
-        let blocks: Vec<_> = whole.into_values().collect();
         let bytes = files.shape.bytes_of_piece(piece);
+        let blocks: Vec<_> = if in_place {
+            files.data[bytes.clone()].chunks(BLOCK_LEN as usize).map(<[u8]>::to_vec).collect()
+        } else {
+            whole.into_values().collect()
+        };
         let right = blocks.concat() == files.shape.data[bytes.clone()];
         if right {
             files.data[bytes].copy_from_slice(&blocks.concat());

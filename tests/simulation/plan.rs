@@ -13,11 +13,6 @@ use rondalla::words::rng::Rng;
 
 use super::network::Path;
 
-/// Whether those who send garbage stay when calm comes. Two of them can spoil a piece each time, and
-/// of a piece that is written in place the blocks are not compared; once the engine fetches a piece
-/// that was wrong from one peer alone, this can become true.
-const GARBAGE_STAYS: bool = false;
-
 /// From the calm on everybody has so long to become complete. Mostly it takes minutes: a dead
 /// connection is noticed within three, a dial that failed is repeated within one. But whoever has
 /// memory for a single block may wait for it for 20 s, once for each of some 360 pieces, when most
@@ -33,7 +28,7 @@ pub(super) struct Shape {
 
 impl Shape {
     /// The simulated disks compare bytes instead of hashing them, so any hashes do.
-    fn new(number: u32, len: u32, piece_length: u32, rng: &mut Rng) -> Arc<Self> {
+    pub(super) fn new(number: u32, len: u32, piece_length: u32, rng: &mut Rng) -> Arc<Self> {
         let mut data = vec![0; len as usize];
         rng.fill(&mut data);
         let draft = Draft {
@@ -119,14 +114,6 @@ pub(super) struct Member {
 impl Member {
     pub(super) fn is_honest(&self) -> bool {
         self.manner == Manner::Honest
-    }
-
-    /// Whether it goes on when calm comes.
-    pub(super) fn stays(&self) -> bool {
-        match self.manner {
-            Manner::Honest | Manner::Silent | Manner::Deaf(_) => true,
-            Manner::Liar | Manner::Spoiler | Manner::Babbler => GARBAGE_STAYS,
-        }
     }
 
     pub(super) fn is_leecher(&self) -> bool {

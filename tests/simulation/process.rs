@@ -48,6 +48,10 @@ pub(super) struct Process {
     handled: Option<(PeerKey, Block)>,
     /// The torrents of which it was told that they are complete.
     pub(super) finished: BTreeSet<InfoHash>,
+    /// Those that were hung up on because they had sent corrupt data.
+    pub(super) banned: BTreeSet<SocketAddr>,
+    /// Those of whom blocks were stored.
+    pub(super) senders: BTreeSet<SocketAddr>,
     /// A torrent was given up.
     pub(super) troubled: bool,
     ended: bool,
@@ -93,6 +97,8 @@ impl Process {
             asked: BTreeSet::new(),
             handled: None,
             finished: BTreeSet::new(),
+            banned: BTreeSet::new(),
+            senders: BTreeSet::new(),
             troubled: false,
             ended: false,
         };
@@ -223,6 +229,7 @@ impl Process {
                 if why == "it sent corrupt data" {
                     let guilty = home.plan.is_hostile(&address);
                     assert!(guilty, "{address} is banned, and has done nothing");
+                    self.banned.insert(address.parse().expect("an address with a port"));
                 }
             }
             TorrentEvent::Peer { state: PeerState::Connected, .. }
@@ -338,6 +345,8 @@ impl Process {
         let (peer, handled) = self.handled.expect("only a block's turn stores");
         assert_eq!(handled, block, "another block is stored than came");
         assert!(self.asked.remove(&(peer, block)), "{block:?} was not asked of {peer:?}");
+        let sender = self.line(peer).call.address;
+        self.senders.insert(sender);
     }
 
     fn wake_now(&self, scene: &mut Scene, actor: Actor) {

@@ -1,7 +1,7 @@
 //! A swarm from a seed: runs until every honest member is complete, ends every session, and looks
 //! at the disks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ struct Place {
 }
 
 #[derive(Debug)]
-struct World {
+pub(super) struct World {
     plan: Plan,
     scene: Scene,
     places: Vec<Place>,
@@ -42,16 +42,15 @@ struct World {
 
 /// Runs the swarm of a seed. The time that it took, and its transcript as a number.
 pub(super) fn run(seed: u64) -> (Duration, u64) {
-    let mut world = World::new(seed);
+    let mut rng = Rng::new(seed);
+    let mut world = World::of(Plan::draw(&mut rng), rng);
     world.run_until_complete();
     world.end();
     world.scene.clock.transcript()
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
-        let mut rng = Rng::new(seed);
-        let plan = Plan::draw(&mut rng);
+    pub(super) fn of(plan: Plan, rng: Rng) -> Self {
         let mut clock = Clock::new();
         for (index, member) in plan.members.iter().enumerate() {
             clock.set(member.starts_at, Happening::Start(index));
@@ -69,7 +68,7 @@ impl World {
         Self { plan, scene, places, calm: false, ending: false, happened: 0 }
     }
 
-    fn run_until_complete(&mut self) {
+    pub(super) fn run_until_complete(&mut self) {
         let until = self.plan.calm_at + PATIENCE;
         while !self.is_complete() {
             let now = self.scene.clock.now();
@@ -78,8 +77,16 @@ impl World {
         }
     }
 
+    /// Goes on for so long.
+    pub(super) fn run_for(&mut self, time: Duration) {
+        let until = self.scene.clock.now() + time;
+        while self.scene.clock.now() < until {
+            self.step();
+        }
+    }
+
     /// Ends every session, and asks of each that it ends in time and keeps what it has.
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.ending = true;
         for member in 0..self.places.len() {
             self.command(member, Command::Quit);
@@ -96,6 +103,13 @@ impl World {
                 assert!(place.disk.values().all(Files::is_claimed), "the next start begins anew");
             }
         }
+    }
+
+    /// The peers that a member that runs has banned while they were connected, and those of whom it
+    /// has stored blocks.
+    pub(super) fn banned_by(&self, member: usize) -> (BTreeSet<SocketAddr>, BTreeSet<SocketAddr>) {
+        let process = self.places[member].process.as_ref().expect("it runs");
+        (process.banned.clone(), process.senders.clone())
     }
 
     fn is_complete(&self) -> bool {
@@ -172,8 +186,7 @@ impl World {
         let plan = &self.plan;
         let spec = &plan.members[member];
         let place = &mut self.places[member];
-        let gone = self.calm && !spec.stays();
-        if place.process.is_some() || place.done || gone || self.ending {
+        if place.process.is_some() || place.done || self.ending {
             return;
         }
         place.lives += 1;
@@ -268,7 +281,7 @@ impl World {
             self.with(member, |process, scene, _| process.stall(&mut scene.clock, now));
             let process = self.places[member].process.as_ref();
             let troubled = process.is_some_and(|process| process.troubled);
-            if troubled || !self.plan.members[member].stays() {
+            if troubled {
                 self.crash(member, false);
             }
             if honest {

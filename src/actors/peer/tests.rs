@@ -35,6 +35,11 @@ fn late() -> Instant {
 
 impl Main {
     fn new() -> Self {
+        Self::limited(0)
+    }
+
+    /// One in which so many bytes a second may leave.
+    fn limited(up: u64) -> Self {
         let scratch = Scratch::new();
         let data = made_up::data((PIECES * BLOCK_LEN) as usize);
         std::fs::write(scratch.path().join("t"), &data).unwrap();
@@ -57,7 +62,7 @@ impl Main {
             upload: true,
             files,
             down: Limiter::new(0),
-            up: Limiter::new(0),
+            up: Limiter::new(up),
             notifications: sender,
         };
         let (orders, from_main) = bounded(64);
@@ -120,6 +125,7 @@ impl Main {
             orders: self.from_main.clone(),
             line: Arc::clone(&self.line),
             office: Arc::clone(&self.office),
+            paced: None,
         };
         (writer, far, shared)
     }
@@ -199,6 +205,48 @@ fn the_writer_carries_out_orders_and_reports() {
     writer.join().unwrap();
     assert!(matches!(far.receive(PIECES, late()), Err(Breakdown::Closed)), "and it hangs up");
     assert_eq!(*main.line.farewell.lock(), None);
+}
+
+#[test]
+fn what_else_there_is_to_say_goes_before_a_block_that_waits_for_the_rate_limit() {
+    // The first block would take hours.
+    let main = Main::limited(1);
+    let (writer, mut far, shared) = main.writer();
+    let writer = thread(move || writer.run());
+    assert_eq!(hears(&mut far), Message::Bitfield(vec![0b1000_0000]));
+    main.order(ToPeer::Upload(block(0)));
+    main.order(ToPeer::Request(BlockRange { piece: PieceIndex(2), first: 0, count: 1 }));
+    assert_eq!(hears(&mut far), Message::Request(block(2)));
+    shared.theirs.set(PieceIndex(3));
+    assert_eq!(hears(&mut far), Message::Interested);
+    drop((main.orders, main.from_main));
+    writer.join().unwrap();
+    assert!(matches!(far.receive(PIECES, late()), Err(Breakdown::Closed)), "it does not wait");
+
+    // Soon enough it goes, and the rate holds from then on.
+    let main = Main::limited(10_000_000);
+    let (writer, mut far, _shared) = main.writer();
+    let writer = thread(move || writer.run());
+    hears(&mut far);
+    main.order(ToPeer::Upload(block(0)));
+    assert_eq!(hears(&mut far), piece(0));
+    drop((main.orders, main.from_main));
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_reader_that_fails_says_its_last_words() {
+    let main = Main::new();
+    let introduction = main.introduction();
+    let last_words =
+        LastWords::of(&main.call(Way::Out("127.0.0.1:1".parse().unwrap(), introduction)));
+    let failed = thread(move || {
+        let _last_words = last_words;
+        panic!("as a test wants it");
+    });
+    assert!(failed.join().is_err());
+    assert_eq!(main.last_words(), ours("its thread failed"));
+    assert!(main.line.is_ended(), "its writer hears of it");
 }
 
 #[test]

@@ -6,7 +6,8 @@ use sha1::{Digest, Sha1};
 
 use crate::actors::disk::write_all_at;
 use crate::actors::file_part::FilePart;
-use crate::words::id::Block;
+use crate::words::bitfield::Bitfield;
+use crate::words::id::{Block, PieceIndex};
 use crate::words::limits::BLOCK_LEN;
 
 /// A piece in the making.
@@ -72,13 +73,21 @@ pub(super) fn write(
     Ok(())
 }
 
+/// The blocks whose hashes differ.
+pub(super) fn changed(was: &[[u8; 20]], is: &[[u8; 20]]) -> Bitfield {
+    let mut changed = Bitfield::zeros(u32::try_from(was.len()).expect("pieces have few blocks"));
+    for (block, _) in (0..).zip(was.iter().zip(is)).filter(|(_, (was, is))| was != is) {
+        changed.set(PieceIndex(block));
+    }
+    changed
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
     use crate::actors::disk::DiskFile;
-    use crate::words::id::PieceIndex;
 
     #[test]
     fn a_piece_is_cut_at_the_borders_of_files() {

@@ -308,7 +308,7 @@ impl Held {
             }
             for (piece, whole) in (first.0..).map(PieceIndex).zip(&run) {
                 self.handle_written(piece);
-                news.extend(self.guilty(piece, whole));
+                news.extend(self.guilty(piece, || whole.block_hashes()));
                 news.push(StorageNews::Verified(piece));
             }
         }
@@ -340,22 +340,29 @@ impl Held {
             return Ok(vec![StorageNews::Written(piece)]);
         }
         self.in_place.remove(&piece);
-        if !hasher::is_right(&**files.disk(), &metainfo, &self.place.dir, piece) {
+        let disk = &**files.disk();
+        if !hasher::is_right(disk, &metainfo, &self.place.dir, piece) {
+            if self.suspects.len() < limits::SUSPECTS_MAX {
+                let hashes = || hasher::block_hashes(disk, &metainfo, &self.place.dir, piece);
+                self.suspects.entry(piece).or_insert_with(hashes);
+            }
             return Ok(vec![StorageNews::Corrupt(piece)]);
         }
         self.handle_written(piece);
-        Ok(vec![StorageNews::Verified(piece)])
+        let dir = self.place.dir.clone();
+        let mut news = self.guilty(piece, || hasher::block_hashes(disk, &metainfo, &dir, piece));
+        news.push(StorageNews::Verified(piece));
+        Ok(news)
     }
 
     /// The blocks of `piece` that have changed since it was wrong, word by word.
-    fn guilty(&mut self, piece: PieceIndex, right: &Gathered) -> Vec<StorageNews> {
+    fn guilty(
+        &mut self,
+        piece: PieceIndex,
+        right: impl FnOnce() -> Vec<[u8; 20]>,
+    ) -> Vec<StorageNews> {
         let Some(suspects) = self.suspects.remove(&piece) else { return Vec::new() };
-        let mut changed = Bitfield::zeros(self.context.metainfo.blocks(piece));
-        for (block, (was, is)) in (0..).zip(suspects.iter().zip(right.block_hashes())) {
-            if *was != is {
-                changed.set(PieceIndex(block));
-            }
-        }
+        let changed = gather::changed(&suspects, &right());
         changed.to_words().map(|word| StorageNews::Guilty(piece, word)).collect()
     }
 

@@ -185,6 +185,7 @@ impl Storage {
                 if let Some(held) = self.torrents.get_mut(&torrent) {
                     held.forget(piece);
                 }
+                self.outlet.publish(torrent, StorageNews::Forgotten(piece));
             }
             ToStorage::Settle => self.end(torrent, End::Settle),
             ToStorage::Close => self.close(torrent),

@@ -136,6 +136,7 @@ impl Disk {
                 | StorageNews::Guilty(..)
                 | StorageNews::Settled
                 | StorageNews::Written(_)
+                | StorageNews::Forgotten(_)
                 | StorageNews::Corrupt(_)
                 | StorageNews::Warned(_)
                 | StorageNews::Closed) => panic!("{other:?}"),
@@ -226,6 +227,7 @@ fn what_is_forgotten_is_gathered_anew() {
     let wrong = vec![0; data().len()];
     disk.store(0, 0, &wrong);
     disk.order(ToStorage::Forget(PieceIndex(0)));
+    assert_eq!(disk.told(), "Forgotten  0");
     assert_eq!(disk.store_all([0], &data()), "Verified  0");
     // A block that comes twice counts once.
     disk.store(1, 0, &data());
@@ -251,6 +253,10 @@ fn a_piece_larger_than_the_budget_is_written_in_place() {
         (0..blocks).for_each(|n| disk.store(piece, n, &data()));
         // The last block makes the piece whole.
         (1..blocks).for_each(|_| assert_eq!(disk.told(), format!("Written  {piece}")));
+        if piece == 3 {
+            let guilty = "Guilty  3 , Word { first:  0 , bits: 1 }";
+            assert_eq!(disk.told(), guilty, "the blocks are compared as they were on the disk");
+        }
         assert_eq!(disk.told(), format!("Verified  {piece}"));
     }
     disk.close();

@@ -43,6 +43,8 @@ pub enum Speech {
     Farewell,
 }
 
+const KEEP_ALIVE: Speech = Speech::Message(Message::KeepAlive);
+
 /// Whether the peer has something that we want, found anew only when either side has changed.
 #[derive(Debug, Default)]
 struct Interest {
@@ -143,6 +145,15 @@ impl Outbound {
         speech
     }
 
+    /// The next thing to do but a block, while the rate limit lets none go.
+    pub fn poll_message(&mut self, now: Instant) -> Option<Speech> {
+        let speech = self.next_message(now);
+        if speech.is_some() {
+            self.spoke_at = now;
+        }
+        speech
+    }
+
     /// When to look again, if no order comes.
     pub fn poll_deadline(&self, now: Instant) -> Instant {
         let keep_alive = self.spoke_at + limits::KEEP_ALIVE_EVERY;
@@ -190,6 +201,21 @@ impl Outbound {
     }
 
     fn next_speech(&mut self, now: Instant) -> Option<Speech> {
+        // Whoever is silent for long has no block to send, and nothing to say before.
+        let message = self.next_message(now).filter(|speech| *speech != KEEP_ALIVE);
+        if message.is_some() {
+            return message;
+        }
+        if let Some(block) = self.uploads.pop_front() {
+            return Some(Speech::Upload(block));
+        }
+        if self.haves.is_over() && self.shared.theirs.is_full() {
+            return Some(Speech::Farewell);
+        }
+        self.is_silent(now).then_some(KEEP_ALIVE)
+    }
+
+    fn next_message(&mut self, now: Instant) -> Option<Speech> {
         if let Some(message) = self.messages.pop_front() {
             return Some(Speech::Message(message));
         }
@@ -199,14 +225,11 @@ impl Outbound {
         if let Some(message) = self.interest.look(&self.context, &self.shared) {
             return Some(Speech::Message(message));
         }
-        if let Some(block) = self.uploads.pop_front() {
-            return Some(Speech::Upload(block));
-        }
-        if self.haves.is_over() && self.shared.theirs.is_full() {
-            return Some(Speech::Farewell);
-        }
-        let silent = now >= self.spoke_at + limits::KEEP_ALIVE_EVERY;
-        silent.then_some(Speech::Message(Message::KeepAlive))
+        self.is_silent(now).then_some(KEEP_ALIVE)
+    }
+
+    fn is_silent(&self, now: Instant) -> bool {
+        now >= self.spoke_at + limits::KEEP_ALIVE_EVERY
     }
 }
 

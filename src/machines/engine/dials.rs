@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::bus::Order;
 use crate::machines::engine::peer::{Peer, Stage};
@@ -11,12 +11,17 @@ use crate::machines::engine::{Engine, Phase};
 use crate::words::id::{PeerKey, TorrentKey};
 use crate::words::limits;
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// The queue of those to dial. A contact is in here once, or dialled, or connected, or waits for
 /// its timer.
 #[derive(Debug, Default)]
 pub(super) struct Dials {
     queue: VecDeque<(TorrentKey, usize)>,
     half_open: u32,
+    /// When the last dials began, at most [`limits::DIALS_A_SECOND`] of them.
+    begun: VecDeque<Instant>,
+    timer_runs: bool,
 }
 
 impl Dials {
@@ -30,6 +35,16 @@ impl Dials {
         self.half_open -= 1;
     }
 
+    /// When the next may begin, if that is later than `now`.
+    fn waits_until(&mut self, now: Instant) -> Option<Instant> {
+        // Bound: limits::DIALS_A_SECOND
+        while self.begun.front().is_some_and(|begun| *begun + SECOND <= now) {
+            self.begun.pop_front();
+        }
+        let earliest = self.begun.front().map(|begun| *begun + SECOND);
+        earliest.filter(|_| self.begun.len() >= limits::DIALS_A_SECOND)
+    }
+
     /// Nobody is dialled any more.
     pub(super) fn clear(&mut self) {
         self.queue.clear();
@@ -41,17 +56,32 @@ pub(super) fn enqueue(engine: &mut Engine, torrent: TorrentKey, contact: usize) 
     engine.dials.queue.push_back((torrent, contact));
 }
 
-/// Dials the next in the queue, as far as limits allow.
+/// Dials the next in the queue, as far as limits allow. Who greets us takes no place from those who
+/// are dialled.
 pub(super) fn dial_next(engine: &mut Engine) {
-    // Bound: limits::DIALS_MAX
+    // Bound: limits::DIALS_A_SECOND
     while engine.phase == Phase::Running
+        && !engine.dials.queue.is_empty()
         && engine.dials.half_open < limits::DIALS_MAX
-        && engine.peers.len() < engine.settings.peers_max
+        && engine.admitted < engine.settings.peers_max
+        && !engine.peers.is_full()
     {
         engine.steps.step();
+        if let Some(at) = engine.dials.waits_until(engine.now) {
+            if !std::mem::replace(&mut engine.dials.timer_runs, true) {
+                engine.timers.start(at, Timer::Dial);
+            }
+            return;
+        }
         let Some((key, contact)) = engine.dials.queue.pop_front() else { return };
         dial(engine, key, contact);
     }
+}
+
+/// The timer of [`dial_next`].
+pub(super) fn handle_dial_due(engine: &mut Engine) {
+    engine.dials.timer_runs = false;
+    dial_next(engine);
 }
 
 fn dial(engine: &mut Engine, key: TorrentKey, contact: usize) {
@@ -64,12 +94,16 @@ fn dial(engine: &mut Engine, key: TorrentKey, contact: usize) {
         socket: None,
         stage: Stage::Dialling,
         connected: false,
+        admitted: true,
+        network: None,
         address: to.to_string(),
         client: String::new(),
         retrying: false,
     };
     let peer = engine.peers.insert(peer).expect("the table was not full");
     engine.dials.half_open += 1;
+    engine.dials.begun.push_back(engine.now);
+    engine.admitted += 1;
     engine.order(Order::Dial { peer: PeerKey(peer), to, torrent: key, context });
 }
 

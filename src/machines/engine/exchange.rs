@@ -8,7 +8,7 @@ use crate::machines::engine::peer::Stage;
 use crate::machines::engine::timers::Timer;
 use crate::machines::engine::{Engine, pair, torrent};
 use crate::machines::outstanding::Askers;
-use crate::machines::picker::Pick;
+use crate::machines::picker::{Pick, Turn};
 use crate::words::id::{Block, PeerKey, TorrentKey};
 use crate::words::limits;
 
@@ -40,7 +40,7 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
         let room = talk.pipeline.saturating_sub(outstanding);
         let batch = (talk.pipeline / 4).clamp(1, limits::RANGE_MAX);
         // In the endgame a peer that is busy has nothing to win by asking for more.
-        let endgame = torrent.picker.is_all_asked();
+        let endgame = torrent.picker.is_endgame(&talk.place);
         let busy = endgame && outstanding >= limits::ENDGAME_PIPELINE;
         if room < batch || busy || !talk.has_room() {
             return;
@@ -49,15 +49,18 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
             retry_later(engine, key);
             return arm_retries(engine);
         }
+        let was_all_asked = torrent.picker.is_all_asked();
         let (theirs, room) = (&talk.shared.theirs, room.min(limits::RANGE_MAX));
+        let (now, rng) = (engine.now, &mut engine.rng);
+        let (budget, steps) = (&mut engine.budget, &mut engine.steps);
+        let mut turn = Turn { now, budget, rng, steps };
         let pick = if talk.unchoked {
-            let (rng, steps) = (&mut engine.rng, &mut engine.steps);
-            torrent.picker.pick(&mut talk.place, theirs, room, &mut engine.budget, rng, steps)
+            torrent.picker.pick(&mut talk.place, theirs, room, &mut turn)
         } else if talk.allowed_by_it.is_empty() {
             return;
         } else {
-            let (pieces, steps) = (&talk.allowed_by_it, &mut engine.steps);
-            torrent.picker.pick_of(pieces, &mut talk.place, theirs, room, &mut engine.budget, steps)
+            let pieces = &talk.allowed_by_it;
+            torrent.picker.pick_of(pieces, &mut talk.place, theirs, room, &mut turn)
         };
         match pick {
             Pick::Range(range) => {
@@ -70,7 +73,7 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
                 talk.owed = (talk.owed + range.count).min(limits::CREDIT_MAX);
                 talk.tell(&mut engine.orders, key, ToPeer::Request(range));
                 // From now on there is something to ask of everyone.
-                if !endgame && torrent.picker.is_all_asked() {
+                if !was_all_asked && torrent.picker.is_all_asked() {
                     arm_retries(engine);
                 }
             }
@@ -78,9 +81,8 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
                 if let Some(at) = peer.torrent {
                     engine.order(Order::Storage(at, ToStorage::Forget(piece)));
                 }
-                // One that is shorter than what it made room for is not enough.
-                retry_later(engine, key);
-                arm_retries(engine);
+                // When it is forgotten, those that wait are tried again.
+                return retry_later(engine, key);
             }
             Pick::Later => {
                 retry_later(engine, key);
@@ -152,6 +154,20 @@ pub(super) fn put_back(engine: &mut Engine, key: PeerKey) {
     arm_retries(engine);
 }
 
+/// `key` goes, or sends nothing: the piece that it alone was asked for is another's to send.
+pub(super) fn abandon(engine: &mut Engine, key: PeerKey) {
+    let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
+    let (Some(at), Some(talk)) = (peer.torrent, peer.talk_or_last()) else { return };
+    if !talk.place.has_lease() {
+        return;
+    }
+    let (budget, steps) = (&mut engine.budget, &mut engine.steps);
+    if let Some(piece) = torrent.picker.abandon(&mut talk.place, budget, steps) {
+        engine.order(Order::Storage(at, ToStorage::Forget(piece)));
+    }
+    arm_retries(engine);
+}
+
 /// `block` is here: whoever else was asked for it need not send it.
 pub(super) fn cancel(engine: &mut Engine, block: Block, askers: Askers, sender: PeerKey) {
     // Bound: limits::DUPLICATES_MAX
@@ -214,6 +230,14 @@ pub(super) fn hang_up(engine: &mut Engine, key: PeerKey, fault: Fault, reason: &
     if peer.is_dialling() {
         engine.dials.handle_over();
     }
+    if let Some(socket) = peer.socket {
+        engine.greetings.remove(socket);
+    }
+    if let (Some(network), Some(at)) = (peer.network.take(), peer.torrent)
+        && let Some(torrent) = engine.torrents.get_mut(at.0)
+    {
+        torrent.let_out(network);
+    }
     let farewell = Farewell { reason: reason.to_owned(), fault };
     peer.stage = match std::mem::replace(&mut peer.stage, Stage::Greeting) {
         Stage::Talking(talk) => Stage::Leaving(farewell, Some(talk)),
@@ -221,4 +245,5 @@ pub(super) fn hang_up(engine: &mut Engine, key: PeerKey, fault: Fault, reason: &
     };
     engine.order(Order::HangUp(key));
     put_back(engine, key);
+    abandon(engine, key);
 }

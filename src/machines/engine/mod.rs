@@ -10,6 +10,7 @@ mod bans;
 mod dials;
 mod ending;
 mod exchange;
+mod greetings;
 mod handlers;
 mod peer;
 mod timers;
@@ -19,7 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::bus::{Event, Fault, Notification, Order, ToStorage, TorrentEvent};
-use crate::machines::picker::Budget;
+use crate::machines::budget::Budget;
 use crate::words::id::{InfoHash, PeerId, PeerKey, TorrentKey};
 use crate::words::limits;
 use crate::words::rng::Rng;
@@ -30,6 +31,7 @@ use bans::Bans;
 use dials::Dials;
 use ending::Ending;
 use exchange::Retries;
+use greetings::Greetings;
 use peer::Peer;
 use timers::{Timer, Timers};
 use torrent::Torrent;
@@ -90,6 +92,9 @@ pub struct Engine {
     timers: Timers,
     retries: Retries,
     dials: Dials,
+    greetings: Greetings,
+    /// Connections that were dialled or have shaken hands, until their last words.
+    admitted: u32,
     bans: Bans,
     /// Torrents that are neither complete nor given up.
     unfinished: u32,
@@ -121,7 +126,7 @@ impl Engine {
     /// An engine without torrents. All its chance comes from `seed`.
     pub fn new(settings: Settings, peer_id: PeerId, seed: u64, now: Instant) -> Self {
         Self {
-            peers: Slab::new(settings.peers_max.saturating_add(limits::GREETINGS_MAX)),
+            peers: Slab::new(settings.peers_max.saturating_add(limits::PLACES_BESIDE_PEERS)),
             torrents: Slab::new(limits::TORRENTS_MAX),
             by_info_hash: BTreeMap::new(),
             budget: Budget::new(settings.memory),
@@ -133,6 +138,8 @@ impl Engine {
             timers: Timers::default(),
             retries: Retries::default(),
             dials: Dials::default(),
+            greetings: Greetings::default(),
+            admitted: 0,
             bans: Bans::default(),
             unfinished: 0,
             alive: 0,
@@ -244,7 +251,7 @@ impl Engine {
     fn order(&mut self, order: Order) {
         let waits = match &order {
             // What is to be closed was opened before.
-            Order::Storage(_, ToStorage::Store(..) | ToStorage::Forget(_)) => false,
+            Order::Storage(_, ToStorage::Store(..)) => false,
             Order::Storage(..) => !self.postponed.is_empty(),
             Order::Dial { .. }
             | Order::Admit { .. }
@@ -273,8 +280,13 @@ impl Engine {
         let size = self.settings.memory;
         let mut reserved = 0;
         // Bound: none; for tests.
-        for (_, torrent) in self.torrents.iter() {
+        for (key, torrent) in self.torrents.iter() {
             torrent.check();
+            // Bound: none; for tests.
+            let talking = self.peers.iter().filter(|(_, peer)| {
+                peer.network.is_some() && peer.torrent == Some(TorrentKey(key))
+            });
+            assert_eq!(torrent.networks.values().sum::<u32>() as usize, talking.count());
             reserved += torrent.picker.reserved(size);
         }
         assert_eq!(self.budget.reserved(), reserved, "the budget knows what is reserved");
@@ -284,6 +296,14 @@ impl Engine {
         // Bound: none; for tests.
         let connected = self.peers.iter().filter(|(_, peer)| peer.connected).count();
         assert_eq!(self.connected as usize, connected);
+        // Bound: none; for tests.
+        let admitted = self.peers.iter().filter(|(_, peer)| peer.admitted).count();
+        assert_eq!(self.admitted as usize, admitted);
+        assert!(self.admitted <= self.settings.peers_max);
+        // Bound: none; for tests.
+        let greeting = self.peers.iter().filter(|(_, peer)| peer.is_greeting()).count();
+        assert_eq!(self.greetings.len() as usize, greeting);
+        assert!(self.greetings.len() <= limits::GREETINGS_MAX);
         // Bound: none; for tests.
         self.peers.iter().for_each(|(_, peer)| peer.check());
     }

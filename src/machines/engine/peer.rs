@@ -23,6 +23,10 @@ pub(super) struct Peer {
     pub(super) stage: Stage,
     /// It counts among the connected.
     pub(super) connected: bool,
+    /// It counts among those that are allowed: it was dialled, or has shaken hands.
+    pub(super) admitted: bool,
+    /// The network under which its torrent counts it.
+    pub(super) network: Option<IpAddr>,
     /// For messages: its address as far as it is known.
     pub(super) address: String,
     pub(super) client: String,
@@ -105,6 +109,10 @@ pub(super) struct Sampled {
 impl Peer {
     pub(super) fn is_dialling(&self) -> bool {
         matches!(self.stage, Stage::Dialling)
+    }
+
+    pub(super) fn is_greeting(&self) -> bool {
+        matches!(self.stage, Stage::Greeting)
     }
 
     pub(super) fn is_leaving(&self) -> bool {

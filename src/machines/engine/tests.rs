@@ -18,6 +18,8 @@ mod chance;
 #[cfg(test)]
 mod constant_time;
 #[cfg(test)]
+mod crowds;
+#[cfg(test)]
 mod endgame;
 #[cfg(test)]
 mod fast;
@@ -184,9 +186,13 @@ impl Drive {
 
     /// Somebody dials us.
     fn accepted(&mut self) -> String {
+        self.accepted_from("127.0.0.1")
+    }
+
+    fn accepted_from(&mut self, ip: &str) -> String {
         self.sockets += 1;
         let socket = SocketNumber(self.sockets);
-        let address = ([127, 0, 0, 1], 50_000).into();
+        let address = SocketAddr::new(ip.parse().unwrap(), 50_000);
         self.handle(Notification::Accepted { socket, address })
     }
 

@@ -16,6 +16,8 @@ pub(super) enum Timer {
     Timeout(TorrentKey),
     /// Dial this peer of the user's again.
     Redial(TorrentKey, usize),
+    /// Dial those who wait for it.
+    Dial,
     /// Try again some of the peers for which there was nothing to ask.
     Retry,
     /// Give the storage the orders again for which it had no room.

@@ -1,6 +1,8 @@
 //! One torrent as main sees it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -9,7 +11,7 @@ use crate::bus::{NewTorrent, Place, Progress, TorrentContext};
 use crate::machines::choker::Choker;
 use crate::machines::engine::SeedUntil;
 use crate::machines::picker::Picker;
-use crate::words::address::Address;
+use crate::words::address::{Address, is_local};
 use crate::words::bitfield::Bitfield;
 use crate::words::have_log::Publisher;
 use crate::words::id::{InfoHash, PeerId, PeerKey, PieceIndex};
@@ -26,6 +28,8 @@ pub(super) struct Torrent {
     pub(super) contacts: Vec<Contact>,
     /// The connections whose handshakes are done.
     pub(super) peer_ids: BTreeMap<PeerId, PeerKey>,
+    /// How many of them talk, by the network that they are in.
+    pub(super) networks: BTreeMap<IpAddr, u32>,
     pub(super) stage: Stage,
     /// Connected peers that have everything.
     pub(super) seeders: u32,
@@ -110,6 +114,7 @@ impl Torrent {
             // Bound: limits::CONTACTS_MAX
             contacts: peers.into_iter().take(limits::CONTACTS_MAX).map(contact).collect(),
             peer_ids: BTreeMap::new(),
+            networks: BTreeMap::new(),
             stage: Stage::Opening,
             seeders: 0,
             meter: Meter {
@@ -145,6 +150,24 @@ impl Torrent {
     pub(super) fn blocks_of(&self, pieces: &[PieceIndex]) -> u32 {
         // Bound: limits::ALLOWED_FAST_GIVEN
         pieces.iter().map(|piece| self.context.metainfo.blocks(*piece)).sum()
+    }
+
+    /// A peer of `network` talks. `false` if there are enough of them.
+    pub(super) fn take_in(&mut self, network: IpAddr) -> bool {
+        let talking = self.networks.entry(network).or_default();
+        let enough = !is_local(network) && *talking >= limits::PEERS_A_NETWORK;
+        *talking += u32::from(!enough);
+        !enough
+    }
+
+    /// A peer of `network` talks no longer.
+    pub(super) fn let_out(&mut self, network: IpAddr) {
+        if let Entry::Occupied(mut talking) = self.networks.entry(network) {
+            *talking.get_mut() -= 1;
+            if *talking.get() == 0 {
+                talking.remove();
+            }
+        }
     }
 
     /// The number of connected peers.

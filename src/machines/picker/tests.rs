@@ -6,20 +6,21 @@ use super::*;
 use crate::machines::made_up;
 use crate::words::limits::SCAN_MAX;
 
-const BLOCKS: u32 = 4;
+pub(super) const BLOCKS: u32 = 4;
 const PIECE_LEN: u32 = BLOCKS * BLOCK_LEN;
 
-struct Game {
-    picker: Picker,
-    budget: Budget,
+pub(super) struct Game {
+    pub(super) picker: Picker,
+    pub(super) budget: Budget,
     size: u64,
     rng: Rng,
-    peers: Vec<(SharedBitfield, Place)>,
+    now: Instant,
+    pub(super) peers: Vec<(SharedBitfield, Place)>,
 }
 
 impl Game {
     /// A torrent of so many pieces, and memory for so many open ones.
-    fn new(pieces: u32, memory: u32) -> Self {
+    pub(super) fn new(pieces: u32, memory: u32) -> Self {
         Self::of(pieces, u64::from(memory) * u64::from(PIECE_LEN))
     }
 
@@ -34,11 +35,12 @@ impl Game {
         let len = u64::from(pieces) * u64::from(PIECE_LEN);
         let metainfo = Arc::new(made_up::torrent("t", PIECE_LEN, len));
         let picker = Picker::new(metainfo, false);
-        Self { picker, budget: Budget::new(size), size, rng: Rng::new(1), peers: Vec::new() }
+        let (budget, rng, now) = (Budget::new(size), Rng::new(1), made_up::start());
+        Self { picker, budget, size, rng, now, peers: Vec::new() }
     }
 
     /// Peers with these pieces come.
-    fn peers(mut self, pictures: &[&str]) -> Self {
+    pub(super) fn peers(mut self, pictures: &[&str]) -> Self {
         pictures.iter().for_each(|picture| self.joins(made_up::shared(picture)));
         self
     }
@@ -70,22 +72,24 @@ impl Game {
     fn try_pick(&mut self, peer: usize, room: u32) -> (Pick, u32) {
         let (theirs, place) = &mut self.peers[peer];
         let (budget, rng, mut steps) = (&mut self.budget, &mut self.rng, Steps::new());
-        let pick = self.picker.pick(place, theirs, room, budget, rng, &mut steps);
+        let mut turn = Turn { now: self.now, budget, rng, steps: &mut steps };
+        let pick = self.picker.pick(place, theirs, room, &mut turn);
         self.check();
         (pick, steps.taken())
     }
 
     /// What `peer` is asked for, as `piece:block+count`.
-    fn pick(&mut self, peer: usize, room: u32) -> String {
+    pub(super) fn pick(&mut self, peer: usize, room: u32) -> String {
         drawn(self.try_pick(peer, room).0)
     }
 
     /// The same while it allows only these pieces.
-    fn pick_of(&mut self, pieces: &[u32], peer: usize, room: u32) -> String {
+    pub(super) fn pick_of(&mut self, pieces: &[u32], peer: usize, room: u32) -> String {
         let pieces: Vec<_> = pieces.iter().copied().map(PieceIndex).collect();
         let (theirs, place) = &mut self.peers[peer];
-        let (budget, mut steps) = (&mut self.budget, Steps::new());
-        let pick = self.picker.pick_of(&pieces, place, theirs, room, budget, &mut steps);
+        let (budget, rng, mut steps) = (&mut self.budget, &mut self.rng, Steps::new());
+        let mut turn = Turn { now: self.now, budget, rng, steps: &mut steps };
+        let pick = self.picker.pick_of(&pieces, place, theirs, room, &mut turn);
         self.check();
         drawn(pick)
     }
@@ -112,13 +116,13 @@ impl Game {
     }
 
     /// A block arrives from `peer`.
-    fn stores(&mut self, peer: u32, piece: u32, block: u32) {
-        self.picker.handle_stored(self.block(piece, block), made_up::peer(peer));
+    pub(super) fn stores(&mut self, peer: u32, piece: u32, block: u32) {
+        self.picker.handle_stored(self.block(piece, block), made_up::peer(peer), self.now);
         self.check();
     }
 
     /// A block will not come.
-    fn put_back(&mut self, piece: u32, block: u32) {
+    pub(super) fn put_back(&mut self, piece: u32, block: u32) {
         let asked = (PieceIndex(piece), block);
         let askers = self.picker.outstanding.iter().find(|(outstanding, _)| *outstanding == asked);
         let asker = askers.and_then(|(_, askers)| askers.iter().next()).unwrap_or_default();
@@ -126,7 +130,7 @@ impl Game {
         self.check();
     }
 
-    fn verified(&mut self, piece: u32) {
+    pub(super) fn verified(&mut self, piece: u32) {
         self.picker.handle_verified(PieceIndex(piece), &mut self.budget, &mut Steps::new());
         self.check();
     }
@@ -142,7 +146,7 @@ impl Game {
         (suspects.len() == 1).then(|| suspects[0])
     }
 
-    fn drawn(&self) -> String {
+    pub(super) fn drawn(&self) -> String {
         let pieces = (0..self.picker.metainfo.pieces()).map(PieceIndex);
         pieces.map(|piece| self.drawn_piece(piece)).collect::<Vec<_>>().join(" ")
     }
@@ -160,7 +164,7 @@ impl Game {
         (0..BLOCKS).map(PieceIndex).map(block).collect()
     }
 
-    fn check(&self) {
+    pub(super) fn check(&self) {
         self.picker.check();
         assert_eq!(self.budget.reserved(), self.picker.reserved(self.size));
     }
@@ -227,7 +231,7 @@ fn in_the_endgame_each_block_is_asked_of_three() {
     assert_eq!(asked(&mut game, 2), "0:0+1 0:1+1 0:2+1 0:3+1 nothing");
     assert_eq!(asked(&mut game, 3), "0:3+1 nothing nothing nothing nothing");
     assert_eq!(asked(&mut game, 4), "nothing nothing nothing nothing nothing");
-    let askers = game.picker.handle_stored(game.block(0, 0), made_up::peer(2));
+    let askers = game.picker.handle_stored(game.block(0, 0), made_up::peer(2), game.now);
     assert_eq!(askers.iter().collect::<Vec<_>>(), [0, 1, 2].map(made_up::peer));
     assert_eq!(game.drawn(), "#???");
 }
@@ -292,10 +296,14 @@ fn only_missing_blocks_of_open_pieces_are_expected() {
     game.stores(0, 0, 0);
     let expected = [(0, 0, false), (0, 1, true), (1, 0, false)];
     for (piece, block, expects) in expected {
-        assert_eq!(game.picker.expects(game.block(piece, block)), expects, "{piece}:{block}");
+        assert_eq!(
+            game.picker.expects(game.block(piece, block), made_up::peer(0)),
+            expects,
+            "{piece}:{block}"
+        );
     }
     game.verified(0);
-    assert!(!game.picker.expects(game.block(0, 1)));
+    assert!(!game.picker.expects(game.block(0, 1), made_up::peer(0)));
     assert_eq!(game.drawn(), "==== ----");
 }
 
@@ -304,13 +312,13 @@ fn a_corrupt_piece_is_opened_again_and_a_lone_sender_is_named() {
     let table: [(&[u32; 4], Option<u32>); 3] =
         [(&[0, 0, 0, 0], Some(0)), (&[1, 1, 1, 1], Some(1)), (&[0, 1, 0, 0], None)];
     for (senders, blamed) in table {
-        let mut game = Game::new(2, 1).peers(&["#.", "#."]);
+        let mut game = Game::new(2, 1).peers(&["#.", "#.", "#."]);
         assert_eq!(game.pick(0, 4), "0:0+4");
         (0..).zip(senders).for_each(|(block, sender)| game.stores(*sender, 0, block));
         assert_eq!(game.drawn(), "#### ----");
         assert_eq!(game.corrupt(0), blamed, "{senders:?}");
         assert_eq!((game.drawn().as_str(), game.budget.reserved()), ("---- ----", 0));
-        assert_eq!(game.pick(1, 2), "0:0+2");
+        assert_eq!(game.pick(2, 2), "0:0+2");
     }
 }
 
@@ -473,8 +481,9 @@ fn a_pick_takes_the_same_steps_at_any_size() {
             game.picker.handle_gained(Word::of(piece), &mut Steps::new());
             game.peers.push((theirs, Place::default()));
             let (theirs, place) = game.peers.last_mut().unwrap();
-            let (budget, rng) = (&mut game.budget, &mut game.rng);
-            let pick = game.picker.pick(place, theirs, 1, budget, rng, &mut Steps::new());
+            let (budget, rng, mut steps) = (&mut game.budget, &mut game.rng, Steps::new());
+            let mut turn = Turn { now: game.now, budget, rng, steps: &mut steps };
+            let pick = game.picker.pick(place, theirs, 1, &mut turn);
             assert!(matches!(pick, Pick::Range(_)));
         }
         let dearest = (0..5).map(|_| game.try_pick(0, 1).1).max().unwrap();

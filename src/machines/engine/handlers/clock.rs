@@ -1,6 +1,6 @@
 //! What is due.
 
-use crate::bus::{TorrentEvent, TroubleKind};
+use crate::bus::{Order, ToStorage, TorrentEvent, TroubleKind};
 use crate::machines::engine::timers::Timer;
 use crate::machines::engine::torrent::Stage;
 use crate::machines::engine::{Engine, Phase, dials, ending, exchange, handlers};
@@ -16,6 +16,7 @@ pub(in crate::machines::engine) fn handle_timer(engine: &mut Engine, timer: Time
             dials::enqueue(engine, torrent, contact);
             dials::dial_next(engine);
         }
+        Timer::Dial => dials::handle_dial_due(engine),
         Timer::Retry => exchange::handle_retry(engine),
         Timer::GiveAgain => ending::handle_give_again(engine),
         Timer::Farewell => ending::handle_farewell(engine),
@@ -37,6 +38,11 @@ fn handle_progress_due(engine: &mut Engine, key: TorrentKey) {
 fn handle_rotation_due(engine: &mut Engine, key: TorrentKey) {
     let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
     torrent.choker.rotate();
+    let ended = torrent.picker.end_leases(&mut engine.budget, &mut engine.steps);
+    // Bound: limits::LEASES_ENDED_MAX
+    for piece in ended {
+        engine.order(Order::Storage(key, ToStorage::Forget(piece)));
+    }
     exchange::apply_choking(engine, key);
     engine.start_timer(limits::ROTATE_EVERY, Timer::Rotate(key));
 }

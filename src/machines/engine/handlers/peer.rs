@@ -11,6 +11,7 @@ use crate::formats::wire::ExtensionHandshake;
 use crate::machines::engine::exchange::{self, hang_up};
 use crate::machines::engine::peer::{Identity, Peer, Stage, Talk};
 use crate::machines::engine::{Engine, Phase, dials, ending, pair, torrent};
+use crate::words::address::network;
 use crate::words::bitfield::Word;
 use crate::words::id::{Block, InfoHash, PeerId, PeerKey, PieceIndex, TorrentKey};
 use crate::words::limits;
@@ -51,22 +52,27 @@ pub(in crate::machines::engine) fn handle_accepted(
     socket: SocketNumber,
     address: SocketAddr,
 ) {
-    let full = engine.connected >= engine.settings.peers_max;
+    let full = engine.admitted >= engine.settings.peers_max || engine.phase != Phase::Running;
+    if !full && let Some(oldest) = engine.greetings.in_the_way_of(address.ip()) {
+        hang_up(engine, oldest, Fault::Nobodys, "it did not shake hands, and others wait");
+    }
     let peer = Peer {
         torrent: None,
         contact: None,
         socket: Some(socket),
         stage: Stage::Greeting,
         connected: true,
+        admitted: false,
+        network: None,
         address: address.to_string(),
         client: String::new(),
         retrying: false,
     };
-    let key =
-        if full || engine.phase != Phase::Running { Err(peer) } else { engine.peers.insert(peer) };
+    let key = if full { Err(peer) } else { engine.peers.insert(peer) };
     match key {
         Ok(key) => {
             engine.connected += 1;
+            engine.greetings.add(socket, PeerKey(key), address.ip());
             engine.order(Order::Admit { socket, peer: PeerKey(key) });
         }
         Err(_) => engine.order(Order::Refuse(socket)),
@@ -90,9 +96,7 @@ pub(in crate::machines::engine) fn handle_undelivered(engine: &mut Engine, order
                 exchange::arm_retries(engine);
             }
         }
-        // What it keeps too long only takes memory: blocks that come again are dropped.
-        Order::Storage(_, ToStorage::Forget(_)) => {}
-        // The disk has more torrents to open or close than its channel has room for.
+        // The disk has more to open, to forget or to close than its channel has room for.
         Order::Storage(..) => ending::give_again(engine, order),
         // A socket is dropped with the porter, and at the end nobody waits for the rest.
         Order::Refuse(_) | Order::HangUp(_) | Order::Reap(_) | Order::End => {}
@@ -130,6 +134,14 @@ fn handle_connected(
     if matches!(peer.stage, Stage::Leaving(..)) {
         return;
     }
+    if let Some(socket) = peer.socket {
+        if engine.admitted >= engine.settings.peers_max {
+            return hang_up(engine, key, Fault::Ours, "there are as many connections as allowed");
+        }
+        engine.greetings.remove(socket);
+        peer.admitted = true;
+        engine.admitted += 1;
+    }
     let dialled = peer.contact.is_some();
     let mut talk = Talk::new(key, peer_id, address.ip(), shared, engine.now);
     talk.fast = fast.is_some();
@@ -157,9 +169,16 @@ fn handle_connected(
             return;
         }
     }
-    if let Some(torrent) = engine.torrents.get_mut(torrent.0) {
-        torrent.peer_ids.insert(peer_id, key);
+    let (Some(peer), Some(known)) =
+        (engine.peers.get_mut(key.0), engine.torrents.get_mut(torrent.0))
+    else {
+        return;
+    };
+    if !known.take_in(network(ip)) {
+        return hang_up(engine, key, Fault::Ours, "there are enough connections to its address");
     }
+    peer.network = Some(network(ip));
+    known.peer_ids.insert(peer_id, key);
     engine.tell(torrent, TorrentEvent::Peer { address, state: PeerState::Connected, client });
     dials::dial_next(engine);
 }
@@ -333,8 +352,8 @@ fn handle_block(engine: &mut Engine, key: PeerKey, block: Block, data: Vec<u8>) 
     }
     torrent.meter.downloaded += u64::from(block.len);
     torrent.meter.heard_at = engine.now;
-    if torrent.stage == torrent::Stage::Downloading && torrent.picker.expects(block) {
-        let askers = torrent.picker.handle_stored(block, key);
+    if torrent.stage == torrent::Stage::Downloading && torrent.picker.expects(block, key) {
+        let askers = torrent.picker.handle_stored(block, key, engine.now);
         engine.order(Order::Storage(at, ToStorage::Store(block, data)));
         exchange::cancel(engine, block, askers, key);
     }
@@ -362,6 +381,7 @@ fn handle_stalled(engine: &mut Engine, key: PeerKey) {
         talk.pipeline = 1;
         talk.ask_after = Some(now + limits::PAUSE);
         exchange::put_back(engine, key);
+        exchange::abandon(engine, key);
         exchange::retry_later(engine, key);
         exchange::arm_retries(engine);
     }
@@ -401,12 +421,17 @@ fn handle_performed(engine: &mut Engine, key: PeerKey, orders: u32, uploaded: u6
 /// Its threads' last words: whatever it held goes back, and nothing of it remains.
 fn handle_gone(engine: &mut Engine, key: PeerKey, farewell: Farewell) {
     exchange::put_back(engine, key);
+    exchange::abandon(engine, key);
     let Some(mut peer) = engine.peers.remove(key.0) else { return };
     engine.order(Order::Reap(key));
     if peer.is_dialling() {
         engine.dials.handle_over();
     }
     engine.connected -= u32::from(peer.connected);
+    engine.admitted -= u32::from(peer.admitted);
+    if let Some(socket) = peer.socket {
+        engine.greetings.remove(socket);
+    }
     // Whoever hung up first knows why.
     let Farewell { reason, fault } = match &peer.stage {
         Stage::Leaving(ours, _) => ours.clone(),
@@ -437,6 +462,9 @@ fn handle_gone(engine: &mut Engine, key: PeerKey, farewell: Farewell) {
 fn forget(engine: &mut Engine, key: PeerKey, at: TorrentKey, peer: &mut Peer) {
     let Some(torrent) = engine.torrents.get_mut(at.0) else { return };
     torrent.choker.handle_uninterested(key);
+    if let Some(network) = peer.network.take() {
+        torrent.let_out(network);
+    }
     if let Some(talk) = peer.talk_or_last() {
         engine.bans.handle_gone(key, talk.who);
         if torrent.peer_ids.get(&talk.who.peer_id) == Some(&key) {

@@ -24,6 +24,7 @@ pub(in crate::machines::engine) fn handle_news(
         StorageNews::Verified(piece) => handle_verified(engine, torrent, piece),
         StorageNews::Corrupt(piece) => handle_corrupt(engine, torrent, piece),
         StorageNews::Guilty(piece, blocks) => handle_guilty(engine, torrent, piece, blocks),
+        StorageNews::Forgotten(piece) => handle_forgotten(engine, torrent, piece),
         StorageNews::Failed(trouble) => handle_failed(engine, torrent, trouble),
         StorageNews::Warned(message) => engine.tell(torrent, TorrentEvent::Warning(message)),
         StorageNews::Closed => {
@@ -66,9 +67,19 @@ fn handle_in_order(engine: &mut Engine, key: TorrentKey) {
 }
 
 fn handle_settled(engine: &mut Engine, key: TorrentKey) {
-    let Some(torrent) = engine.torrents.get(key.0) else { return };
+    let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
+    if torrent.stage == Stage::GivenUp {
+        return handle_given_up(engine, key);
+    }
     let path = torrent.place.dir.join(torrent.context.metainfo.name());
     engine.tell(key, TorrentEvent::Settled { path });
+}
+
+/// The storage has forgotten what a torrent that was given up had begun: its memory is for others.
+fn handle_given_up(engine: &mut Engine, key: TorrentKey) {
+    let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
+    torrent.picker.close_all(&mut engine.budget, &mut engine.steps);
+    exchange::arm_retries(engine);
 }
 
 fn handle_opened(engine: &mut Engine, key: TorrentKey) {
@@ -137,12 +148,21 @@ fn handle_guilty(engine: &mut Engine, key: TorrentKey, piece: PieceIndex, blocks
     }
 }
 
+/// A piece that was given up has made room, and may be asked for again.
+fn handle_forgotten(engine: &mut Engine, key: TorrentKey, piece: PieceIndex) {
+    let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
+    torrent.picker.handle_forgotten(piece, &mut engine.budget, &mut engine.steps);
+    exchange::retry_some(engine, limits::PICKS_MAX);
+    exchange::arm_retries(engine);
+}
+
 fn handle_failed(engine: &mut Engine, key: TorrentKey, trouble: Trouble) {
     let Some(torrent) = engine.torrents.get(key.0) else { return };
     if torrent.stage == Stage::GivenUp {
-        return;
+        return handle_given_up(engine, key);
     }
     stop_downloading(engine, key);
+    handle_given_up(engine, key);
     engine.tell(key, TorrentEvent::Error(trouble));
     end_if_nothing_is_left(engine);
 }
@@ -152,6 +172,7 @@ pub(super) fn give_up(engine: &mut Engine, key: TorrentKey, kind: TroubleKind, w
     let Some(torrent) = engine.torrents.get(key.0) else { return };
     let what = torrent.context.metainfo.name().to_owned();
     stop_downloading(engine, key);
+    engine.order(Order::Storage(key, ToStorage::Settle));
     engine.tell(key, TorrentEvent::Error(Trouble { kind, what, why }));
     end_if_nothing_is_left(engine);
 }
@@ -162,7 +183,6 @@ fn stop_downloading(engine: &mut Engine, key: TorrentKey) {
     engine.alive -= u32::from(!matches!(torrent.stage, Stage::GivenUp | Stage::Seeded));
     torrent.stage = Stage::GivenUp;
     torrent.stop_growing();
-    torrent.picker.close_all(&mut engine.budget, &mut engine.steps);
 }
 
 fn finish_if_done(engine: &mut Engine, key: TorrentKey) {

@@ -212,11 +212,18 @@ fn strangers_are_refused() {
     let mut drive = Drive::downloading(Settings { peers_max: 1, ..settings() }, 2);
     let elsewhere = PeerNews::Hello(InfoHash([9; 20]));
     script! {
-        drive.accepted() => "admit 0",
+        drive.joins("#.") => 0,
         drive.accepted() => "refuse",
-        drive.news(0, elsewhere) => "hang up 0",
         drive.goes(0) => "reap 0",
-        drive.accepted() => "admit 0",
+        drive.accepts(0) => 0,
+        drive.accepts(0) => 1,
+        drive.connected(1, 1) => "",
+        drive.connected(0, 0) => "hang up 0",
+        drive.goes(0) => "reap 0",
+        drive.goes(1) => "reap 1",
+        drive.accepted() => "admit 1",
+        drive.news(1, elsewhere) => "hang up 1",
+        drive.goes(1) => "reap 1",
     }
     assert!(drive.events().contains("it wants torrent 0909"));
 }
@@ -260,14 +267,16 @@ fn no_more_than_so_many_are_dialled_at_once() {
     let contacts: Vec<_> = contacts.iter().map(String::as_str).collect();
     let mut drive = Drive::new(Settings { peers_max: 30, ..settings() });
     drive.adds(torrent(2), &contacts);
-    let dialled = drive.storage(0, StorageNews::Opened);
+    let mut dialled = drive.storage(0, StorageNews::Opened);
+    dialled += &drive.waits(Duration::from_secs(2));
     assert_eq!(dialled.matches("dial").count(), limits::DIALS_MAX as usize);
     for peer in 0..10 {
         let dialled = drive.connected(peer, u8::try_from(peer).unwrap());
         assert_eq!(dialled.matches("dial").count(), 1, "one is made, the next is dialled");
     }
     assert_eq!(drive.connected(10, 10), "", "all places are taken");
-    assert_eq!(drive.goes(10), "reap 10, dial 10 at 127.0.0.1:31");
+    assert_eq!(drive.goes(10), "reap 10");
+    assert_eq!(drive.waits(Duration::from_secs(1)), "dial 10 at 127.0.0.1:31");
 }
 
 #[test]
@@ -282,8 +291,13 @@ fn a_torrent_that_nothing_arrives_for_is_given_up() {
     drive.waits(timeout - Duration::from_secs(1));
     script! {
         drive.events() => "",
-        drive.waits(Duration::from_secs(1)) => "hang up 0, close",
+        drive.waits(Duration::from_secs(1)) => "settle, hang up 0, close",
         drive.events() => "error: t: one peer is connected, but nothing arrived for 30 s",
+    }
+    assert!(drive.engine.budget.reserved() > 0, "the storage has a block");
+    script! {
+        drive.storage(0, StorageNews::Settled) => "",
+        drive.events() => "",
     }
     assert_eq!(drive.engine.budget.reserved(), 0);
 }

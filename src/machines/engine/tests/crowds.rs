@@ -1,0 +1,113 @@
+//! Many who come, and many to dial: none of them keeps others out.
+
+use super::*;
+
+/// Somebody from `ip` dials us and shakes hands: what is ordered then.
+fn arrives(drive: &mut Drive, ip: &'static str, id: u8) -> String {
+    let admit = drive.accepted_from(ip);
+    let peer = admit.split("admit ").nth(1).expect("it is admitted").parse().unwrap();
+    let info_hash = drive.torrents[0].metainfo.info_hash();
+    drive.news(peer, PeerNews::Hello(info_hash));
+    drive.greeted(peer, Greeting { ip, peer_id: PeerId([id; 20]), ..Greeting::default() })
+}
+
+/// Those who were hung up on say their last words.
+fn leave(drive: &mut Drive) {
+    let hung_up = drive.peers.iter().filter(|(_, peer)| peer.hung_up);
+    let hung_up: Vec<u32> = hung_up.map(|(peer, _)| *peer).collect();
+    for peer in hung_up {
+        drive.goes(peer);
+    }
+}
+
+#[test]
+fn two_hundred_silent_connections_keep_nobody_out() {
+    let one: fn(u8) -> String = |_| "203.0.113.9".into();
+    let many: fn(u8) -> String = |n| format!("198.51.100.{n}");
+    let of_a_64: fn(u8) -> String = |n| format!("2001:db8::{n}");
+    let local: fn(u8) -> String = |_| "127.0.0.1".into();
+    for (from, at_once) in [
+        (one, limits::GREETINGS_A_NETWORK),
+        (many, limits::GREETINGS_MAX as usize),
+        (of_a_64, limits::GREETINGS_A_NETWORK),
+        (local, limits::GREETINGS_MAX as usize),
+    ] {
+        let mut drive = Drive::downloading(Settings { peers_max: 4, ..settings() }, 2);
+        for n in 0..200 {
+            let ordered = drive.accepted_from(&from(n));
+            assert!(ordered.contains("admit"), "{n}: {ordered}");
+            leave(&mut drive);
+        }
+        assert_eq!(drive.peers.len(), at_once, "{}", from(0));
+        for (n, ip) in (0..).zip(["192.0.2.1", "192.0.2.2", "127.0.0.1", "127.0.0.1"]) {
+            assert_eq!(arrives(&mut drive, ip, n), "", "{ip}");
+            leave(&mut drive);
+        }
+        assert_eq!(drive.accepted_from("192.0.2.3"), "refuse", "all are honest peers");
+    }
+}
+
+#[test]
+fn the_oldest_that_did_not_shake_hands_makes_room() {
+    let mut drive = Drive::downloading(settings(), 2);
+    for n in 0..limits::GREETINGS_MAX {
+        assert_eq!(drive.accepted(), format!("admit {n}"));
+    }
+    drive.news(0, PeerNews::Hello(drive.torrents[0].metainfo.info_hash()));
+    drive.connected(0, 1);
+    let (more, next) = (limits::GREETINGS_MAX, limits::GREETINGS_MAX + 1);
+    script! {
+        drive.accepted() => format!("admit {more}"),
+        drive.accepted() => format!("hang up 1, admit {next}"),
+        drive.goes(1) => "reap 1",
+        drive.accepted() => "hang up 2, admit 1",
+    }
+}
+
+#[test]
+fn a_network_has_so_many_connections_about_a_torrent() {
+    let mut drive = Drive::downloading(settings(), 2);
+    for n in 0..4 {
+        let ordered = arrives(&mut drive, "203.0.113.9", n);
+        assert_eq!(ordered.starts_with("hang up"), n == 3, "{n}: {ordered}");
+        assert_eq!(arrives(&mut drive, ["10.0.0.1", "::1"][usize::from(n % 2)], 50 + n), "");
+        leave(&mut drive);
+    }
+    drive.goes(0);
+    assert_eq!(arrives(&mut drive, "203.0.113.9", 9), "", "one has gone");
+}
+
+#[test]
+fn whoever_greets_takes_no_place_from_those_who_are_dialled() {
+    let mut drive = Drive::new(Settings { peers_max: 2, ..settings() });
+    drive.adds(torrent(2), &["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]);
+    (0..20).for_each(|_| {
+        drive.accepted();
+        leave(&mut drive);
+    });
+    let dialled = drive.storage(0, StorageNews::Opened);
+    assert_eq!(dialled.matches("dial").count(), 2, "{dialled}");
+    assert_eq!(drive.accepted(), "refuse", "as many as are allowed are dialled");
+}
+
+#[test]
+fn no_second_sees_more_than_so_many_dials() {
+    let contacts: Vec<String> = (1..=60).map(|port| format!("127.0.0.1:{port}")).collect();
+    let contacts: Vec<&str> = contacts.iter().map(String::as_str).collect();
+    let mut drive = Drive::new(settings());
+    drive.adds(torrent(2), &contacts);
+    let mut dialled = vec![drive.storage(0, StorageNews::Opened).matches("dial").count()];
+    for _ in 0..80 {
+        // Half of them answer no dial, and the others refuse at once.
+        let peers: Vec<u32> = drive.peers.keys().copied().filter(|peer| peer % 2 == 0).collect();
+        let mut begun = 0;
+        for peer in peers {
+            begun += drive.goes(peer).matches("dial").count();
+        }
+        begun += drive.waits(Duration::from_millis(100)).matches("dial").count();
+        dialled.push(begun);
+    }
+    let most = dialled.windows(10).map(|second| second.iter().sum::<usize>()).max().unwrap();
+    assert_eq!(most, limits::DIALS_A_SECOND, "{dialled:?}");
+    assert!(dialled.iter().sum::<usize>() >= 70, "and that is made use of: {dialled:?}");
+}
