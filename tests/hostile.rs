@@ -339,6 +339,18 @@ fn whoever_goes_away_in_the_middle_does_no_harm() {
     assert!(target.process.terminate().success());
 }
 
+/// They take no place from those who shake hands, and the oldest make room for the newest.
+#[test]
+fn two_hundred_silent_connections_keep_nobody_out() {
+    let mut target = Target::start();
+    let mut silent: Vec<Client> = (0..200).map(|_| Client::dial(&target)).collect();
+    assert_serves(&target, 2);
+    for (n, client) in silent.iter_mut().take(150).enumerate() {
+        assert!(client.wait_for_end(), "connection {n} has made room");
+    }
+    assert!(target.process.terminate().success());
+}
+
 /// The memory is as large as one piece. Whoever had half of it sent, and goes, must not keep it.
 #[test]
 fn whoever_goes_away_with_a_piece_leaves_its_memory_to_others() {

@@ -9,6 +9,7 @@
 //! - `SEED=7 cargo test simulation`: one of them, to replay what failed.
 //! - `SEEDS=10000 cargo test --release simulation`: so many that nobody has seen.
 
+mod churn;
 mod clock;
 mod disk;
 mod garbage;
@@ -69,13 +70,34 @@ fn everyone_honest_becomes_complete() {
 #[test]
 fn of_ten_peers_the_three_that_send_garbage_are_banned_and_no_other() {
     let (mut banned, mut swarms) = (0, 0);
-    for seed in seeds() {
+    let few = if number("SEEDS").is_some() { usize::MAX } else { 40 };
+    for seed in seeds().take(few) {
         let attempt = Attempt(seed);
         banned += garbage::run(seed);
         swarms += 1;
         drop(attempt);
     }
     assert!(swarms < 10 || banned * 10 > 3 * swarms * 9, "{banned} are banned in {swarms} swarms");
+}
+
+#[test]
+fn others_go_on_while_one_reads_nothing_and_ones_disk_stalls() {
+    for seed in seeds().take(3) {
+        let attempt = Attempt(seed);
+        churn::others_go_on(seed);
+        drop(attempt);
+    }
+}
+
+#[test]
+fn two_hours_of_churn_leave_nothing_behind() {
+    churn::leaves_nothing_behind(1, 2);
+}
+
+#[test]
+#[ignore = "needs minutes"]
+fn a_day_of_churn_leaves_nothing_behind() {
+    churn::leaves_nothing_behind(2, 24);
 }
 
 #[test]

@@ -157,12 +157,19 @@ impl Choker {
         self.waiting.pop_first().map(|(_, peer)| peer)
     }
 
+    /// How many entries its tables have; for tests.
+    pub fn footprint(&self) -> usize {
+        self.slots.len() + self.waiting.len() + self.standing.len() + self.changes.len()
+    }
+
     /// Asserts every invariant; for tests.
     pub fn check(&self) {
         assert!(self.slots.len() <= limits::SLOTS_MAX);
+        // Bound: none; for tests.
         for (rate, peer) in &self.slots {
             assert_eq!(self.standing.get(peer), Some(&Standing::Holding(*rate)));
         }
+        // Bound: none; for tests.
         for (ticket, peer) in &self.waiting {
             assert_eq!(self.standing.get(peer), Some(&Standing::Waiting(*ticket)));
         }

@@ -25,12 +25,14 @@ impl Askers {
     }
 
     fn add(&mut self, peer: PeerKey) {
+        // Bound: limits::DUPLICATES_MAX
         if let Some(free) = self.0.iter_mut().find(|place| place.is_none()) {
             *free = Some(peer);
         }
     }
 
     fn remove(&mut self, peer: PeerKey) {
+        // Bound: limits::DUPLICATES_MAX
         self.0.iter_mut().filter(|place| **place == Some(peer)).for_each(|place| *place = None);
     }
 
@@ -72,6 +74,7 @@ impl Outstanding {
 
     /// Nothing of `piece` is asked for any more. All of it is here by then, as a rule.
     pub fn forget(&mut self, piece: PieceIndex, steps: &mut Steps) {
+        // Bound: limits::PIPELINE_MAX, for only what one peer alone is asked for is forgotten on its way.
         while let Some((block, _)) = self.0.range((piece, 0)..=(piece, u32::MAX)).next() {
             steps.step();
             let block = *block;
@@ -88,6 +91,7 @@ impl Outstanding {
         steps: &mut Steps,
     ) -> Option<BlockNumber> {
         let after = cursor.map_or(Bound::Unbounded, Bound::Excluded);
+        // Bound: limits::SCAN_MAX
         for (block, askers) in
             self.0.range((after, Bound::Unbounded)).take(limits::SCAN_MAX as usize)
         {
@@ -99,6 +103,7 @@ impl Outstanding {
         }
         // The next scan begins anew, or goes on where this one ended.
         let is_through = cursor.is_none_or(|cursor| {
+            // Bound: the first, as limits::SCAN_MAX were seen.
             self.0.range((Bound::Excluded(cursor), Bound::Unbounded)).next().is_none()
         });
         if is_through {
@@ -108,7 +113,8 @@ impl Outstanding {
     }
 
     /// The blocks with those who were asked for them; for tests.
-    pub fn iter(&self) -> impl Iterator<Item = (BlockNumber, Askers)> {
+    pub fn asked(&self) -> impl Iterator<Item = (BlockNumber, Askers)> {
+        // Bound: none; for tests.
         self.0.iter().map(|(block, askers)| (*block, *askers))
     }
 }

@@ -20,7 +20,7 @@ use crate::machines::budget::{Budget, share};
 use crate::machines::outstanding::{Askers, BlockNumber, Outstanding};
 use crate::machines::rarity::Rarity;
 use crate::words::bitfield::{Bitfield, SharedBitfield, WORD_BITS, Word, words_for};
-use crate::words::id::{Block, BlockRange, PeerKey, PieceIndex};
+use crate::words::id::{Block, BlockRange, PeerKey, PieceIndex, TorrentKey};
 use crate::words::limits::{self, BLOCK_LEN};
 use crate::words::rng::Rng;
 use crate::words::steps::Steps;
@@ -100,6 +100,8 @@ struct Epoch {
 pub struct Turn<'a> {
     /// The time.
     pub now: Instant,
+    /// The torrent.
+    pub torrent: TorrentKey,
     /// The memory that pieces may take.
     pub budget: &'a mut Budget,
     /// Chance.
@@ -180,11 +182,13 @@ impl Picker {
 
     /// A peer has these pieces.
     pub fn handle_gained(&mut self, word: Word, steps: &mut Steps) {
+        // Bound: the 64 pieces of a word.
         word.pieces().for_each(|piece| self.rarity.gained(piece, steps));
     }
 
     /// A peer that had these pieces is gone.
     pub fn handle_lost(&mut self, word: Word, steps: &mut Steps) {
+        // Bound: the 64 pieces of a word.
         word.pieces().for_each(|piece| self.rarity.lost(piece, steps));
     }
 
@@ -323,6 +327,7 @@ impl Picker {
         room: u32,
         turn: &mut Turn<'_>,
     ) -> Pick {
+        // Bound: limits::ALLOWED_FAST_MAX
         for &piece in pieces.iter().filter(|piece| theirs.get(**piece)) {
             turn.steps.step();
             if self.hungry.contains(&piece) || self.own_piece(place) == Some(piece) {
@@ -345,7 +350,7 @@ impl Picker {
         turn: &mut Turn<'_>,
     ) -> Pick {
         let blocks = self.metainfo.blocks(piece);
-        if !turn.budget.reserve(blocks) {
+        if !turn.budget.reserve(blocks, turn.torrent, place.peer) {
             return self.forgo(turn);
         }
         self.take(piece, turn.steps);
@@ -394,6 +399,7 @@ impl Picker {
                 steps.step();
                 theirs.get(**piece)
             };
+            // Bound: limits::OPEN_MAX
             self.hungry.iter().find(has).copied()
         })
     }
@@ -412,6 +418,7 @@ impl Picker {
         }
         place.piece = Some(piece);
         let Some((first, count)) = range else { return Pick::Later };
+        // Bound: limits::RANGE_MAX
         for number in first..first + count {
             turn.steps.step();
             self.outstanding.handle_asked((piece, number), place.peer);
@@ -424,6 +431,7 @@ impl Picker {
     /// it has seen every word since something last became one to choose, so nothing is missed.
     fn scan(&self, place: &mut Place, theirs: &SharedBitfield, steps: &mut Steps) -> Scan {
         let epoch = Epoch { theirs: theirs.changes(), reopened: self.reopened };
+        // Bound: limits::SCAN_MAX
         for _ in 0..limits::SCAN_MAX {
             steps.step();
             if place.cursor >= words_for(self.taken.len()) {
@@ -477,39 +485,56 @@ impl Picker {
 
     /// The bytes that the open pieces have reserved of a budget of `size`; O(open), for tests.
     pub fn reserved(&self, size: u64) -> u64 {
+        // Bound: none; for tests.
         let reserving = self.open.keys().chain(&self.leaving);
+        // Bound: none; for tests.
         reserving.map(|piece| share(self.metainfo.blocks(*piece), size)).sum()
+    }
+
+    /// How many entries its tables have; for tests.
+    pub fn footprint(&self) -> usize {
+        let pieces = self.open.len() + self.hungry.len() + self.leaving.len() + self.suspects.len();
+        pieces + self.outstanding.asked().count()
     }
 
     /// Asserts every invariant; O(pieces), for tests.
     pub fn check(&self) {
         self.rarity.check();
+        // Bound: none; for tests.
         for piece in (0..self.metainfo.pieces()).map(PieceIndex) {
             assert_eq!(self.taken.get(piece), !self.rarity.contains(piece), "{piece:?}");
         }
+        // Bound: none; for tests.
         for (piece, open) in &self.open {
             assert!(self.taken.get(*piece), "{piece:?} is open, so it is not unopened");
             let hungry = !open.asked.is_full() && open.lease.is_none();
             assert_eq!(hungry, self.hungry.contains(piece), "{piece:?}");
             assert!(!self.leaving.contains(piece), "{piece:?} is opened before it is forgotten");
+            // Bound: none; for tests.
             assert!(open.stored.iter().all(|block| open.asked.get(block)), "{piece:?}");
         }
+        // Bound: none; for tests.
         assert!(self.hungry.iter().all(|piece| self.open.contains_key(piece)));
+        // Bound: none; for tests.
         assert!(self.leaving.iter().all(|piece| self.taken.get(*piece)));
+        // Bound: none; for tests.
         assert!(self.suspects.keys().all(|piece| self.spoilt.get(*piece)));
         if self.closed {
             return assert!(self.open.is_empty() && self.leaving.is_empty());
         }
-        for ((piece, number), askers) in self.outstanding.iter() {
+        // Bound: none; for tests.
+        for ((piece, number), askers) in self.outstanding.asked() {
             let open = &self.open[&piece];
             let (asked, stored) =
                 (open.asked.get(PieceIndex(number)), open.stored.get(PieceIndex(number)));
             assert!(asked && !stored, "block {number} of {piece:?} is on its way");
+            // Bound: limits::DUPLICATES_MAX
             assert!(askers.iter().all(|peer| open.admits(peer)), "{piece:?} is leased");
         }
+        // Bound: none; for tests.
         let on_their_way: u32 =
             self.open.values().map(|open| open.asked.ones() - open.stored.ones()).sum();
-        assert_eq!(self.outstanding.iter().count(), on_their_way as usize);
+        assert_eq!(self.outstanding.asked().count(), on_their_way as usize);
     }
 }
 

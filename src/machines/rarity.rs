@@ -81,6 +81,7 @@ impl Rarity {
 
     /// `piece` may no longer be chosen: at most [`limits::RARITY_LEVELS`] swaps.
     pub fn remove(&mut self, piece: PieceIndex, steps: &mut Steps) {
+        // Bound: limits::RARITY_LEVELS
         while usize::from(self.level[piece.slot()]) < LEVELS {
             steps.step();
             self.raise(piece);
@@ -89,6 +90,7 @@ impl Rarity {
 
     /// `piece` may be chosen again: at most [`limits::RARITY_LEVELS`] swaps.
     pub fn restore(&mut self, piece: PieceIndex, steps: &mut Steps) {
+        // Bound: limits::RARITY_LEVELS
         while usize::from(self.level[piece.slot()]) > self.level_due(piece) {
             steps.step();
             self.lower(piece);
@@ -109,11 +111,13 @@ impl Rarity {
         let mut begin = 0;
         // What nobody but a seeder has, only a seeder can give.
         let skipped = usize::from(!theirs.is_full());
+        // Bound: limits::RARITY_LEVELS
         for (level, &end) in self.ends.iter().enumerate() {
             steps.step();
             let len = end - begin;
             if len > 0 && level >= skipped {
                 let start = rng.below(len);
+                // Bound: limits::SCAN_MAX
                 for n in 0..len.min(budget) {
                     steps.step();
                     let piece = PieceIndex(self.order.get(begin + (start + n) % len));
@@ -171,6 +175,7 @@ impl Rarity {
 
     /// Asserts every invariant; O(pieces), for tests.
     pub fn check(&self) {
+        // Bound: none; for tests.
         for at in 0..self.pieces {
             let piece = PieceIndex(self.order.get(at));
             assert_eq!(self.place.get(piece.0), at, "place is the inverse of order");

@@ -292,22 +292,29 @@ pub const EXIT_MAX: Duration = Duration::from_millis(4_750);
 
 /// Steps of one pick: through the open pieces, once for blocks to ask for and once for one to give
 /// up, whose piece goes back into its levels; the levels and [`SCAN_MAX`] pieces of them, as many
-/// words, and as many blocks in the endgame; the piece out of its levels; through the words of the
-/// longest piece; and each block of the range marked by the picker and noted by the engine.
+/// words with a piece each that was wrong once, and those that are left to others; as many blocks in
+/// the endgame; the piece out of its levels; through the words of the longest piece; and each block of
+/// the range marked by the picker and noted by the engine.
 const PICK_STEPS: usize = 2 * OPEN_MAX
     + 3 * RARITY_LEVELS
-    + 3 * SCAN_MAX as usize
+    + 4 * SCAN_MAX as usize
+    + SUSPECTS_MAX
     + (PIECE_LEN_MAX / BLOCK_LEN).div_ceil(u64::BITS) as usize
     + 2 * (RANGE_MAX as usize + 1);
 
 /// Steps of one turn of the main thread at most. The dearest turn retries [`RETRIES_MAX`] peers with
-/// [`PICKS_MAX`] picks each; those that follow it are a word of pieces found on the disk, each taken
-/// out of its levels, one that hangs up [`FAREWELLS_MAX`] peers and puts their pipelines back, and one
-/// that bans who sent a word of blocks: each is here and is hung up, or is looked for among the gone.
-pub const STEPS_MAX: usize = RETRIES_MAX * (1 + PICKS_MAX * PICK_STEPS);
+/// [`PICKS_MAX`] picks each, one more for the torrent that has waited longest for memory, and looks
+/// through another torrent's open pieces for it; those that follow it are a word of pieces found on
+/// the disk, each taken out of its levels, one that hangs up [`FAREWELLS_MAX`] peers and puts their
+/// pipelines and a piece each back, one that ends leases, and one that bans who sent a word of blocks:
+/// each is here and is hung up, or is looked for among the gone.
+pub const STEPS_MAX: usize =
+    (RETRIES_MAX + 1) * (1 + PICKS_MAX * PICK_STEPS) + OPEN_MAX + RARITY_LEVELS;
+const PUT_BACK_STEPS: usize = PIPELINE_MAX as usize + RARITY_LEVELS;
 const _: () = assert!(64 * (1 + RARITY_LEVELS) < STEPS_MAX);
-const _: () = assert!(FAREWELLS_MAX * (1 + PIPELINE_MAX as usize) < STEPS_MAX);
-const _: () = assert!(64 * (1 + PIPELINE_MAX as usize) < STEPS_MAX);
+const _: () = assert!(FAREWELLS_MAX * (1 + PUT_BACK_STEPS) < STEPS_MAX);
+const _: () = assert!(64 * (1 + PUT_BACK_STEPS) < STEPS_MAX);
+const _: () = assert!(OPEN_MAX + LEASES_ENDED_MAX * PUT_BACK_STEPS < STEPS_MAX);
 const _: () = assert!(64 * (1 + DEPARTED_MAX) < STEPS_MAX);
 const _: () = assert!(UPLOADS_MAX + OUTBOX_MAX as usize + PICKS_MAX * PICK_STEPS < STEPS_MAX);
 

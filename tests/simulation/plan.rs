@@ -132,6 +132,8 @@ pub(super) enum Fault {
     Cut { nth: u64, silently: bool },
     /// A disk does nothing for a while.
     Stall { member: usize, time: Duration },
+    /// Somebody with an empty disk comes in place of a member.
+    Replace { member: usize },
     /// A disk is full after so many bytes more.
     Fill { member: usize, room: u64 },
 }

@@ -405,6 +405,15 @@ impl Process {
         self.engine.is_closed()
     }
 
+    pub(super) fn footprint(&self) -> BTreeMap<&'static str, usize> {
+        self.engine.footprint()
+    }
+
+    /// Pieces that are verified, of all torrents.
+    pub(super) fn pieces(&self) -> u32 {
+        self.contexts.iter().map(|(context, _)| context.have_log.len()).sum()
+    }
+
     pub(super) fn our_life(&self) -> Life {
         self.life
     }

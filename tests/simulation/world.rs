@@ -38,6 +38,7 @@ pub(super) struct World {
     /// Nobody starts any more.
     ending: bool,
     happened: u64,
+    happenings_max: u64,
 }
 
 /// Runs the swarm of a seed. The time that it took, and its transcript as a number.
@@ -65,7 +66,15 @@ impl World {
         };
         let places = (0..plan.members.len()).map(place).collect();
         let scene = Scene { clock, network: Network::default(), rng, chances: plan.chances };
-        Self { plan, scene, places, calm: false, ending: false, happened: 0 }
+        Self {
+            plan,
+            scene,
+            places,
+            calm: false,
+            ending: false,
+            happened: 0,
+            happenings_max: HAPPENINGS_MAX,
+        }
     }
 
     pub(super) fn run_until_complete(&mut self) {
@@ -83,6 +92,21 @@ impl World {
         while self.scene.clock.now() < until {
             self.step();
         }
+    }
+
+    /// How many entries the tables of a member's engine have.
+    pub(super) fn footprint_of(&self, member: usize) -> BTreeMap<&'static str, usize> {
+        self.places[member].process.as_ref().expect("it runs").footprint()
+    }
+
+    /// Pieces that a member has.
+    pub(super) fn pieces_of(&self, member: usize) -> u32 {
+        self.places[member].process.as_ref().map_or(0, Process::pieces)
+    }
+
+    /// Nothing is too much to happen.
+    pub(super) fn lasts_long(&mut self) {
+        self.happenings_max = u64::MAX;
     }
 
     /// Ends every session, and asks of each that it ends in time and keeps what it has.
@@ -125,7 +149,11 @@ impl World {
     fn step(&mut self) {
         self.happened += 1;
         let now = self.scene.clock.now();
-        assert!(self.happened < HAPPENINGS_MAX, "it never ends, at {now:?}:\n{}", self.picture());
+        assert!(
+            self.happened < self.happenings_max,
+            "it never ends, at {now:?}:\n{}",
+            self.picture()
+        );
         let happening = self.scene.clock.next().expect("there is always a timer");
         self.scene.clock.note(u64::try_from(self.scene.clock.now().as_nanos()).unwrap_or(0));
         match happening {
@@ -263,6 +291,12 @@ impl World {
             Fault::Stall { member, time } => {
                 let until = self.scene.clock.now() + time;
                 self.with(member, |process, scene, _| process.stall(&mut scene.clock, until));
+            }
+            Fault::Replace { member } => {
+                self.crash(member, false);
+                self.places[member].done = false;
+                self.places[member].disk = disk(&self.plan, member);
+                self.scene.clock.set_after(Duration::from_secs(1), Happening::Start(member));
             }
             Fault::Fill { member, room } => {
                 self.places[member].disk.values_mut().for_each(|files| files.set_room(room));

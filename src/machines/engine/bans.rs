@@ -48,6 +48,11 @@ impl Bans {
         self.departed.push_back((key, who));
     }
 
+    /// Who is banned, and who is gone and remembered.
+    pub(super) fn len(&self) -> [usize; 2] {
+        [self.banned.len(), self.departed.len()]
+    }
+
     fn departed(&self, key: PeerKey, steps: &mut Steps) -> Option<Identity> {
         let is_it = |(departed, _): &&(PeerKey, Identity)| {
             steps.step();

@@ -30,6 +30,11 @@ impl Dials {
         self.half_open
     }
 
+    /// Those that wait, and those that began within a second.
+    pub(super) fn len(&self) -> [usize; 2] {
+        [self.queue.len(), self.begun.len()]
+    }
+
     /// One of them is made, or failed.
     pub(super) fn handle_over(&mut self) {
         self.half_open -= 1;
@@ -98,7 +103,7 @@ fn dial(engine: &mut Engine, key: TorrentKey, contact: usize) {
         network: None,
         address: to.to_string(),
         client: String::new(),
-        retrying: false,
+        retrying: None,
     };
     let peer = engine.peers.insert(peer).expect("the table was not full");
     engine.dials.half_open += 1;

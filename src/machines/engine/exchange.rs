@@ -1,6 +1,6 @@
 //! Asking peers for blocks, and serving theirs.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
 use crate::bus::{Farewell, Fault, Order, ToPeer, ToStorage};
 use crate::machines::choker::Change;
@@ -15,10 +15,14 @@ use crate::words::limits;
 /// The peers for which there was nothing to ask, to be tried again when that may have changed.
 #[derive(Debug, Default)]
 pub(super) struct Retries {
-    queue: VecDeque<PeerKey>,
+    /// By ticket, the one that came first before all others.
+    queue: BTreeMap<u64, PeerKey>,
+    tickets: u64,
     /// How many of them are to be tried now.
     due: usize,
     timer_runs: bool,
+    /// The place of the torrent that is to give up a piece, if others wait for memory.
+    next_torrent: u32,
 }
 
 /// Asks `key` for as many blocks as its pipeline has room for: at most [`limits::PICKS_MAX`]
@@ -35,7 +39,7 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
             torrent::Stage::Opening => return retry_later(engine, key),
             torrent::Stage::Complete | torrent::Stage::Seeded | torrent::Stage::GivenUp => return,
         }
-        let Some(talk) = peer.talk() else { return };
+        let (Some(at), Some(talk)) = (peer.torrent, peer.talk()) else { return };
         let outstanding = u32::try_from(talk.outstanding.len()).unwrap_or(u32::MAX);
         let room = talk.pipeline.saturating_sub(outstanding);
         let batch = (talk.pipeline / 4).clamp(1, limits::RANGE_MAX);
@@ -53,7 +57,7 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
         let (theirs, room) = (&talk.shared.theirs, room.min(limits::RANGE_MAX));
         let (now, rng) = (engine.now, &mut engine.rng);
         let (budget, steps) = (&mut engine.budget, &mut engine.steps);
-        let mut turn = Turn { now, budget, rng, steps };
+        let mut turn = Turn { now, torrent: at, budget, rng, steps };
         let pick = if talk.unchoked {
             torrent.picker.pick(&mut talk.place, theirs, room, &mut turn)
         } else if talk.allowed_by_it.is_empty() {
@@ -78,9 +82,7 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
                 }
             }
             Pick::Forgo(piece) => {
-                if let Some(at) = peer.torrent {
-                    engine.order(Order::Storage(at, ToStorage::Forget(piece)));
-                }
+                engine.order(Order::Storage(at, ToStorage::Forget(piece)));
                 // When it is forgotten, those that wait are tried again.
                 return retry_later(engine, key);
             }
@@ -97,8 +99,22 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
 /// Puts `key` at the end of the queue of those to try again.
 pub(super) fn retry_later(engine: &mut Engine, key: PeerKey) {
     let Some(peer) = engine.peers.get_mut(key.0) else { return };
-    if !std::mem::replace(&mut peer.retrying, true) {
-        engine.retries.queue.push_back(key);
+    if peer.retrying.is_none() {
+        engine.retries.tickets += 1;
+        peer.retrying = Some(engine.retries.tickets);
+        engine.retries.queue.insert(engine.retries.tickets, key);
+    }
+}
+
+impl Retries {
+    /// The peers that wait.
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The peer with this ticket is gone.
+    pub(super) fn handle_gone(&mut self, ticket: u64) {
+        self.queue.remove(&ticket);
     }
 }
 
@@ -126,16 +142,40 @@ pub(super) fn handle_retry(engine: &mut Engine) {
     }
 }
 
-/// Tries up to `count` of those in the queue again.
+/// Tries up to `count` of those in the queue again, and before them the torrent that has waited
+/// longest for memory.
 pub(super) fn retry_some(engine: &mut Engine, count: usize) {
+    if let Some(key) = engine.budget.first_waiting() {
+        fill(engine, key);
+        if engine.budget.handle_tried() {
+            forgo_elsewhere(engine);
+        }
+    }
     // Bound: limits::RETRIES_MAX
     for _ in 0..count.min(engine.retries.queue.len()) {
         engine.steps.step();
-        let Some(key) = engine.retries.queue.pop_front() else { return };
+        let Some((_, key)) = engine.retries.queue.pop_first() else { return };
         if let Some(peer) = engine.peers.get_mut(key.0) {
-            peer.retrying = false;
+            peer.retrying = None;
             fill(engine, key);
         }
+    }
+}
+
+/// A torrent waits for memory, and others may hold some for pieces that nobody sends: the next of
+/// them gives one up.
+fn forgo_elsewhere(engine: &mut Engine) {
+    let retries = &mut engine.retries;
+    retries.next_torrent = (retries.next_torrent + 1) % engine.torrents.places().max(1);
+    let Some((key, _)) = engine.torrents.at(retries.next_torrent) else { return };
+    let Some(torrent) = engine.torrents.get_mut(key) else { return };
+    let (now, rng) = (engine.now, &mut engine.rng);
+    let (budget, steps) = (&mut engine.budget, &mut engine.steps);
+    let mut turn = Turn { now, torrent: TorrentKey(key), budget, rng, steps };
+    if torrent.stage == torrent::Stage::Downloading
+        && let Pick::Forgo(piece) = torrent.picker.forgo(&mut turn)
+    {
+        engine.order(Order::Storage(TorrentKey(key), ToStorage::Forget(piece)));
     }
 }
 

@@ -29,6 +29,7 @@ impl Greetings {
     pub(super) fn in_the_way_of(&self, ip: IpAddr) -> Option<PeerKey> {
         let network = network(ip);
         let (oldest, newest) = (SocketNumber(0), SocketNumber(u64::MAX));
+        // Bound: limits::GREETINGS_MAX
         let from_there = self.by_network.range((network, oldest)..=(network, newest));
         let most = limits::GREETINGS_A_NETWORK;
         // Bound: limits::GREETINGS_A_NETWORK

@@ -275,6 +275,41 @@ impl Engine {
         self.timers.start(self.now + after, timer);
     }
 
+    /// How many entries each table and queue has; O(everything), for tests.
+    pub fn footprint(&self) -> BTreeMap<&'static str, usize> {
+        let [banned, departed] = self.bans.len();
+        let [to_dial, dialled] = self.dials.len();
+        let mut footprint = BTreeMap::from([
+            ("peers", self.peers.len() as usize),
+            ("greetings", self.greetings.len() as usize),
+            ("torrents", self.torrents.len() as usize + self.by_info_hash.len()),
+            ("waiting for memory", self.budget.waiting()),
+            ("timers", self.timers.len()),
+            ("retries", self.retries.len()),
+            ("to dial", to_dial),
+            ("dialled", dialled),
+            ("banned", banned),
+            ("departed", departed),
+            ("orders", self.orders.len() + self.postponed.len()),
+            ("events", self.events.len()),
+        ]);
+        // Bound: none; for tests.
+        for (_, torrent) in self.torrents.iter() {
+            *footprint.entry("picker").or_default() += torrent.picker.footprint();
+            *footprint.entry("choker").or_default() += torrent.choker.footprint();
+            let peers = torrent.peer_ids.len() + torrent.networks.len();
+            *footprint.entry("peers of torrents").or_default() += peers;
+        }
+        // Bound: none; for tests.
+        let talks = self.peers.iter().filter_map(|(_, peer)| match &peer.stage {
+            peer::Stage::Talking(talk) => Some(talk.outstanding.len() + talk.answers.len()),
+            peer::Stage::Dialling | peer::Stage::Greeting | peer::Stage::Leaving(..) => None,
+        });
+        // Bound: none; for tests.
+        footprint.insert("blocks of peers", talks.sum());
+        footprint
+    }
+
     /// Asserts every invariant; O(everything), for tests.
     pub fn check(&self) {
         let size = self.settings.memory;
@@ -286,6 +321,7 @@ impl Engine {
             let talking = self.peers.iter().filter(|(_, peer)| {
                 peer.network.is_some() && peer.torrent == Some(TorrentKey(key))
             });
+            // Bound: none; for tests.
             assert_eq!(torrent.networks.values().sum::<u32>() as usize, talking.count());
             reserved += torrent.picker.reserved(size);
         }

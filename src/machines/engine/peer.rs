@@ -30,8 +30,8 @@ pub(super) struct Peer {
     /// For messages: its address as far as it is known.
     pub(super) address: String,
     pub(super) client: String,
-    /// The place among those for which there was nothing to ask.
-    pub(super) retrying: bool,
+    /// Its ticket among those for which there was nothing to ask.
+    pub(super) retrying: Option<u64>,
 }
 
 /// How far a connection is.

@@ -340,7 +340,8 @@ impl Drive {
             Order::Storage(_, ToStorage::Store(block, _)) => {
                 let blocks = self.stored.entry(block.piece).or_default();
                 *blocks += 1;
-                assert!(*blocks <= 2, "a block is stored once");
+                let len = self.torrents[0].metainfo.blocks(block.piece);
+                assert!(*blocks <= len, "a block is stored once");
             }
             Order::Storage(_, ToStorage::Forget(piece)) => {
                 self.stored.remove(piece);
@@ -362,8 +363,10 @@ impl Drive {
                 outside.unperformed += 1;
                 assert!(outside.unperformed <= limits::OUTBOX_MAX, "{order:?}");
                 if let ToPeer::Request(range) = to_peer {
+                    let at = self.engine.peers.get(peer.0).and_then(|peer| peer.torrent);
+                    let at = at.map_or(0, |torrent| torrent.0.index as usize);
                     let blocks = (0..range.count).map(|n| {
-                        let metainfo = &self.torrents[0].metainfo;
+                        let metainfo = &self.torrents[at].metainfo;
                         metainfo.block(range.piece, range.first + n)
                     });
                     outside.asked.extend(blocks);

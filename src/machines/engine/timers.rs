@@ -41,6 +41,10 @@ impl Timers {
         self.by_time.insert((at, self.started), timer);
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.by_time.len()
+    }
+
     pub(super) fn next(&self) -> Option<Instant> {
         self.by_time.first_key_value().map(|((at, _), _)| *at)
     }

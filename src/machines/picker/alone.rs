@@ -81,7 +81,7 @@ impl Picker {
 
     /// Closes an open piece of which no block is on its way. Whoever has it may be gone for good,
     /// and its memory would be reserved for ever while others have pieces to give.
-    pub(super) fn forgo(&mut self, turn: &mut Turn<'_>) -> Pick {
+    pub fn forgo(&mut self, turn: &mut Turn<'_>) -> Pick {
         // Memory is about to be given back.
         if !self.leaving.is_empty() {
             return Pick::Later;

@@ -16,7 +16,7 @@ fn spoil(game: &mut Game, senders: [u32; 4]) -> Option<u32> {
 
 /// The peer goes, or stalls: what it was asked for is put back, and its lease ends.
 fn abandons(game: &mut Game, peer: usize) -> Option<PieceIndex> {
-    let outstanding: Vec<_> = game.picker.outstanding.iter().map(|(block, _)| block).collect();
+    let outstanding: Vec<_> = game.picker.outstanding.asked().map(|(block, _)| block).collect();
     for (piece, number) in outstanding {
         let block = game.picker.metainfo.block(piece, number);
         game.picker.put_back(block, made_up::peer(u32::try_from(peer).unwrap()));

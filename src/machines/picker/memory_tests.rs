@@ -26,7 +26,8 @@ fn pick(picker: &mut Picker, theirs: &[u32], room: u32, budget: &mut Budget, now
         field.set(PieceIndex(*piece));
     });
     let (mut place, mut rng, mut steps) = (Place::of(PEER), Rng::new(1), Steps::new());
-    let mut turn = Turn { now, budget, rng: &mut rng, steps: &mut steps };
+    let mut turn =
+        Turn { now, torrent: made_up::torrent_key(0), budget, rng: &mut rng, steps: &mut steps };
     let pick = picker.pick(&mut place, &field, room, &mut turn);
     picker.check();
     pick

@@ -43,12 +43,14 @@ impl OpenPiece {
         let unwritten = self.asked.ones() - self.written;
         let room = room.min(self.unwritten_max.saturating_sub(unwritten));
         let words = words_for(self.asked.len());
+        // Bound: the words of a piece of limits::PIECE_LEN_MAX
         while self.cursor < words && self.asked.word(self.cursor) == u64::MAX {
             steps.step();
             self.cursor += 1;
         }
         let first = self.cursor * WORD_BITS + self.asked.word(self.cursor).trailing_ones();
         let mut count = 0;
+        // Bound: limits::RANGE_MAX
         while count < room && first + count < self.asked.len() {
             steps.step();
             if !self.asked.set(PieceIndex(first + count)) {

@@ -72,7 +72,13 @@ impl Game {
     fn try_pick(&mut self, peer: usize, room: u32) -> (Pick, u32) {
         let (theirs, place) = &mut self.peers[peer];
         let (budget, rng, mut steps) = (&mut self.budget, &mut self.rng, Steps::new());
-        let mut turn = Turn { now: self.now, budget, rng, steps: &mut steps };
+        let mut turn = Turn {
+            now: self.now,
+            torrent: made_up::torrent_key(0),
+            budget,
+            rng,
+            steps: &mut steps,
+        };
         let pick = self.picker.pick(place, theirs, room, &mut turn);
         self.check();
         (pick, steps.taken())
@@ -88,7 +94,13 @@ impl Game {
         let pieces: Vec<_> = pieces.iter().copied().map(PieceIndex).collect();
         let (theirs, place) = &mut self.peers[peer];
         let (budget, rng, mut steps) = (&mut self.budget, &mut self.rng, Steps::new());
-        let mut turn = Turn { now: self.now, budget, rng, steps: &mut steps };
+        let mut turn = Turn {
+            now: self.now,
+            torrent: made_up::torrent_key(0),
+            budget,
+            rng,
+            steps: &mut steps,
+        };
         let pick = self.picker.pick_of(&pieces, place, theirs, room, &mut turn);
         self.check();
         drawn(pick)
@@ -124,7 +136,7 @@ impl Game {
     /// A block will not come.
     pub(super) fn put_back(&mut self, piece: u32, block: u32) {
         let asked = (PieceIndex(piece), block);
-        let askers = self.picker.outstanding.iter().find(|(outstanding, _)| *outstanding == asked);
+        let askers = self.picker.outstanding.asked().find(|(outstanding, _)| *outstanding == asked);
         let asker = askers.and_then(|(_, askers)| askers.iter().next()).unwrap_or_default();
         self.picker.put_back(self.block(piece, block), asker);
         self.check();
@@ -482,7 +494,13 @@ fn a_pick_takes_the_same_steps_at_any_size() {
             game.peers.push((theirs, Place::default()));
             let (theirs, place) = game.peers.last_mut().unwrap();
             let (budget, rng, mut steps) = (&mut game.budget, &mut game.rng, Steps::new());
-            let mut turn = Turn { now: game.now, budget, rng, steps: &mut steps };
+            let mut turn = Turn {
+                now: game.now,
+                torrent: made_up::torrent_key(0),
+                budget,
+                rng,
+                steps: &mut steps,
+            };
             let pick = game.picker.pick(place, theirs, 1, &mut turn);
             assert!(matches!(pick, Pick::Range(_)));
         }

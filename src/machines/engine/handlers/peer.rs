@@ -66,7 +66,7 @@ pub(in crate::machines::engine) fn handle_accepted(
         network: None,
         address: address.to_string(),
         client: String::new(),
-        retrying: false,
+        retrying: None,
     };
     let key = if full { Err(peer) } else { engine.peers.insert(peer) };
     match key {
@@ -426,6 +426,9 @@ fn handle_gone(engine: &mut Engine, key: PeerKey, farewell: Farewell) {
     engine.order(Order::Reap(key));
     if peer.is_dialling() {
         engine.dials.handle_over();
+    }
+    if let Some(ticket) = peer.retrying {
+        engine.retries.handle_gone(ticket);
     }
     engine.connected -= u32::from(peer.connected);
     engine.admitted -= u32::from(peer.admitted);

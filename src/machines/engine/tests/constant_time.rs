@@ -14,9 +14,10 @@ struct Scale {
     pieces: u32,
     torrents: u32,
     files: u32,
+    blocks: u32,
 }
 
-const SMALL: Scale = Scale { peers: 80, pieces: 70 * 64, torrents: 1, files: 2 };
+const SMALL: Scale = Scale { peers: 80, pieces: 70 * 64, torrents: 1, files: 2, blocks: 2 };
 
 /// The largest number of steps by the kind of news.
 type Dearest = BTreeMap<&'static str, u32>;
@@ -29,7 +30,7 @@ struct Script {
 
 impl Script {
     fn run(scale: Scale) -> Dearest {
-        let memory = 40 * u64::from(2 * BLOCK_LEN);
+        let memory = 40 * u64::from(scale.blocks * BLOCK_LEN);
         let settings =
             Settings { peers_max: 10_000, memory, goal: Goal::CompleteAndSeed, ..settings() };
         let mut drive = Drive::new(settings);
@@ -223,11 +224,12 @@ impl Script {
 
 /// Torrent number `n` of so many files.
 fn folder(n: u32, scale: Scale) -> Metainfo {
-    let len = u64::from(scale.pieces) * 2 * u64::from(BLOCK_LEN);
+    let piece_len = scale.blocks * BLOCK_LEN;
+    let len = u64::from(scale.pieces) * u64::from(piece_len);
     let each = len / u64::from(scale.files);
     let mut lens = vec![each; scale.files as usize];
     lens[0] += len - each * u64::from(scale.files);
-    made_up::folder(&n.to_string(), 2 * BLOCK_LEN, &lens)
+    made_up::folder(&n.to_string(), piece_len, &lens)
 }
 
 /// Asserts that a script of this scale takes as many steps as the small one.
@@ -250,4 +252,16 @@ fn ten_times_the_pieces_take_the_same_steps() {
 #[test]
 fn ten_times_the_torrents_and_files_take_the_same_steps() {
     check(Scale { torrents: 10, files: 20, ..SMALL });
+}
+
+/// With pieces of one block the most of them are open at once. Up to 16 MiB, the longest that anybody
+/// makes without being told to, no turn is dearer than that.
+#[test]
+fn longer_pieces_take_no_more_steps() {
+    let dearest = |blocks| Script::run(Scale { blocks, ..SMALL }).into_values().max().unwrap();
+    let shortest = dearest(1);
+    for blocks in [64, 256, limits::PIECE_LEN_CHOSEN_MAX / BLOCK_LEN] {
+        let steps = dearest(blocks);
+        assert!(steps <= shortest, "{blocks} blocks: {steps} steps instead of {shortest}");
+    }
 }

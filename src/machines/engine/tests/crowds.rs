@@ -111,3 +111,58 @@ fn no_second_sees_more_than_so_many_dials() {
     assert_eq!(most, limits::DIALS_A_SECOND, "{dialled:?}");
     assert!(dialled.iter().sum::<usize>() >= 70, "and that is made use of: {dialled:?}");
 }
+
+/// An engine with memory for four blocks. A peer was asked for two pieces of two blocks; then comes
+/// another torrent, whose pieces have four, and a peer of it.
+fn short_of_memory() -> (Drive, u32, u32) {
+    let memory = 4 * u64::from(BLOCK_LEN);
+    let mut drive = Drive::downloading(Settings { memory, sequential: true, ..settings() }, 8);
+    let one = drive.joins("########");
+    assert_eq!(drive.news(one, PeerNews::Unchoked), "ask 0 for 0:0+2, ask 0 for 1:0+2");
+    let large = made_up::torrent("large", 4 * BLOCK_LEN, 16 * u64::from(BLOCK_LEN));
+    drive.adds(large, &[]);
+    drive.storage(1, StorageNews::Opened);
+    let other = drive.accepts(1);
+    drive.connected(other, 9);
+    drive.has(other, "#...");
+    (drive, one, other)
+}
+
+#[test]
+fn a_torrent_with_large_pieces_finds_memory_beside_one_with_small_ones() {
+    let (mut drive, one, other) = short_of_memory();
+    script! {
+        drive.news(other, PeerNews::Unchoked) => "",
+        drive.sends(one, 0, 0) => "store 0:0",
+        drive.sends(one, 0, 1) => "store 0:1",
+        drive.storage(0, StorageNews::Verified(PieceIndex(0))) => "",
+        drive.waits(Duration::from_secs(1)) => "",
+        drive.sends(one, 1, 0) => "store 1:0",
+        drive.sends(one, 1, 1) => "store 1:1",
+        drive.storage(0, StorageNews::Verified(PieceIndex(1))) => "ask 1 for 0:0+4",
+        drive.waits(Duration::from_secs(1)) => "",
+    }
+}
+
+#[test]
+fn whoever_waits_for_memory_and_goes_holds_nobody_up() {
+    let (mut drive, one, other) = short_of_memory();
+    drive.news(other, PeerNews::Unchoked);
+    drive.sends(one, 0, 0);
+    drive.sends(one, 0, 1);
+    drive.goes(other);
+    let next = drive.storage(0, StorageNews::Verified(PieceIndex(0)));
+    assert_eq!(next, "ask 0 for 2:0+2", "it is the next one's turn at once");
+}
+
+#[test]
+fn a_torrent_without_peers_gives_up_its_memory_for_another() {
+    let (mut drive, one, other) = short_of_memory();
+    drive.sends(one, 0, 0);
+    drive.goes(one);
+    drive.news(other, PeerNews::Unchoked);
+    assert_eq!(drive.waits(limits::FORGO_AFTER + Duration::from_secs(1)), "forget 0");
+    let mut asked = drive.storage(0, StorageNews::Forgotten(PieceIndex(0)));
+    asked += &drive.waits(Duration::from_secs(1));
+    assert_eq!(asked, "ask 1 for 0:0+4");
+}
