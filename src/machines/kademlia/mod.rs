@@ -1,9 +1,9 @@
 //! A node of Mainline, BitTorrent's public DHT (BEP 5), as a machine.
 //!
 //! Datagrams and the time come in; datagrams, news and a deadline come out. The node keeps a
-//! [`table`] of others, walks towards a place in a [`search`], and holds in its [`store`] what others
+//! `table` of others, walks towards a place in a `search`, and holds in its `store` what others
 //! announced near its id. One node serves both address families, each with an id and a table of its
-//! own (BEP 32). [`answers`] has what others ask of us, [`lookups`] what we ask of them.
+//! own (BEP 32). `answers` has what others ask of us, `lookups` what we ask of them.
 //!
 //! Everything is bounded: tables, stored peers, queries in flight, what any source may ask and what
 //! all may be answered. Nobody gets into a table who has not answered a query of ours.
