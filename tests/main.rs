@@ -35,6 +35,9 @@ mod makers;
 /// Every reader of bytes: what the fuzz targets kept, and values out of a seed.
 mod parsers;
 
+/// Distributed trackers on a simulated network, against a central one; and their figures.
+mod ring;
+
 /// Swarms of engines on one thread, from one seed: whatever goes wrong, the honest become complete.
 mod simulation;
 

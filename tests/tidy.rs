@@ -230,9 +230,14 @@ fn is_in_check(source: &Source, line: usize) -> bool {
     })
 }
 
-/// The constants of `words/limits.rs` and of its second page.
+/// The constants of `words/limits.rs` and its parts.
 fn all_limits() -> BTreeSet<String> {
-    limits_of(&(read("src/words/limits.rs") + &read("src/words/limits/ring.rs")))
+    let parts = Source::below("src/words").into_iter().filter(|source| is_limits(&source.path));
+    parts.flat_map(|part| limits_of(&part.lines.join("\n"))).collect()
+}
+
+fn is_limits(path: &str) -> bool {
+    path == "src/words/limits.rs" || path.starts_with("src/words/limits/")
 }
 
 fn limits_of(text: &str) -> BTreeSet<String> {
@@ -288,8 +293,7 @@ fn a_loop_without_a_bound_is_refused() {
 
 /// Limits that limit nothing.
 fn unused(limits: &BTreeSet<String>, sources: &[Source]) -> Vec<String> {
-    let elsewhere =
-        |source: &&Source| source.path.starts_with("src/") && !source.path.contains("/limits");
+    let elsewhere = |source: &&Source| source.path.starts_with("src/") && !is_limits(&source.path);
     let used: BTreeSet<&str> = sources
         .iter()
         .filter(elsewhere)

@@ -5,6 +5,7 @@ pub mod choker;
 pub mod chord;
 pub mod conversation;
 pub mod engine;
+pub mod kademlia;
 pub mod outstanding;
 pub mod picker;
 pub mod rarity;

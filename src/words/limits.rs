@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+pub mod mainline;
 pub mod ring;
 
 // ---------------------------------------------------- Torrents: what is read, and what is made ---
@@ -317,24 +318,6 @@ const _: () = assert!(64 * (1 + PUT_BACK_STEPS) < STEPS_MAX);
 const _: () = assert!(OPEN_MAX + LEASES_ENDED_MAX * PUT_BACK_STEPS < STEPS_MAX);
 const _: () = assert!(64 * (1 + DEPARTED_MAX) < STEPS_MAX);
 const _: () = assert!(UPLOADS_MAX + OUTBOX_MAX as usize + PICKS_MAX * PICK_STEPS < STEPS_MAX);
-
-// ------------------------------------------------------------------------ Datagrams of a DHT ---
-
-/// Longest datagram that is read: an Ethernet frame. Longer ones come in fragments, which no
-/// implementation sends.
-pub const DATAGRAM_LEN_MAX: usize = 1500;
-
-/// Nesting of values in a datagram: arguments, and lists in them, are 3.
-pub const DATAGRAM_DEPTH_MAX: usize = 8;
-
-/// Longest transaction of a stranger's query: 2 bytes are usual, 8 the longest seen.
-pub const TRANSACTION_LEN_MAX: usize = 16;
-
-/// Longest token of a stranger: 4 to 20 bytes are usual.
-pub const TOKEN_LEN_MAX: usize = 64;
-
-/// Characters of a stranger's error that are kept: a line of a log.
-pub const ERROR_TEXT_LEN_MAX: usize = 80;
 
 // --------------------------------------------------------------------------------- Connections ---
 

@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::words::bencode;
 use crate::words::id::InfoHash;
-use crate::words::limits;
+use crate::words::limits::mainline as limits;
 use crate::words::node_id::NodeId;
 
 /// A datagram, with what all kinds have.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::words::bencode::{self, Form, Value};
 use crate::words::id::InfoHash;
-use crate::words::limits;
+use crate::words::limits::mainline as limits;
 use crate::words::node_id::NodeId;
 
 use DatagramError::Invalid;
