@@ -386,7 +386,8 @@ impl Held {
 
     /// When what was written has to be synced at the latest.
     pub(super) fn sync_at(&self, bounds: &Bounds) -> Option<Instant> {
-        self.unsynced.since.map(|since| since + bounds.sync_every)
+        let since = self.unsynced.since.filter(|_| self.has_to_sync())?;
+        Some(since + bounds.sync_every)
     }
 
     /// Nothing more will be written: when all is synced and saved, the syncer's next report says so.

@@ -54,10 +54,11 @@ fn write(scratch: &Scratch, a: &str, b: &str) {
     fs::write(scratch.path().join("t/b"), b).unwrap();
 }
 
+const BOUNDS: Bounds = Bounds { memory: 0, sync_every: limits::SYNC_EVERY, sync_len: 0 };
+
 fn close(held: &mut Held, files: &FileStore) {
     if held.end(End::Close) {
-        let bounds = Bounds { memory: 0, sync_every: limits::SYNC_EVERY, sync_len: 0 };
-        let job = held.next_job(TORRENT, now(), &bounds).unwrap();
+        let job = held.next_job(TORRENT, now(), &BOUNDS).unwrap();
         assert!(job.clean);
         syncer::carry_out(&job, files).unwrap();
         assert_eq!(held.handle_synced(true), Some(End::Close));
@@ -87,6 +88,7 @@ fn a_file_that_was_refused_once_is_refused_again() {
         held.handle_checked(&good);
         assert_eq!(held.begin(TORRENT, &files).unwrap_err().kind, TroubleKind::FileSystem);
         held.give_up();
+        assert_eq!(held.sync_at(&BOUNDS), None, "nobody waits for what is never synced");
         close(&mut held, &files);
     }
 }

@@ -1,10 +1,12 @@
 //! The storage on a disk that stalls: what waits for it, and what does not.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "other steps write nothing")]
+
 use parking_lot::{Condvar, Mutex};
 
 use super::power::Process;
 use super::*;
-use crate::actors::disk::fake::{Deed, FakeDisk};
+use crate::actors::disk::fake::{Deed, FakeDisk, Step};
 use crate::actors::files::Access;
 
 /// Holds up some deeds until it is opened.
@@ -67,6 +69,33 @@ fn a_disk_that_stalls_holds_up_neither_orders_nor_reading() {
     assert!(process.news.is_empty(), "a piece is verified when it is written");
     gate.open();
     process.wait_for(7);
+    process.close();
+}
+
+#[test]
+fn what_waits_for_the_disk_is_written_together() {
+    let (disk, gate) = (FakeDisk::new(), Gate::default());
+    let process = Process::start(&disk, bounds(limits::SYNC_LEN));
+    process.open().unwrap();
+    gate.hold(&disk, Deed::Write, "/home/d");
+    process.store(0);
+    gate.wait_for_one();
+    (1..8).for_each(|piece| process.store(piece));
+    gate.open();
+    process.wait_for(8);
+    let journal = disk.journal();
+    let is_data = |number: u64| {
+        journal.iter().any(|step| {
+            matches!(step, Step::Make(path, made) if *made == number && path.starts_with("/home/d"))
+        })
+    };
+    let written = journal.iter().filter_map(|step| match step {
+        Step::Write(number, _, bytes) if is_data(*number) => Some(bytes.len() as u64),
+        _ => None,
+    });
+    let len = u64::from(PIECE_LEN);
+    let parts = process.context.metainfo.stretches(len, 7 * len).map(|stretch| stretch.len);
+    assert_eq!(written.collect::<Vec<_>>(), [len].into_iter().chain(parts).collect::<Vec<_>>());
     process.close();
 }
 
