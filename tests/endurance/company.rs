@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::fakes::{FakeSeed, Manner, NeverReads};
-use super::{MIB, Seeded, command, noise};
+use super::{ANYWHERE, MIB, Seeded, command, noise};
 use crate::support::rondalla::{self, listening};
 use crate::support::{Noise, Running, Scratch, wait_until, write_noise};
 
@@ -51,7 +51,7 @@ impl Unseeded {
 
     fn download(&self, peers: &[SocketAddr], options: &[&str]) -> Running {
         let dir = self.scratch.path("copy");
-        let mut download = command("download", &[&self.torrent], &dir, peers);
+        let mut download = command("download", ANYWHERE, &[&self.torrent], &dir, peers);
         Running::start(&self.scratch, "copy", download.arg("--dir").arg(&dir).args(options))
     }
 
@@ -102,7 +102,7 @@ fn a_seeder_that_is_stopped_holds_nobody_up() {
     let make = |path: &Path| write_noise(path, 24 * MIB, &mut noise);
     let mut seeded = Seeded::new(make, "64K", &[]);
     let dir = seeded.scratch.path("second");
-    let mut second = command("seed", &[&seeded.torrent], &dir, &[]);
+    let mut second = command("seed", ANYWHERE, &[&seeded.torrent], &dir, &[]);
     let mut second =
         Running::start(&seeded.scratch, "second", second.arg("--dir").arg(&seeded.source));
     let address = listening(&mut second);
