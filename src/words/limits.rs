@@ -284,8 +284,9 @@ pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// Peers and torrents to which one turn says goodbye.
 pub const FAREWELLS_MAX: usize = 16;
 
-/// The session ends after so long, whoever has not answered: with what the threads then need it
-/// is less than the five seconds that the command line promises.
+/// So long after the user wants the end, the session ends whoever has not answered: with what the
+/// threads then need it is less than the five seconds that the command line promises. A session
+/// that ends by itself waits so long for its peers, and for its storage until all is synced.
 pub const ENDING_MAX: Duration = Duration::from_secs(4);
 
 /// After a signal the process ends within this, whatever hangs: a disk, or who reads its output.

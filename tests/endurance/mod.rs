@@ -9,6 +9,9 @@
 /// Peers that send garbage, stop in the middle, or never read.
 mod company;
 
+/// As many peers as a process can have, and many processes among themselves.
+mod crowd;
+
 /// Peers that are threads of the test.
 mod fakes;
 
@@ -25,7 +28,7 @@ mod sizes;
 mod kills;
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -65,10 +68,19 @@ fn between(noise: &mut Noise, range: std::ops::Range<u64>) -> u64 {
     range.start + noise.number() % (range.end - range.start)
 }
 
+/// Where whoever may have any port listens.
+const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 /// `rondalla SUBCOMMAND` of `torrents` that dials `peers`. Its state is beside the folder `dir`.
-fn command(subcommand: &str, torrents: &[&Path], dir: &Path, peers: &[SocketAddr]) -> Command {
+fn command(
+    subcommand: &str,
+    listen: SocketAddr,
+    torrents: &[&Path],
+    dir: &Path,
+    peers: &[SocketAddr],
+) -> Command {
     let mut command = rondalla::command();
-    command.arg(subcommand).args(torrents).args(["--listen", "127.0.0.1:0", "--json"]);
+    command.arg(subcommand).args(torrents).args(["--listen", &listen.to_string(), "--json"]);
     command.args(["--no-chord", "--no-lan", "--state"]).arg(dir.with_extension("state"));
     for peer in peers {
         command.args(["--peer", &peer.to_string()]);
@@ -96,12 +108,22 @@ impl Seeded {
         let torrent = scratch.path("it.torrent");
         rondalla::create(&source.join("it"), &torrent, &["--piece-length", piece_len, "--no-date"]);
         let metainfo = Metainfo::parse(&fs::read(&torrent).unwrap()).unwrap();
-        let mut seed = command("seed", &[&torrent], &scratch.path("seeder"), &[]);
-        let mut seeder =
-            Running::start(&scratch, "seeder", seed.arg("--dir").arg(&source).args(options));
+        let state = scratch.path("seeder");
+        let mut seed = command("seed", ANYWHERE, &[&torrent], &state, &[]);
+        seed.arg("--dir").arg(&source).args(options);
+        let mut seeder = Running::start(&scratch, "seeder", &mut seed);
         let address = listening(&mut seeder);
         seeder.wait_for_event("checked");
         Self { scratch, source, torrent, metainfo, seeder, address }
+    }
+
+    /// Starts the seeder once more, after it has ended, at its address.
+    fn seed_again(&mut self) {
+        let state = self.scratch.path("seeder");
+        let mut seed = command("seed", self.address, &[&self.torrent], &state, &[]);
+        seed.arg("--dir").arg(&self.source);
+        self.seeder = Running::start(&self.scratch, "seeder", &mut seed);
+        self.seeder.wait_for_event("checked");
     }
 
     /// Starts a download into the folder `name` from the seeder and `peers`.
@@ -113,7 +135,7 @@ impl Seeded {
     fn download_command(&self, name: &str, peers: &[SocketAddr]) -> Command {
         let peers = [&[self.address], peers].concat();
         let dir = self.scratch.path(name);
-        let mut download = command("download", &[&self.torrent], &dir, &peers);
+        let mut download = command("download", ANYWHERE, &[&self.torrent], &dir, &peers);
         download.arg("--dir").arg(&dir);
         download
     }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::{MIB, Seeded, command, figures, noise, setting, write_odd_files};
+use super::{ANYWHERE, MIB, Seeded, command, figures, noise, setting, write_odd_files};
 use crate::support::{Running, Scratch, Tree, rondalla, wait_until, write_noise};
 
 /// Threads of a process beside its peers' two each: main, porter, listener, storage, hashers,
@@ -37,7 +37,7 @@ fn a_complete_torrent_is_resumed_without_a_look_at_its_data() {
     File::create(dir.join("it")).unwrap().set_len(size).unwrap();
     rondalla::create(&dir.join("it"), &torrent, &["--no-date"]);
     let run = |subcommand: &str| {
-        let mut run = command(subcommand, &[&torrent], &dir, &[]);
+        let mut run = command(subcommand, ANYWHERE, &[&torrent], &dir, &[]);
         run.arg("--dir").arg(&dir);
         run
     };
@@ -99,7 +99,7 @@ fn a_torrent_of_many_files_is_fetched_and_resumed_with_few_descriptors() {
     let mut seeded = Seeded::new(make, "64K", &["-q"]);
     assert_eq!(seeded.metainfo.files().len() as u64, files);
     assert!(seeded.seeder.terminate().success());
-    let mut seed = command("seed", &[&seeded.torrent], &seeded.scratch.path("few"), &[]);
+    let mut seed = command("seed", ANYWHERE, &[&seeded.torrent], &seeded.scratch.path("few"), &[]);
     seed.arg("--dir").arg(&seeded.source);
     seeded.seeder = Running::start(&seeded.scratch, "few", &mut with_descriptors(256, &seed));
     seeded.address = rondalla::listening(&mut seeded.seeder);
@@ -170,12 +170,12 @@ fn a_hundred_torrents_are_exchanged_by_two_processes() {
         process.events().iter().filter(|one| one["event"] == event).count() as u64
     };
 
-    let mut seed = command("seed", &torrents, &source, &[]);
+    let mut seed = command("seed", ANYWHERE, &torrents, &source, &[]);
     let mut seeder = Running::start(&scratch, "seeder", seed.arg("--dir").arg(&source));
     let address = rondalla::listening(&mut seeder);
     seeder.wait_for("all is checked", |seeder| (tell(seeder, "checked") == count).then_some(()));
     for life in 0..2 {
-        let mut download = command("download", &torrents, &copy, &[address]);
+        let mut download = command("download", ANYWHERE, &torrents, &copy, &[address]);
         download.arg("--dir").arg(&copy).arg("--seed");
         let mut process = Running::start(&scratch, "copy", &mut download);
         let (id, mut threads, mut memory) = (process.id(), 0, 0);

@@ -1,5 +1,5 @@
-//! How a session ends: hang up, let the storage sync and save, and wait for nobody longer than
-//! [`limits::ENDING_MAX`].
+//! How a session ends: hang up, let the storage sync and save, and wait for the peers no longer
+//! than [`limits::ENDING_MAX`], nor for the storage once the user wants the end.
 
 use std::time::Duration;
 
@@ -14,6 +14,10 @@ use crate::words::limits;
 pub(super) struct Ending {
     next_peer: u32,
     next_torrent: u32,
+    /// The user wants the end.
+    is_ordered: bool,
+    /// The peers are waited for no longer.
+    without_peers: bool,
 }
 
 /// Begins to say goodbye.
@@ -22,8 +26,24 @@ pub(super) fn begin(engine: &mut Engine) {
         engine.phase = Phase::Ending;
         engine.dials.clear();
         engine.start_timer(Duration::ZERO, Timer::Farewell);
+        engine.start_timer(limits::ENDING_MAX, Timer::LeavePeers);
+    }
+}
+
+/// The user wants the end, whatever has been begun: soon nobody is waited for.
+pub(super) fn handle_quit(engine: &mut Engine) {
+    begin(engine);
+    if !engine.ending.is_ordered {
+        engine.ending.is_ordered = true;
         engine.start_timer(limits::ENDING_MAX, Timer::Deadline);
     }
+}
+
+/// Whoever connects cannot be woken. The storage still has what is not synced, and a download that
+/// ends by itself is not done before it is.
+pub(super) fn handle_leave_peers(engine: &mut Engine) {
+    engine.ending.without_peers = true;
+    end_if_done(engine);
 }
 
 /// Says goodbye to the next peers and torrents, a bounded number of each.
@@ -69,7 +89,8 @@ fn close(engine: &mut Engine, key: TorrentKey) {
 
 /// Ends the session if everybody has said the last word.
 pub(super) fn end_if_done(engine: &mut Engine) {
-    let done = engine.unclosed == 0 && engine.connected == 0 && is_through(engine);
+    let no_peers = engine.connected == 0 || engine.ending.without_peers;
+    let done = engine.unclosed == 0 && no_peers && is_through(engine);
     if engine.phase == Phase::Ending && done {
         end(engine);
     }
@@ -77,8 +98,10 @@ pub(super) fn end_if_done(engine: &mut Engine) {
 
 /// Ends the session, whoever has not answered.
 pub(super) fn end(engine: &mut Engine) {
-    engine.phase = Phase::Ended;
-    engine.order(Order::End);
+    if engine.phase != Phase::Ended {
+        engine.phase = Phase::Ended;
+        engine.order(Order::End);
+    }
 }
 
 /// The storage had no room for `order`: it is given again, before whatever waits behind it.

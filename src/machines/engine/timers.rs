@@ -24,6 +24,8 @@ pub(super) enum Timer {
     GiveAgain,
     /// Say goodbye to the next peers and torrents.
     Farewell,
+    /// Wait for peers no longer.
+    LeavePeers,
     /// Wait for nobody any longer.
     Deadline,
 }

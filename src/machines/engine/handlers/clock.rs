@@ -20,6 +20,7 @@ pub(in crate::machines::engine) fn handle_timer(engine: &mut Engine, timer: Time
         Timer::Retry => exchange::handle_retry(engine),
         Timer::GiveAgain => ending::handle_give_again(engine),
         Timer::Farewell => ending::handle_farewell(engine),
+        Timer::LeavePeers => ending::handle_leave_peers(engine),
         Timer::Deadline => ending::end(engine),
     }
 }

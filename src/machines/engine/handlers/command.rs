@@ -13,7 +13,7 @@ pub(in crate::machines::engine) fn handle_command(engine: &mut Engine, command: 
     match command {
         Command::Add(new) => handle_added(engine, *new),
         Command::Listening(address) => engine.events.push_back(Event::Listening(address)),
-        Command::Quit => ending::begin(engine),
+        Command::Quit => ending::handle_quit(engine),
     }
 }
 

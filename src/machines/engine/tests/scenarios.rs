@@ -353,6 +353,28 @@ fn nobody_is_waited_for_longer_than_so_long() {
 }
 
 #[test]
+fn a_download_that_is_complete_waits_for_its_sync_until_the_user_wants_the_end() {
+    let mut drive = Drive::downloading(settings(), 1);
+    drive.joins("#");
+    drive.storage(0, StorageNews::Verified(PieceIndex(0)));
+    // Neither the peer nor the storage answers; only the storage is worth the wait.
+    drive.waits(10 * limits::ENDING_MAX);
+    assert!(!drive.engine.is_ended());
+    script! {
+        drive.quits() => "",
+        drive.waits(limits::ENDING_MAX - Duration::from_millis(1)) => "",
+        drive.waits(Duration::from_millis(1)) => "end",
+    }
+
+    let mut drive = Drive::downloading(settings(), 1);
+    drive.joins("#");
+    drive.storage(0, StorageNews::Verified(PieceIndex(0)));
+    drive.waits(10 * limits::ENDING_MAX);
+    assert_eq!(drive.storage(0, StorageNews::Closed), "end");
+    assert!(drive.engine.is_closed());
+}
+
+#[test]
 fn whoever_seeds_goes_on_until_told() {
     let mut drive = Drive::downloading(Settings { goal: Goal::CompleteAndSeed, ..settings() }, 1);
     script! {
