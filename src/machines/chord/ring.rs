@@ -251,8 +251,8 @@ impl<C: Place> Ring<C> {
         list.push(head);
         for &next in rest {
             let last = list[list.len() - 1];
-            let follows = next != self.me && is_between(last, next, self.me);
-            if list.len() == rules.successors || (rules.heal && !follows) {
+            let strays = rules.heal && !is_between(last, next, self.me);
+            if list.len() == rules.successors || next == self.me || strays {
                 break;
             }
             list.push(next);
@@ -364,3 +364,9 @@ impl<C: Place> Ring<C> {
         }
     }
 }
+
+#[cfg(test)]
+mod model;
+
+#[cfg(test)]
+mod tests;
