@@ -187,6 +187,11 @@ impl<C: Place> Ring<C> {
         }
     }
 
+    /// Gives up the stabilisation that is under way, and changes nothing.
+    pub fn forget_round(&mut self) {
+        self.stabilising = None;
+    }
+
     /// `from` answered with its `view`. `is_suspect` tells who was silent lately: such a candidate is
     /// passed over.
     pub fn handle_view(

@@ -338,8 +338,8 @@ impl Model {
             let next = next.unwrap_or(at);
             if next == at || super::is_between(at, node, next) {
                 let list = world.view(next).expect("it lives").successors;
-                let found: Vec<_> = std::iter::once(next).chain(list).collect();
-                let answered: Vec<_> = found.into_iter().filter(|it| world.is_live(*it)).collect();
+                let found = std::iter::once(next).chain(list);
+                let answered: Vec<_> = found.filter(|it| world.is_live(*it)).collect();
                 let mut steps = Vec::new();
                 world.ring_mut(node).merge(self.rules, &answered, &mut steps);
                 deliver(world, node, &steps);

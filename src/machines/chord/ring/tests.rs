@@ -39,8 +39,8 @@ impl Seen {
     /// Where the state is, or would be.
     fn slot(&self, state: u128) -> usize {
         let mask = self.table.len() - 1;
-        let folded = (state ^ (state >> 64)) as u64;
-        let mut slot = (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20) as usize & mask;
+        let mixed = state.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) >> 80;
+        let mut slot = usize::try_from(mixed).unwrap() & mask;
         while self.table[slot] != u32::MAX && self.states[self.table[slot] as usize] != state {
             slot = (slot + 1) & mask;
         }
@@ -201,7 +201,8 @@ fn replay(model: &Model, trace: &[Move]) -> World {
 
 fn pointers(world: &World) -> String {
     let ring = |ring: &Ring<Number>| {
-        let predecessor = ring.predecessor().map_or("-".to_owned(), |node| node.to_string());
+        let predecessor =
+            ring.predecessor().map_or_else(|| "-".to_owned(), |node| node.to_string());
         format!("{}:{:?} p{predecessor}", ring.me(), ring.successors())
     };
     world.rings.iter().flatten().map(ring).collect::<Vec<_>>().join(" · ")
