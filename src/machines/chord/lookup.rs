@@ -214,6 +214,11 @@ impl Lookup {
         next.filter(|distance| nearer(distance) || lost)
     }
 
+    /// How many questions it has asked.
+    pub(super) fn requests(&self) -> u32 {
+        self.requests
+    }
+
     /// Whether `contact` is said to be responsible: its silence weighs more than another's.
     pub(super) fn is_claimed(&self, contact: Contact) -> bool {
         self.claimed == Some(contact)

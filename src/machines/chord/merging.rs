@@ -202,9 +202,13 @@ impl Node {
         }
     }
 
-    /// Somebody says that we should ask `about`, and may lie (R8).
-    pub(super) fn handle_hint(&mut self, about: Contact) {
+    /// `from` says that we should ask `about`, and may lie (R8). A head that names itself has
+    /// another list of successors.
+    pub(super) fn handle_hint(&mut self, from: SocketAddr, about: Contact) {
         let me = self.me();
+        if about.address == from && self.ring.head() == Some(about) {
+            return self.handle_change();
+        }
         if about == me || !self.is_member() || self.ring.successors().contains(&about) {
             return;
         }

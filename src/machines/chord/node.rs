@@ -66,8 +66,8 @@ pub(super) enum Timer {
     Stabilise,
     /// Nobody answered under this transaction.
     Silence(u32),
-    /// An answer to this lookup is slow.
-    Slow(u64),
+    /// The answer to this lookup's question of this number is slow.
+    Slow(u64, u32),
     /// Look for a finger that is missing, or at the next one.
     Fingers,
     /// Look through a weak tie.
@@ -228,7 +228,10 @@ impl Node {
             Body::Answer(answer) => {
                 let answered = self.requests.answered(self.now, message.transaction, from);
                 if let Some((pending, took)) = answered {
-                    self.heard(pending.to, took);
+                    self.forget_silence(&pending);
+                    if !message.client {
+                        self.heard(pending.to, took);
+                    }
                     self.handle_seen(from, message.seen);
                     self.handle_answer(&pending, answer, took);
                 }
@@ -236,6 +239,7 @@ impl Node {
             Body::Error(_) => {
                 let answered = self.requests.answered(self.now, message.transaction, from);
                 if let Some((pending, _)) = answered {
+                    self.forget_silence(&pending);
                     self.handle_refusal(&pending);
                 }
             }
@@ -250,7 +254,7 @@ impl Node {
         match timer {
             Timer::Stabilise => self.handle_stabilise_due(),
             Timer::Silence(transaction) => self.handle_wait_over(transaction),
-            Timer::Slow(lookup) => self.handle_slow(lookup),
+            Timer::Slow(lookup, request) => self.handle_slow(lookup, request),
             Timer::Fingers => self.handle_fingers_due(),
             Timer::Probe => self.handle_probe_due(),
             Timer::LoopCheck => self.handle_loop_check_due(),
@@ -299,7 +303,8 @@ impl Node {
             transaction = transaction.wrapping_add(1);
         }
         let sent_at = self.now;
-        let pending = Pending { to, purpose, query, token, sent_at, tries: 0, tries_max };
+        let silence = None;
+        let pending = Pending { to, purpose, query, token, sent_at, tries: 0, tries_max, silence };
         self.requests.insert(transaction, pending);
         self.send_request(transaction);
         true
@@ -312,17 +317,32 @@ impl Node {
         let tries = pending.tries;
         pending.tries += 1;
         pending.sent_at = now;
-        let len_min = match (&pending.query, pending.token, self.family) {
-            (Query::GetState { .. }, _, Family::V4) => limits::STATE_QUESTION_LEN,
-            (Query::GetState { .. }, _, Family::V6)
-            | (Query::FindNode(_) | Query::GetPeers(_), None, _) => limits::QUESTION_LEN,
+        let contacts = match (&pending.query, pending.token) {
+            (Query::GetState { .. }, _) => limits::SUCCESSORS + limits::REPLICAS_BEFORE + 1,
+            (Query::FindNode(_), None) => limits::CONTACTS_ANSWERED + 1,
+            (Query::GetPeers(_), None) => {
+                limits::CONTACTS_ANSWERED + 1 + limits::SHARERS_ANSWERED_UNPROVED
+            }
             _ => 0,
         };
+        // The answer may be three times as long: the question is filled up to a third of it.
+        let answer = limits::ANSWER_FRAME_LEN + (contacts + 1) * self.family.contact_len();
+        let len_min = if contacts > 0 { answer.div_ceil(limits::AMPLIFICATION_MAX) } else { 0 };
         let body = Body::Query(pending.query.clone(), pending.token);
         let to = pending.to.address;
         self.send(to, transaction, body, len_min);
         let wait = self.requests.wait(to, tries);
-        self.start_timer(wait, Timer::Silence(transaction));
+        let silence = self.timers.start(now + wait, Timer::Silence(transaction));
+        if let Some(pending) = self.requests.get_mut(transaction) {
+            pending.silence = Some(silence);
+        }
+    }
+
+    /// An answer came: its silence is not waited for.
+    fn forget_silence(&mut self, pending: &Pending) {
+        if let Some(silence) = pending.silence {
+            self.timers.cancel(silence);
+        }
     }
 
     /// Sends what nobody answers.

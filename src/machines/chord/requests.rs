@@ -54,6 +54,8 @@ pub(super) struct Pending {
     /// How often it was sent.
     pub(super) tries: u32,
     pub(super) tries_max: u32,
+    /// The timer that tells of its silence.
+    pub(super) silence: Option<(Instant, u64)>,
 }
 
 /// What is known of a peer (RFC 6298: smoothed round trip and its variation).
@@ -189,6 +191,7 @@ mod tests {
                 sent_at: now,
                 tries: 1,
                 tries_max: 1,
+                silence: None,
             };
             let transaction = u32::try_from(n).unwrap();
             requests.insert(transaction, pending);

@@ -82,9 +82,10 @@ impl Node {
                 Goal::Join | Goal::Finger(_) | Goal::Probe(_) => Query::FindNode(target),
             };
             let tries = if claimed { 2 } else { 1 };
+            let request = lookup.requests();
             if self.ask(contact, query, None, Purpose::Lookup(number), tries) {
                 if self.settings.shape.quick {
-                    self.start_timer(limits::HEDGE, Timer::Slow(number));
+                    self.start_timer(limits::HEDGE, Timer::Slow(number, request));
                 }
             } else if let Some(lookup) = self.lookups.get_mut(&number) {
                 lookup.handle_silent(contact);
@@ -169,8 +170,9 @@ impl Node {
         }
     }
 
-    pub(super) fn handle_slow(&mut self, number: u64) {
-        if let Some(lookup) = self.lookups.get_mut(&number) {
+    pub(super) fn handle_slow(&mut self, number: u64, request: u32) {
+        let lookup = self.lookups.get_mut(&number);
+        if let Some(lookup) = lookup.filter(|lookup| lookup.requests() == request) {
             lookup.handle_slow();
             self.drive(number);
         }

@@ -54,7 +54,7 @@ impl Node {
                     self.refuse(asked.from, asked.transaction, Refusal::Token, asked.len);
                 }
             }
-            Query::Hint(about) => self.handle_hint(Contact::at(about)),
+            Query::Hint(about) => self.handle_hint(asked.from, Contact::at(about)),
             Query::Leave => self.handle_leaving(Contact::at(asked.from)),
             Query::Push(entries) => {
                 if self.is_proved(asked, self.me().id) {
@@ -113,13 +113,14 @@ impl Node {
     /// An upper bound of an answer's length on the wire.
     fn len_of(&self, answer: &Answer) -> usize {
         let contact = self.family.contact_len();
-        let frame = 48 + contact;
         let contacts = match answer {
-            Answer::Done | Answer::Shares { .. } | Answer::Same { .. } => return frame + 40,
+            Answer::Done | Answer::Shares { .. } | Answer::Same { .. } => {
+                return limits::DONE_LEN + contact;
+            }
             Answer::State(state, _) => state.successors.len() + state.before.len() + 1,
             Answer::Route(route) => route.nodes.len() + route.sharers.len() + 1,
         };
-        frame + 88 + contacts * contact
+        limits::ANSWER_FRAME_LEN + (contacts + 1) * contact
     }
 
     pub(super) fn refuse(&mut self, to: SocketAddr, transaction: u32, why: Refusal, len: usize) {

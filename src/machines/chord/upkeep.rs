@@ -14,7 +14,7 @@ use crate::machines::chord::lookup::Goal;
 use crate::machines::chord::membership::Standing;
 use crate::machines::chord::node::{Asked, Node, Timer};
 use crate::machines::chord::requests::{Pending, Purpose};
-use crate::machines::chord::ring::{Ring, Step, View};
+use crate::machines::chord::ring::{Ring, Step, View, is_between};
 use crate::words::limits::ring as limits;
 use crate::words::ring_id::RingId;
 
@@ -35,6 +35,15 @@ impl Node {
         self.start_stabilising();
     }
 
+    /// Our list is another one. It comes to those before us from node to node, so the next one is
+    /// told to ask soon: else news would take a quarter of a minute a node.
+    fn handle_new_list(&mut self) {
+        self.handle_change();
+        if let Some(predecessor) = self.ring.predecessor().filter(|_| self.settings.shape.heal) {
+            self.tell(predecessor.address, Query::Hint(self.me().address));
+        }
+    }
+
     /// Sets the timer of the next stabilisation.
     pub(super) fn start_stabilising(&mut self) {
         let after = self.jitter(self.stabilise_every);
@@ -45,7 +54,6 @@ impl Node {
     }
 
     pub(super) fn handle_stabilise_due(&mut self) {
-        self.stabilise_timer = None;
         if self.membership.standing != Standing::Member {
             return;
         }
@@ -73,7 +81,7 @@ impl Node {
                 }
                 Step::NewHead => {
                     self.head_state = None;
-                    self.handle_change();
+                    self.handle_new_list();
                 }
                 Step::NewPredecessor(before) => self.handle_new_predecessor(before),
                 Step::Orphaned => self.handle_orphaned(),
@@ -115,7 +123,7 @@ impl Node {
             self.head_state = Some((from, state));
         }
         if changed && self.ring.successors() != list {
-            self.handle_change();
+            self.handle_new_list();
         }
         self.perform(&steps, was_head.then_some(from));
     }
@@ -145,9 +153,7 @@ impl Node {
         let Some(new) = self.ring.predecessor() else { return };
         self.before.retain(|contact| *contact != new);
         if let Some(old) = old {
-            if self.ring.successors().contains(&old)
-                || old.id.clockwise_to(new.id) < old.id.clockwise_to(self.me().id)
-            {
+            if is_between(old, new, self.me()) {
                 self.before.insert(0, old);
                 self.before.truncate(limits::REPLICAS_BEFORE);
             }
@@ -370,7 +376,7 @@ impl Node {
     /// that has been quiet for long; for simulations, which are spared the joins.
     pub fn settle(&mut self, members: &[Contact], round_trip: impl Fn(Contact) -> Duration) {
         let me = self.me();
-        let Some(at) = members.iter().position(|member| *member == me) else { return };
+        let Ok(at) = members.binary_search_by_key(&me.id, |member| member.id) else { return };
         let after = |n: usize| members[(at + n) % members.len()];
         let others = members.len() - 1;
         let shape = self.settings.shape;

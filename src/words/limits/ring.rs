@@ -81,11 +81,12 @@ pub const SHARERS_ANSWERED: usize = 100;
 /// The same where nothing shows that the asker is where it says it is.
 pub const SHARERS_ANSWERED_UNPROVED: usize = 24;
 
-/// Length to which a question is filled up whose answer may be long: an answer is at most three
-/// times as long, unless a token shows that the asker is where it says it is.
-pub const QUESTION_LEN: usize = 300;
-/// The same for questions about neighbours: 25 contacts and their frame are some 250 bytes.
-pub const STATE_QUESTION_LEN: usize = 100;
+/// Bytes of an answer with contacts, without these: frame 29, `ip` without the address 7, token 18,
+/// and five keys with their lengths and numbers, at most 80.
+pub const ANSWER_FRAME_LEN: usize = 134;
+/// Bytes of an answer without contacts, without `ip`'s address.
+pub const DONE_LEN: usize = 80;
+
 /// An answer without a token is at most so many times as long as its question.
 pub const AMPLIFICATION_MAX: usize = 3;
 

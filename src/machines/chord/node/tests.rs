@@ -135,7 +135,8 @@ fn a_network_that_loses_and_doubles_datagrams_still_makes_one_ring() {
     network.grow(12);
     network.pass(seconds(120));
     network.lost_percent = 0;
-    network.pass(seconds(60));
+    // Whoever was taken for dead is suspect for a minute.
+    network.pass(limits::SUSPECT_FOR + seconds(120));
     network.assert_ideal();
 }
 

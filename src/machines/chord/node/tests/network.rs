@@ -111,7 +111,7 @@ impl Network {
             self.pass(Duration::from_secs(3));
         }
         // A list's end comes from node to node.
-        self.pass(Duration::from_secs(200));
+        self.pass(Duration::from_secs(100));
         members
     }
 
@@ -150,7 +150,7 @@ impl Network {
     }
 
     pub(super) fn hint(&mut self, at: SocketAddr, about: SocketAddr) {
-        self.order(at, |node, _| node.handle_hint(Contact::at(about)));
+        self.order(at, |node, _| node.handle_hint(about, Contact::at(about)));
     }
 
     pub(super) fn plant(&mut self, at: SocketAddr, hash: InfoHash, sharer: SocketAddr) {
