@@ -4,7 +4,7 @@
 //! has no socket, thread or clock, and all its chance comes from one seed, so that ten thousand of
 //! them run in one test and a run can be replayed. What drives it calls, whenever something
 //! happens, one of [`handle_datagram`](Node::handle_datagram), [`handle_time`](Node::handle_time)
-//! or an order such as [`join`](Node::join), and then takes what
+//! or an order such as [`lookup`](Node::lookup), and then takes what
 //! [`poll_transmit`](Node::poll_transmit) and [`poll_news`](Node::poll_news) have for it.
 //!
 //! One node is one place on one ring: IPv6 is a second ring, and a host with both runs two nodes
@@ -14,8 +14,21 @@
 //! Zave, "Reasoning about Identifier Spaces: How to Make Chord Correct" (TSE 43(12), 2017) for the
 //! rules that keep the ring whole; BEP 5, 42 and 43 for the shape of the datagrams.
 
+mod fingers;
+mod keeping;
+mod lookup;
+mod membership;
+mod merging;
 pub mod node;
+mod rates;
+mod requests;
 pub mod ring;
+mod searching;
+mod serve;
+mod store;
+mod tokens;
+mod upkeep;
+mod walk;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -137,9 +150,12 @@ pub enum News {
     Client,
     /// Nobody answers: it is a ring of one, serves whoever comes, and goes on trying.
     Alone,
+    /// Another node has the place that our address gives us: we stay a client. Another port may have
+    /// a place that is free.
+    PlaceTaken,
     /// It handed over what it held; its socket can be closed.
     Left,
-    /// These share the torrent: at most 16 of them, each told once a lookup.
+    /// These share the torrent: at most [`limits::FOUND_WORD`] of them, each told once a lookup.
     Found(InfoHash, Vec<Sharer>),
     /// A lookup or an announce is over.
     Finished(InfoHash, Report),

@@ -1,98 +1,139 @@
-//! The node: the ring's state with all that keeps it, behind a few calls.
+//! The node: the ring's state with all that keeps it, behind a few calls. What the calls do is in
+//! the files beside this one: `serve` answers questions, `upkeep` keeps pointers and fingers,
+//! `membership` joins, merges and leaves, `searching` runs lookups, `keeping` holds the entries.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::formats::krpc::{Answer, Body, Family, Message, Query, parse};
-use crate::machines::chord::ring::Ring;
-use crate::machines::chord::{Contact, News, Role, Settings, Transmit};
+use sha1::{Digest as _, Sha1};
+
+use crate::formats::krpc::{
+    Body, Family, Message, Query, Refusal, State, Token, Unreadable, parse,
+};
+use crate::machines::chord::fingers::Fingers;
+use crate::machines::chord::keeping::Keeping;
+use crate::machines::chord::lookup::{Goal, Lookup};
+use crate::machines::chord::membership::{Membership, Standing};
+use crate::machines::chord::rates::Rates;
+use crate::machines::chord::requests::{Pending, Purpose, Requests};
+use crate::machines::chord::ring::{Ring, Rules};
+use crate::machines::chord::tokens::Tokens;
+use crate::machines::chord::walk::Walk;
+use crate::machines::chord::{Contact, News, Settings, Transmit};
+use crate::words::id::InfoHash;
 use crate::words::limits::ring as limits;
+use crate::words::ring_id::RingId;
 use crate::words::rng::Rng;
 use crate::words::timers::Timers;
 
 /// One place on one ring.
 #[derive(Debug)]
 pub struct Node {
-    settings: Settings,
-    family: Family,
-    now: Instant,
-    rng: Rng,
-    ring: Ring<Contact>,
-    timers: Timers<Timer>,
-    transmits: VecDeque<Transmit>,
-    news: VecDeque<News>,
+    pub(super) settings: Settings,
+    pub(super) family: Family,
+    pub(super) now: Instant,
+    pub(super) rng: Rng,
+    pub(super) ring: Ring<Contact>,
+    /// The nodes before the predecessor, the nearest first: what the predecessor said, for replicas
+    /// and never for the ring.
+    pub(super) before: Vec<Contact>,
+    /// What the head last answered, so that it can answer "the same".
+    pub(super) head_state: Option<(Contact, State)>,
+    /// The time from one stabilisation to the next, and the timer of the next.
+    pub(super) stabilise_every: Duration,
+    pub(super) stabilise_timer: Option<(Instant, u64)>,
+    pub(super) fingers: Fingers,
+    pub(super) requests: Requests,
+    pub(super) tokens: Tokens,
+    pub(super) rates: Rates,
+    pub(super) membership: Membership,
+    pub(super) keeping: Keeping,
+    pub(super) lookups: BTreeMap<u64, Lookup>,
+    pub(super) lookups_begun: u64,
+    /// Orders that wait for one of [`limits::LOOKUPS_MAX`] places.
+    pub(super) waiting: VecDeque<(Goal, RingId)>,
+    pub(super) walk: Option<Walk>,
+    pub(super) timers: Timers<Timer>,
+    pub(super) transmits: VecDeque<Transmit>,
+    pub(super) news: VecDeque<News>,
 }
 
+/// What is to be done at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Timer {
-    /// Nobody answered: ask for company again.
-    Rejoin,
+pub(super) enum Timer {
+    /// Ask the head.
+    Stabilise,
+    /// Nobody answered under this transaction.
+    Silence(u32),
+    /// The answer to this lookup's question of this number is slow.
+    Slow(u64, u32),
+    /// Look for a finger that is missing, or at the next one.
+    Fingers,
+    /// Look through a weak tie.
+    Probe,
+    /// Look for a loop.
+    LoopCheck,
+    /// Forget what has expired.
+    Expire,
+    /// Tell the other holders what changed.
+    Push,
+    /// Ask a sharer.
+    Validate(InfoHash, SocketAddr),
+    /// Announce again.
+    Announce(InfoHash),
+    /// Ping whoever asked for it.
+    PingBack(SocketAddr),
+    /// See which of our own requests to be pinged back were kept.
+    Promote,
+    /// Those that were to be greeted have had their time.
+    Greeted,
+    /// Wait no longer for those who take what we hold.
+    Leave,
 }
 
 impl Node {
     /// A node whose socket is bound to `listen`, which may be a wildcard: then others tell it which
     /// address it has. All its chance comes from `seed`.
     pub fn new(settings: Settings, listen: SocketAddr, seed: u64, now: Instant) -> Self {
+        // What strangers see of the one says nothing about the other.
+        let derive = |purpose: &[u8]| {
+            let hash: [u8; 20] = Sha1::new()
+                .chain_update(purpose)
+                .chain_update(seed.to_be_bytes())
+                .finalize()
+                .into();
+            u64::from_be_bytes(*hash.first_chunk().expect("eight of twenty bytes"))
+        };
+        let me = Contact::at(listen);
+        let bits = settings.shape.finger_bits.unwrap_or(limits::FINGER_BITS);
         Self {
-            settings,
-            rng: Rng::new(seed),
             family: Family::of(listen),
             now,
-            ring: Ring::alone(Contact::at(listen)),
+            rng: Rng::new(derive(b"chance")),
+            ring: Ring::alone(me),
+            before: Vec::new(),
+            head_state: None,
+            stabilise_every: limits::STABILISE_MIN,
+            stabilise_timer: None,
+            fingers: Fingers::new(me.id, bits, settings.shape.quick),
+            requests: Requests::default(),
+            tokens: Tokens::new(derive(b"tokens"), now),
+            rates: Rates::new(settings.limited, now),
+            membership: Membership::new(listen),
+            keeping: Keeping::default(),
+            lookups: BTreeMap::new(),
+            lookups_begun: 0,
+            waiting: VecDeque::new(),
+            walk: None,
             timers: Timers::default(),
             transmits: VecDeque::new(),
             news: VecDeque::new(),
+            settings,
         }
     }
 
-    /// Joins the ring of the nodes at `entry_points`; without any it is a ring of one.
-    pub fn join(&mut self, now: Instant, entry_points: &[SocketAddr]) {
-        self.now = now;
-        if self.settings.role == Role::Client {
-            self.news.push_back(News::Client);
-        } else if entry_points.is_empty() {
-            self.news.push_back(News::Joined(self.me().address));
-        } else {
-            self.stay_alone();
-        }
-    }
-
-    /// A datagram came.
-    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
-        self.now = now;
-        let Ok(message) = parse(bytes, self.family) else { return };
-        if let Body::Query(Query::Ping(None), _) = message.body {
-            let body = Body::Answer(Answer::Done);
-            let answer = Message { seen: Some(from), client: false, body, ..message };
-            self.send(from, &answer);
-        }
-    }
-
-    /// The deadline of [`poll_deadline`](Self::poll_deadline) has come.
-    pub fn handle_time(&mut self, now: Instant) {
-        self.now = now;
-        if self.timers.pop_due(now) == Some(Timer::Rejoin) {
-            self.stay_alone();
-        }
-    }
-
-    fn stay_alone(&mut self) {
-        self.news.push_back(News::Alone);
-        let delay = limits::ALONE_RETRY * (50 + self.rng.below(101)) / 100;
-        self.timers.start(self.now + delay, Timer::Rejoin);
-    }
-
-    fn send(&mut self, to: SocketAddr, message: &Message) {
-        let bytes = message.encode(0);
-        debug_assert!(bytes.len() <= limits::DATAGRAM_LEN_SENT, "{} bytes", bytes.len());
-        self.transmits.push_back(Transmit { to, bytes });
-    }
-
-    /// Asserts every invariant; O(everything), for tests.
-    pub fn check(&self) {
-        assert!(self.timers.len() <= 1);
-    }
+    // ------------------------------------------------------------------------------- Getters ---
 
     /// The node itself, under the address that it believes to have.
     pub fn me(&self) -> Contact {
@@ -109,6 +150,34 @@ impl Node {
         self.ring.predecessor()
     }
 
+    /// Whether it has a place on the ring, be it a ring of one.
+    pub fn is_member(&self) -> bool {
+        self.membership.standing == Standing::Member
+    }
+
+    /// How many torrents it holds entries of.
+    pub fn keys(&self) -> usize {
+        self.keeping.store.keys()
+    }
+
+    /// How many fingers it has.
+    pub fn finger_count(&self) -> usize {
+        self.fingers.len()
+    }
+
+    /// Nodes to begin with next time: members that answered lately, at most 64.
+    pub fn contacts(&self) -> Vec<SocketAddr> {
+        let ring = self.ring.successors().iter().copied().chain(self.ring.predecessor());
+        let fingers = self.fingers.heard();
+        let ties = self.membership.weak_ties.keys().copied();
+        let all = ring.chain(fingers).map(|contact| contact.address).chain(ties);
+        let mut contacts: Vec<_> = all.collect();
+        contacts.sort_unstable();
+        contacts.dedup();
+        contacts.truncate(limits::ENTRY_POINTS_MAX);
+        contacts
+    }
+
     /// The next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.transmits.pop_front()
@@ -123,27 +192,208 @@ impl Node {
     pub fn poll_deadline(&self) -> Option<Instant> {
         self.timers.next()
     }
+
+    // -------------------------------------------------------------------------------- Inputs ---
+
+    /// A datagram came.
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        self.now = self.now.max(now);
+        if Family::of(from) != self.family || from.port() == 0 {
+            return;
+        }
+        let message = match parse(bytes, self.family) {
+            Ok(message) => message,
+            Err(Unreadable::UnknownQuery(transaction)) => {
+                if self.rates.admit(self.now, from) {
+                    self.refuse(from, transaction, Refusal::Unknown, bytes.len());
+                }
+                return;
+            }
+            Err(_) => return,
+        };
+        match message.body {
+            Body::Query(query, token) => {
+                let asked = Asked {
+                    from,
+                    transaction: message.transaction,
+                    client: message.client,
+                    token,
+                    len: bytes.len(),
+                };
+                if self.rates.admit(self.now, from) {
+                    self.handle_seen_by_asker(message.seen);
+                    self.handle_query(&asked, query);
+                }
+            }
+            Body::Answer(answer) => {
+                let answered = self.requests.answered(self.now, message.transaction, from);
+                if let Some((pending, took)) = answered {
+                    self.forget_silence(&pending);
+                    if !message.client {
+                        self.heard(pending.to, took);
+                    }
+                    self.handle_seen(from, message.seen);
+                    self.handle_answer(&pending, answer, took);
+                }
+            }
+            Body::Error(_) => {
+                let answered = self.requests.answered(self.now, message.transaction, from);
+                if let Some((pending, _)) = answered {
+                    self.forget_silence(&pending);
+                    self.handle_refusal(&pending);
+                }
+            }
+        }
+    }
+
+    /// The deadline of [`poll_deadline`](Self::poll_deadline) has come: handles one timer that is
+    /// due.
+    pub fn handle_time(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        let Some(timer) = self.timers.pop_due(self.now) else { return };
+        match timer {
+            Timer::Stabilise => self.handle_stabilise_due(),
+            Timer::Silence(transaction) => self.handle_wait_over(transaction),
+            Timer::Slow(lookup, request) => self.handle_slow(lookup, request),
+            Timer::Fingers => self.handle_fingers_due(),
+            Timer::Probe => self.handle_probe_due(),
+            Timer::LoopCheck => self.handle_loop_check_due(),
+            Timer::Expire => self.handle_expire_due(),
+            Timer::Push => self.handle_push_due(),
+            Timer::Validate(info_hash, address) => self.handle_validate_due(info_hash, address),
+            Timer::Announce(info_hash) => self.handle_announce_due(info_hash),
+            Timer::PingBack(address) => self.handle_ping_back_due(address),
+            Timer::Promote => self.handle_promote_due(),
+            Timer::Greeted => self.handle_greeted(),
+            Timer::Leave => self.handle_left(),
+        }
+    }
+
+    // ------------------------------------------------------------------------- Asking others ---
+
+    pub(super) fn rules(&self) -> Rules {
+        Rules { successors: self.settings.shape.successors, heal: self.settings.shape.heal }
+    }
+
+    pub(super) fn start_timer(&mut self, after: Duration, timer: Timer) {
+        self.timers.start(self.now + after, timer);
+    }
+
+    /// `time` ±50 %, so that nodes that began together do not go on together.
+    pub(super) fn jitter(&mut self, time: Duration) -> Duration {
+        time * (500 + self.rng.below(1001)) / 1000
+    }
+
+    /// Asks `to`, at most `tries_max` times. Only the ring's own questions find room when too many
+    /// wait for answers; whether it was asked.
+    pub(super) fn ask(
+        &mut self,
+        to: Contact,
+        query: Query,
+        token: Option<Token>,
+        purpose: Purpose,
+        tries_max: u32,
+    ) -> bool {
+        let is_rings = matches!(purpose, Purpose::View | Purpose::Alive);
+        if to.address == self.me().address || (self.requests.is_full() && !is_rings) {
+            return false;
+        }
+        let mut transaction = self.rng.below(u32::MAX);
+        while self.requests.contains(transaction) {
+            transaction = transaction.wrapping_add(1);
+        }
+        let sent_at = self.now;
+        let silence = None;
+        let pending = Pending { to, purpose, query, token, sent_at, tries: 0, tries_max, silence };
+        self.requests.insert(transaction, pending);
+        self.send_request(transaction);
+        true
+    }
+
+    /// Sends a request, for the first time or again.
+    pub(super) fn send_request(&mut self, transaction: u32) {
+        let now = self.now;
+        let Some(pending) = self.requests.get_mut(transaction) else { return };
+        let tries = pending.tries;
+        pending.tries += 1;
+        pending.sent_at = now;
+        let contacts = match (&pending.query, pending.token) {
+            (Query::GetState { .. }, _) => limits::SUCCESSORS + limits::REPLICAS_BEFORE + 1,
+            (Query::FindNode(_), None) => limits::CONTACTS_ANSWERED + 1,
+            (Query::GetPeers(_), None) => {
+                limits::CONTACTS_ANSWERED + 1 + limits::SHARERS_ANSWERED_UNPROVED
+            }
+            _ => 0,
+        };
+        // The answer may be three times as long: the question is filled up to a third of it.
+        let answer = limits::ANSWER_FRAME_LEN + (contacts + 1) * self.family.contact_len();
+        let len_min = if contacts > 0 { answer.div_ceil(limits::AMPLIFICATION_MAX) } else { 0 };
+        let body = Body::Query(pending.query.clone(), pending.token);
+        let to = pending.to.address;
+        self.send(to, transaction, body, len_min);
+        let wait = self.requests.wait(to, tries);
+        let silence = self.timers.start(now + wait, Timer::Silence(transaction));
+        if let Some(pending) = self.requests.get_mut(transaction) {
+            pending.silence = Some(silence);
+        }
+    }
+
+    /// An answer came: its silence is not waited for.
+    fn forget_silence(&mut self, pending: &Pending) {
+        if let Some(silence) = pending.silence {
+            self.timers.cancel(silence);
+        }
+    }
+
+    /// Sends what nobody answers.
+    pub(super) fn tell(&mut self, to: SocketAddr, query: Query) {
+        let transaction = self.rng.below(u32::MAX);
+        self.send(to, transaction, Body::Query(query, None), 0);
+    }
+
+    pub(super) fn send(&mut self, to: SocketAddr, transaction: u32, body: Body, len_min: usize) {
+        let client = !self.is_member();
+        let message = Message { transaction, seen: Some(to), client, body };
+        let bytes = message.encode(len_min);
+        debug_assert!(bytes.len() <= limits::DATAGRAM_LEN_SENT, "{} bytes", bytes.len());
+        self.transmits.push_back(Transmit { to, bytes });
+    }
+
+    // -------------------------------------------------------------------------------- Checks ---
+
+    /// Asserts every invariant; O(everything), for tests.
+    pub fn check(&self) {
+        let shape = self.settings.shape;
+        let me = self.me();
+        let list = self.ring.successors();
+        assert!(list.len() <= shape.successors);
+        let distances: Vec<_> = list.iter().map(|next| me.id.clockwise_to(next.id)).collect();
+        if shape.heal {
+            assert!(distances.is_sorted_by(|a, b| a < b), "successors in their order: {list:?}");
+        }
+        assert!(!list.contains(&me) && self.ring.predecessor() != Some(me));
+        assert!(self.before.len() <= limits::REPLICAS_BEFORE);
+        assert!(self.lookups.len() <= limits::LOOKUPS_MAX);
+        assert!(self.waiting.len() <= limits::LOOKUPS_WAITING_MAX);
+        self.lookups.values().for_each(Lookup::check);
+        self.fingers.check();
+        self.requests.check();
+        self.rates.check();
+        self.membership.check();
+        self.keeping.check();
+    }
+}
+
+/// A question, without what it says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) from: SocketAddr,
+    pub(super) transaction: u32,
+    pub(super) client: bool,
+    pub(super) token: Option<Token>,
+    /// Its length in bytes.
+    pub(super) len: usize,
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    #[expect(clippy::disallowed_methods, reason = "an instant cannot be made up")]
-    fn a_node_that_knows_nobody_is_a_ring_of_one_and_answers() {
-        let now = Instant::now();
-        let [me, other] = [1, 2].map(|last| SocketAddr::from(([127, 0, 0, last], 7000)));
-        let mut node = Node::new(Settings::default(), me, 1, now);
-        node.join(now, &[]);
-        assert_eq!(node.poll_news(), Some(News::Joined(me)));
-        let body = Body::Query(Query::Ping(None), None);
-        let ping = Message { transaction: 7, seen: Some(me), client: false, body };
-        node.handle_datagram(now, other, &ping.encode(0));
-        let Transmit { to, bytes } = node.poll_transmit().unwrap();
-        let answer = parse(&bytes, Family::V4).unwrap();
-        assert_eq!((to, answer.transaction, answer.seen), (other, 7, Some(other)));
-        assert_eq!(answer.body, Body::Answer(Answer::Done));
-        node.check();
-    }
-}
+mod tests;

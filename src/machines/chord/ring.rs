@@ -187,6 +187,11 @@ impl<C: Place> Ring<C> {
         }
     }
 
+    /// Gives up the stabilisation that is under way, and changes nothing.
+    pub fn forget_round(&mut self) {
+        self.stabilising = None;
+    }
+
     /// `from` answered with its `view`. `is_suspect` tells who was silent lately: such a candidate is
     /// passed over.
     pub fn handle_view(
@@ -251,8 +256,8 @@ impl<C: Place> Ring<C> {
         list.push(head);
         for &next in rest {
             let last = list[list.len() - 1];
-            let follows = next != self.me && is_between(last, next, self.me);
-            if list.len() == rules.successors || (rules.heal && !follows) {
+            let strays = rules.heal && !is_between(last, next, self.me);
+            if list.len() == rules.successors || next == self.me || strays {
                 break;
             }
             list.push(next);
@@ -364,3 +369,9 @@ impl<C: Place> Ring<C> {
         }
     }
 }
+
+#[cfg(test)]
+mod model;
+
+#[cfg(test)]
+mod tests;

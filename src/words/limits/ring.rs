@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+// -------------------------------------------------------------------------- The ring's pointers ---
+
 /// Length of the successor list. Half of 10,000 nodes may die at once, and 0.0095 of them lose all
 /// of theirs (10^4 · 2^-20); it is the length of the Chord paper's own tables II and III.
 pub const SUCCESSORS: usize = 20;
@@ -17,12 +19,49 @@ pub const REPLICAS_FROM: usize = 4;
 /// contact fail half of them.
 pub const CONTACTS_ANSWERED: usize = 8;
 
+/// The shortest time between two stabilisations: after any change.
+pub const STABILISE_MIN: Duration = Duration::from_secs(1);
+/// The longest: with sessions of an hour 0.8 % of first successors are wrong for a moment.
+pub const STABILISE_MAX: Duration = Duration::from_secs(15);
+/// A round in which nothing changed makes the time to the next so many percent of what it was.
+pub const STABILISE_SLOWER: u32 = 120;
+
+/// Entries of the finger table: three levels of 64 and what a larger ring has of the fourth.
+pub const FINGERS_MAX: usize = 256;
+
+/// Bits of a finger's digit; with 64 fingers a level, 10,000 nodes are two hops away.
+pub const FINGER_BITS: u32 = 6;
+/// Bits of a finger's digit in a large ring.
+pub const FINGER_BITS_LARGE: u32 = 7;
+/// Nodes from which on a ring is large.
+pub const NODES_LARGE: u64 = 50_000;
+
+/// Among so many nodes after its place, a finger is the one with the shortest round trip: 16 find
+/// what all would (Gummadi et al. 2003, PNS(16)).
+pub const PROXIMITY: u32 = 16;
+
+/// Time between two looks for a finger while some are missing.
+pub const FINGER_SEARCH_EVERY: Duration = Duration::from_secs(2);
+/// Time between two looks at a finger otherwise.
+pub const FINGER_REFRESH_EVERY: Duration = Duration::from_secs(60);
+/// A finger that was not heard of for so long is asked whether it lives.
+pub const FINGER_STALE: Duration = Duration::from_secs(60 * 60);
+
+/// Members of this ring or another that were met before, so that separated rings find each other
+/// again (Chord, section 7: "long-term memory of a random set of nodes").
+pub const WEAK_TIES_MAX: usize = 64;
+/// Time between two looks through a weak tie, and the longest while alone.
+pub const PROBE_EVERY: Duration = Duration::from_secs(60);
+/// Time between two looks for a loop that is too long for the successor list to show.
+pub const LOOP_CHECK_EVERY: Duration = Duration::from_secs(600);
+/// Members that are told when this one found another ring.
+pub const MERGE_HINTS: usize = 3;
+
+// ----------------------------------------------------------------------------------- Datagrams ---
+
 /// Longest datagram that is sent: it passes every link of the Internet in one piece (IPv6 promises
 /// 1280, less 48 of headers).
 pub const DATAGRAM_LEN_SENT: usize = 1200;
-
-/// First delay before a node that is alone asks for company again.
-pub const ALONE_RETRY: Duration = Duration::from_secs(5);
 
 /// Longest datagram that is read: what one Ethernet frame carries.
 pub const DATAGRAM_LEN_MAX: usize = 1500;
@@ -36,5 +75,148 @@ pub const DATAGRAM_KEYS_MAX: usize = 64;
 /// Room that is made for a datagram before its length is known: most fit.
 pub const DATAGRAM_LEN_USUAL: usize = 256;
 
-/// Sharers of one answer: 100 of 6 bytes and 8 contacts are 650 bytes.
+/// Sharers of one answer: 100 of 6 bytes and 8 contacts are 650 bytes. Of 18 bytes so many do not
+/// fit, and fewer are given.
 pub const SHARERS_ANSWERED: usize = 100;
+/// The same where nothing shows that the asker is where it says it is.
+pub const SHARERS_ANSWERED_UNPROVED: usize = 24;
+
+/// Bytes of an answer with contacts, without these: frame 29, `ip` without the address 7, token 18,
+/// and five keys with their lengths and numbers, at most 80.
+pub const ANSWER_FRAME_LEN: usize = 134;
+/// Bytes of an answer without contacts, without `ip`'s address.
+pub const DONE_LEN: usize = 80;
+
+/// An answer without a token is at most so many times as long as its question.
+pub const AMPLIFICATION_MAX: usize = 3;
+
+/// Bytes of a push's entries; the frame around them needs some 100.
+pub const PUSH_LEN: usize = 1000;
+
+// ------------------------------------------------------------------------------------ Requests ---
+
+/// Requests that wait for an answer.
+pub const REQUESTS_MAX: usize = 256;
+
+/// Peers whose round trips and silences are remembered.
+pub const PEERS_REMEMBERED: usize = 1024;
+
+/// The shortest and the longest time to wait for an answer, and that for a stranger's (RFC 6298 with
+/// bounds for datagrams).
+pub const WAIT_MIN: Duration = Duration::from_millis(200);
+/// See [`WAIT_MIN`].
+pub const WAIT_MAX: Duration = Duration::from_secs(3);
+/// See [`WAIT_MIN`].
+pub const WAIT_FIRST: Duration = Duration::from_secs(1);
+
+/// Silences after which a neighbour is dead. To take a live one for dead costs more than to wait.
+pub const TRIES: u32 = 3;
+
+/// For so long nobody takes a silent node for a better successor.
+pub const SUSPECT_FOR: Duration = Duration::from_secs(60);
+
+/// Lookups that run at once, and orders that wait for their turn.
+pub const LOOKUPS_MAX: usize = 16;
+/// See [`LOOKUPS_MAX`].
+pub const LOOKUPS_WAITING_MAX: usize = 4096;
+
+/// Nodes that one lookup knows.
+pub const CANDIDATES_MAX: usize = 64;
+/// Requests of one lookup: far more than any path is long.
+pub const LOOKUP_REQUESTS_MAX: u32 = 48;
+
+/// Holders before a key that are asked when the owner knows of nobody.
+pub const HOLDERS_ASKED: usize = 2;
+
+/// A lookup does not wait longer than this for one node before it asks another beside it: nine of
+/// ten answers take less.
+pub const HEDGE: Duration = Duration::from_millis(200);
+
+/// Sharers of one piece of news.
+pub const FOUND_WORD: usize = 16;
+
+// ---------------------------------------------------------------------------------- The entries ---
+
+/// Torrents of which entries are held. The farthest from the node's own range go first.
+pub const KEYS_MAX: usize = 4096;
+/// Sharers of one torrent that are held.
+pub const SHARERS_MAX: usize = 1024;
+/// Entries in all: at some 120 bytes each they are 8 MiB.
+pub const ENTRIES_MAX: usize = 64 * 1024;
+/// Sharers of one torrent with one global IP address.
+pub const SHARERS_PER_IP: usize = 2;
+/// Sharers of one torrent in one global /24 (IPv6: /48).
+pub const SHARERS_PER_SUBNET: usize = 16;
+
+/// An entry is forgotten after so long without proof: two announces and a bit.
+pub const ENTRY_LIFETIME: Duration = Duration::from_secs(30 * 60);
+/// An entry is handed out for so long after its last proof.
+pub const ENTRY_FRESH: Duration = Duration::from_secs(15 * 60);
+/// The owner asks a sharer so often whether it still is one.
+pub const VALIDATE_EVERY: Duration = Duration::from_secs(5 * 60);
+/// Validating pings a second, in all.
+pub const VALIDATE_RATE: u32 = 20;
+/// One global address is not pinged more often than this.
+pub const VALIDATE_IP_EVERY: Duration = Duration::from_secs(60);
+/// Members announce again after this ±20 %, before their entries are too old to be handed out.
+pub const ANNOUNCE_EVERY: Duration = Duration::from_secs(12 * 60);
+/// Clients are not pinged, so they announce more often.
+pub const ANNOUNCE_EVERY_CLIENT: Duration = Duration::from_secs(6 * 60);
+/// An announce that failed is tried again after this.
+pub const ANNOUNCE_RETRY: Duration = Duration::from_secs(30);
+/// Torrents that one node announces.
+pub const ANNOUNCED_MAX: usize = 4096;
+/// What changed is told to the other holders after this, together.
+pub const PUSH_DELAY: Duration = Duration::from_secs(1);
+/// Expired entries are looked for so often.
+pub const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+
+// ------------------------------------------------------------------------------------- Defences ---
+
+/// Time for which a token's secret is used; the one before it is still accepted (BEP 5: five
+/// minutes, ten in all).
+pub const TOKEN_EVERY: Duration = Duration::from_secs(300);
+
+/// Datagrams a second that one global source has answered, and the burst.
+pub const SOURCE_RATE: u32 = 10;
+/// See [`SOURCE_RATE`].
+pub const SOURCE_BURST: u32 = 50;
+/// Sources whose rates are remembered.
+pub const SOURCES_MAX: usize = 4096;
+/// Bytes a second of answers in all, and the burst.
+pub const ANSWER_RATE: u32 = 16 * 1024;
+/// See [`ANSWER_RATE`].
+pub const ANSWER_BURST: u32 = 3 * 16 * 1024;
+
+// ---------------------------------------------------------------------------------- Membership ---
+
+/// Nodes that are named when a ring is joined.
+pub const ENTRY_POINTS_MAX: usize = 64;
+/// Entry points that are asked at once.
+pub const GREETINGS_MAX: usize = 8;
+/// First delay before a node that is alone asks for company again; it doubles up to
+/// [`PROBE_EVERY`].
+pub const ALONE_RETRY: Duration = Duration::from_secs(5);
+/// Votes on our address that are remembered, one a voter.
+pub const VOTES_MAX: usize = 64;
+/// Equal votes that make an address ours.
+pub const VOTES_NEEDED: usize = 3;
+/// A new address is believed after so long of a majority: each costs a new place on the ring.
+pub const VOTE_CHANGE_AFTER: Duration = Duration::from_secs(600);
+/// Members that are asked to ping back before a node with a global address joins.
+pub const PING_BACKS: usize = 3;
+/// They ping after so long, when mappings that our own datagrams made have died.
+pub const PING_BACK_DELAY: Duration = Duration::from_secs(100);
+/// The same where there is no Internet between us.
+pub const PING_BACK_DELAY_LOCAL: Duration = Duration::from_secs(2);
+/// Nodes that wait for a ping of ours.
+pub const PING_BACKS_OWED_MAX: usize = 64;
+/// A client asks to be pinged back again after this.
+pub const PROMOTE_EVERY: Duration = Duration::from_secs(900);
+/// Own addresses of this host.
+pub const OWN_ADDRESSES_MAX: usize = 16;
+/// A node that leaves does not wait longer than this for those who take what it holds.
+pub const LEAVE_MAX: Duration = Duration::from_secs(1);
+
+/// Members that one walk round the ring visits.
+pub const WALK_MAX: u32 = 100_000;

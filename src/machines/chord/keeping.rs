@@ -1,0 +1,452 @@
+//! What this node announces, what it holds for others, and with whom it holds it.
+//!
+//! The entries of a key are held by its owner, the three nodes after it and the four before: an
+//! announce goes to the owner, which tells the others within a second, many at once. A lookup comes
+//! from before, so it meets a holder early, and a wrong owner does no harm.
+//!
+//! The owner alone asks the sharers whether they still are, at the UDP address that announced with a
+//! token, and nobody else's: an entry cannot be made to have a stranger pinged.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use crate::formats::krpc::{Answer, Entries, Query, Sharer, Token};
+use crate::machines::chord::lookup::Goal;
+use crate::machines::chord::node::{Node, Timer};
+use crate::machines::chord::rates::Bucket;
+use crate::machines::chord::requests::Purpose;
+use crate::machines::chord::store::{Entry, Store};
+use crate::machines::chord::{Contact, News, Report};
+use crate::words::address::is_local;
+use crate::words::id::InfoHash;
+use crate::words::limits::ring as limits;
+use crate::words::ring_id::{RingId, between};
+
+/// A torrent that this node shares.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Announced {
+    port: u16,
+    pub(super) seeder: bool,
+    /// Who holds our entry, with the token that it gave.
+    at: Option<(Contact, Token)>,
+    /// How the lookup of the announce that is under way went.
+    report: Option<Report>,
+    /// The timer of the next announce.
+    timer: Option<(Instant, u64)>,
+}
+
+/// Entries on their way to one other holder, one datagram after the other.
+#[derive(Debug, Default)]
+struct Outgoing {
+    batches: VecDeque<Vec<Entries>>,
+    under_way: bool,
+}
+
+/// What a node holds, and what it shares itself.
+#[derive(Debug, Default)]
+pub(super) struct Keeping {
+    pub(super) store: Store,
+    pub(super) announced: BTreeMap<InfoHash, Announced>,
+    /// Entries that the other holders have not been told of.
+    changes: BTreeMap<InfoHash, BTreeSet<SocketAddr>>,
+    push_is_due: bool,
+    outgoing: BTreeMap<SocketAddr, Outgoing>,
+    validations: Option<Bucket>,
+    /// Global addresses that were pinged in the last minute.
+    pinged: BTreeMap<IpAddr, Instant>,
+}
+
+impl Keeping {
+    pub(super) fn is_pushing(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    pub(super) fn check(&self) {
+        self.store.check();
+        assert!(self.announced.len() <= limits::ANNOUNCED_MAX);
+        assert!(self.outgoing.len() <= limits::WEAK_TIES_MAX);
+        assert!(self.pinged.len() <= limits::SOURCES_MAX);
+    }
+}
+
+impl Node {
+    // ------------------------------------------------------------------------ What we announce ---
+
+    /// Tells the ring that this host shares a torrent, with TCP connections at `port`; from now on
+    /// again and again, until [`withdraw`](Self::withdraw). [`News::Finished`] each time.
+    pub fn announce(&mut self, now: Instant, info_hash: InfoHash, port: u16, seeder: bool) {
+        self.now = self.now.max(now);
+        let is_new = !self.keeping.announced.contains_key(&info_hash);
+        if is_new && self.keeping.announced.len() >= limits::ANNOUNCED_MAX {
+            return;
+        }
+        let new = Announced { port, seeder, at: None, report: None, timer: None };
+        let announced = self.keeping.announced.entry(info_hash).or_insert(new);
+        (announced.port, announced.seeder) = (port, seeder);
+        self.announce_again(info_hash);
+    }
+
+    /// Tells the ring that this host no longer shares a torrent.
+    pub fn withdraw(&mut self, now: Instant, info_hash: InfoHash) {
+        self.now = self.now.max(now);
+        let Some(announced) = self.keeping.announced.remove(&info_hash) else { return };
+        if let Some(timer) = announced.timer {
+            self.timers.cancel(timer);
+        }
+        let port = announced.port;
+        match announced.at {
+            Some((owner, token)) => {
+                let query = Query::Withdraw { info_hash, port };
+                self.ask(owner, query, Some(token), Purpose::Courtesy, 2);
+            }
+            None => self.withdrawn(info_hash, SocketAddr::new(self.me().address.ip(), port)),
+        }
+    }
+
+    /// All that we announced, with those that hold it; nothing is announced any longer.
+    pub(super) fn take_announced(&mut self) -> Vec<(Contact, InfoHash, u16, Token)> {
+        let announced = std::mem::take(&mut self.keeping.announced);
+        let held = announced.into_iter().filter_map(|(info_hash, announced)| {
+            announced.at.map(|(owner, token)| (owner, info_hash, announced.port, token))
+        });
+        held.collect()
+    }
+
+    fn announce_again(&mut self, info_hash: InfoHash) {
+        let running = self.lookups.values().any(|it| it.goal == Goal::Announce(info_hash));
+        if !running {
+            self.begin_lookup(Goal::Announce(info_hash), info_hash.into());
+        }
+    }
+
+    pub(super) fn handle_announce_due(&mut self, info_hash: InfoHash) {
+        if let Some(announced) = self.keeping.announced.get_mut(&info_hash) {
+            announced.timer = None;
+            self.announce_again(info_hash);
+        }
+    }
+
+    /// The lookup of an announce has ended at `owner`.
+    pub(super) fn handle_owner_found(
+        &mut self,
+        info_hash: InfoHash,
+        owner: Option<Contact>,
+        token: Option<Token>,
+        report: Report,
+    ) {
+        let me = self.me();
+        let Some(announced) = self.keeping.announced.get_mut(&info_hash) else { return };
+        announced.report = Some(report);
+        let (port, seeder) = (announced.port, announced.seeder);
+        match (owner, token) {
+            (Some(owner), _) if owner == me => {
+                announced.at = None;
+                let proved_at = self.now;
+                let entry = Entry { seeder, proved_at, announced_from: None, silences: 0 };
+                let stored = self.keep(info_hash, SocketAddr::new(me.address.ip(), port), entry);
+                self.handle_announce_answered(info_hash, stored);
+            }
+            (Some(owner), Some(token)) => {
+                announced.at = Some((owner, token));
+                let query = Query::Announce { info_hash, port, seeder };
+                let purpose = Purpose::Announce(info_hash);
+                if !self.ask(owner, query, Some(token), purpose, limits::TRIES) {
+                    self.handle_announce_answered(info_hash, false);
+                }
+            }
+            (_, None) | (None, _) => self.handle_announce_answered(info_hash, false),
+        }
+    }
+
+    pub(super) fn handle_announce_answered(&mut self, info_hash: InfoHash, stored: bool) {
+        let every = match (stored, self.is_member()) {
+            (false, _) => limits::ANNOUNCE_RETRY,
+            (true, true) => limits::ANNOUNCE_EVERY,
+            (true, false) => limits::ANNOUNCE_EVERY_CLIENT,
+        };
+        // Those that began together do not come back together.
+        let after = every * (80 + self.rng.below(41)) / 100;
+        let Some(announced) = self.keeping.announced.get_mut(&info_hash) else { return };
+        if let Some(report) = announced.report.take() {
+            self.news.push_back(News::Finished(info_hash, Report { stored, ..report }));
+        }
+        if let Some(timer) = announced.timer.take() {
+            self.timers.cancel(timer);
+        }
+        announced.timer = Some(self.timers.start(self.now + after, Timer::Announce(info_hash)));
+    }
+
+    // ---------------------------------------------------------------------------- What we hold ---
+
+    /// Some of those who share a torrent, as far as we hold it.
+    pub(super) fn sample(&mut self, info_hash: InfoHash, max: usize) -> Vec<Sharer> {
+        self.keeping.store.sample(self.now, info_hash, max, &mut self.rng)
+    }
+
+    /// Holds an entry, tells the other holders of it, and asks after it from time to time; whether
+    /// there was room.
+    pub(super) fn keep(&mut self, info_hash: InfoHash, address: SocketAddr, entry: Entry) -> bool {
+        let me = self.me().id;
+        let held = self.keeping.store.get(info_hash, address).copied();
+        if self.keeping.store.insert(me, info_hash, address, entry).is_err() {
+            return false;
+        }
+        let is_asked_after = held.is_some_and(|held| held.announced_from.is_some());
+        if entry.announced_from.is_some() && !is_asked_after {
+            let after = limits::VALIDATE_EVERY * (80 + self.rng.below(41)) / 100;
+            self.start_timer(after, Timer::Validate(info_hash, address));
+        }
+        self.note_change(info_hash, address);
+        true
+    }
+
+    pub(super) fn withdrawn(&mut self, info_hash: InfoHash, address: SocketAddr) {
+        if self.keeping.store.remove(info_hash, address).is_some() {
+            self.note_change(info_hash, address);
+        }
+    }
+
+    pub(super) fn handle_expire_due(&mut self) {
+        self.keeping.store.expire(self.now);
+        let now = self.now;
+        let recent = |at: &Instant| now.saturating_duration_since(*at) < limits::VALIDATE_IP_EVERY;
+        self.keeping.pinged.retain(|_, at| recent(at));
+        self.start_timer(limits::EXPIRE_EVERY, Timer::Expire);
+    }
+
+    // ------------------------------------------------------------------------------ Validation ---
+
+    /// It is time to ask a sharer whether it still is one.
+    pub(super) fn handle_validate_due(&mut self, info_hash: InfoHash, address: SocketAddr) {
+        let Some(entry) = self.keeping.store.get(info_hash, address) else { return };
+        let Some(announced_from) = entry.announced_from else { return };
+        let timer = Timer::Validate(info_hash, address);
+        if !self.ring.owns(info_hash.into()) {
+            return self.start_timer(limits::VALIDATE_EVERY, timer);
+        }
+        let now = self.now;
+        let rate = limits::VALIDATE_RATE;
+        let bucket = self.keeping.validations.get_or_insert_with(|| Bucket::new(rate, rate, now));
+        let ip = announced_from.ip();
+        let pinged = self.keeping.pinged.get(&ip).copied();
+        let crowded = self.keeping.pinged.len() >= limits::SOURCES_MAX;
+        let too_soon =
+            pinged.is_some_and(|at| now.saturating_duration_since(at) < limits::VALIDATE_IP_EVERY);
+        if !is_local(ip) && (too_soon || crowded) {
+            return self.start_timer(limits::VALIDATE_IP_EVERY, timer);
+        }
+        let to = Contact::at(announced_from);
+        let purpose = Purpose::Validate(info_hash, address);
+        let query = Query::Ping(Some(info_hash));
+        if !bucket.take(now, 1) || !self.ask(to, query, None, purpose, 1) {
+            return self.start_timer(limits::PUSH_DELAY, timer);
+        }
+        if !is_local(ip) {
+            self.keeping.pinged.insert(ip, now);
+        }
+    }
+
+    pub(super) fn handle_validated(
+        &mut self,
+        info_hash: InfoHash,
+        address: SocketAddr,
+        shared: bool,
+        seeder: bool,
+    ) {
+        if !shared {
+            return self.withdrawn(info_hash, address);
+        }
+        let now = self.now;
+        let Some(entry) = self.keeping.store.get_mut(info_hash, address) else { return };
+        entry.proved_at = now;
+        entry.seeder = seeder;
+        entry.silences = 0;
+        self.note_change(info_hash, address);
+        let after = limits::VALIDATE_EVERY * (80 + self.rng.below(41)) / 100;
+        self.start_timer(after, Timer::Validate(info_hash, address));
+    }
+
+    pub(super) fn handle_not_validated(&mut self, info_hash: InfoHash, address: SocketAddr) {
+        let Some(entry) = self.keeping.store.get_mut(info_hash, address) else { return };
+        entry.silences += 1;
+        if entry.silences >= limits::TRIES {
+            return self.withdrawn(info_hash, address);
+        }
+        self.start_timer(limits::VALIDATE_IP_EVERY, Timer::Validate(info_hash, address));
+    }
+
+    // ---------------------------------------------------------------------------- Other holders ---
+
+    fn note_change(&mut self, info_hash: InfoHash, address: SocketAddr) {
+        if self.holders().is_empty() {
+            return;
+        }
+        self.keeping.changes.entry(info_hash).or_default().insert(address);
+        if !self.keeping.push_is_due {
+            self.keeping.push_is_due = true;
+            self.start_timer(limits::PUSH_DELAY, Timer::Push);
+        }
+    }
+
+    /// The nodes that hold what we own, beside us.
+    fn holders(&self) -> Vec<Contact> {
+        let shape = self.settings.shape;
+        let after = self.ring.successors().iter().take(shape.from.saturating_sub(1));
+        let before = self.ring.predecessor().into_iter().chain(self.before.iter().copied());
+        let mut holders: Vec<_> = after.copied().chain(before.take(shape.before)).collect();
+        holders.sort_unstable();
+        holders.dedup();
+        holders
+    }
+
+    pub(super) fn handle_push_due(&mut self) {
+        self.keeping.push_is_due = false;
+        let changes = std::mem::take(&mut self.keeping.changes);
+        let entries = |(info_hash, addresses): (InfoHash, BTreeSet<SocketAddr>)| {
+            let only: Vec<_> = addresses.iter().copied().collect();
+            let mut sharers = self.keeping.store.entries_of(self.now, info_hash, Some(&only));
+            let held: BTreeSet<_> = sharers.iter().map(|(sharer, _)| sharer.address).collect();
+            let gone = addresses.difference(&held);
+            let gone = gone.map(|address| (Sharer { address: *address, seeder: false }, u16::MAX));
+            sharers.extend(gone);
+            Entries { info_hash, sharers }
+        };
+        let entries: Vec<_> = changes.into_iter().map(entries).collect();
+        for holder in self.holders() {
+            self.push_to(holder, &entries);
+        }
+    }
+
+    /// Our new predecessor gets what it owns now, and what it holds with us. `old` was there before.
+    pub(super) fn hand_over(&mut self, old: Option<Contact>, new: Contact) {
+        let (me, shape) = (self.me(), self.settings.shape);
+        let from = old.filter(|old| *old != new && *old != me).map(|old| old.id);
+        let to = if shape.before > 0 { me.id } else { new.id };
+        let is_wanted =
+            |key: RingId| from.is_none_or(|from| key == to || between(&from, &key, &to));
+        self.push_keys(new, is_wanted);
+    }
+
+    /// The head died: the one that owns its keys now may hold none of their entries, and we do.
+    pub(super) fn hand_on(&mut self) {
+        let me = self.me().id;
+        if let Some(head) = self.ring.head().filter(|_| self.settings.shape.before > 0) {
+            self.push_keys(head, |key| key == head.id || between(&me, &key, &head.id));
+        }
+    }
+
+    /// `to` gets all that we hold.
+    pub(super) fn push_all_to(&mut self, to: Contact) {
+        self.push_keys(to, |_| true);
+    }
+
+    fn push_keys(&mut self, to: Contact, is_wanted: impl Fn(RingId) -> bool) {
+        let keys = self.keeping.store.keys_where(is_wanted).into_iter();
+        let entries = keys.map(|info_hash| Entries {
+            info_hash,
+            sharers: self.keeping.store.entries_of(self.now, info_hash, None),
+        });
+        let entries: Vec<_> = entries.collect();
+        self.push_to(to, &entries);
+    }
+
+    /// Puts entries on their way to `to`, cut into datagrams.
+    fn push_to(&mut self, to: Contact, entries: &[Entries]) {
+        let each = self.family.contact_len() + 3;
+        let (mut batch, mut len) = (Vec::new(), 0);
+        let mut batches = VecDeque::new();
+        for Entries { info_hash, sharers } in entries {
+            for part in sharers.chunks((limits::PUSH_LEN - 30) / each) {
+                let part_len = 30 + part.len() * each;
+                if len + part_len > limits::PUSH_LEN {
+                    batches.push_back(std::mem::take(&mut batch));
+                    len = 0;
+                }
+                len += part_len;
+                batch.push(Entries { info_hash: *info_hash, sharers: part.to_vec() });
+            }
+        }
+        if !batch.is_empty() {
+            batches.push_back(batch);
+        }
+        let is_known = self.keeping.outgoing.contains_key(&to.address);
+        if batches.is_empty() || (!is_known && self.keeping.outgoing.len() >= limits::WEAK_TIES_MAX)
+        {
+            return;
+        }
+        let outgoing = self.keeping.outgoing.entry(to.address).or_default();
+        let room = limits::KEYS_MAX.saturating_sub(outgoing.batches.len());
+        outgoing.batches.extend(batches.into_iter().take(room));
+        self.push_next(to);
+    }
+
+    /// Sends the next datagram to another holder; first its token is asked for, if we have none.
+    fn push_next(&mut self, to: Contact) {
+        let Some(outgoing) = self.keeping.outgoing.get_mut(&to.address) else { return };
+        if outgoing.under_way {
+            return;
+        }
+        let Some(batch) = outgoing.batches.front() else {
+            self.keeping.outgoing.remove(&to.address);
+            return;
+        };
+        let token = self.membership.fresh_token(self.now, to.address);
+        let query = match token {
+            Some(_) => Query::Push(batch.clone()),
+            None => Query::GetState { digest: None, rectify: None },
+        };
+        outgoing.under_way = true;
+        if !self.ask(to, query, token, Purpose::Push, limits::TRIES) {
+            self.keeping.outgoing.remove(&to.address);
+        }
+    }
+
+    /// Another holder answered: with its token, or that it took what we gave.
+    pub(super) fn handle_push_answered(&mut self, to: Contact, answer: &Answer) {
+        let taken = match answer {
+            Answer::State(_, token) | Answer::Same { token } => {
+                self.membership.keep_token(self.now, to.address, *token);
+                false
+            }
+            Answer::Done | Answer::Shares { .. } | Answer::Route(_) => true,
+        };
+        if let Some(outgoing) = self.keeping.outgoing.get_mut(&to.address) {
+            outgoing.under_way = false;
+            if taken {
+                outgoing.batches.pop_front();
+            }
+        }
+        self.push_next(to);
+    }
+
+    /// Another holder is silent or refuses: the next announces will tell whoever is in its place.
+    pub(super) fn handle_push_failed(&mut self, to: Contact) {
+        self.keeping.outgoing.remove(&to.address);
+    }
+
+    /// Another holder gives us entries. They count if it is a neighbour and the keys are of our
+    /// neighbourhood.
+    pub(super) fn handle_pushed(&mut self, from: SocketAddr, entries: &[Entries]) {
+        let me = self.me().id;
+        let list = self.ring.successors();
+        let before = self.ring.predecessor().into_iter().chain(self.before.iter().copied());
+        let before: Vec<_> = before.collect();
+        let mut neighbours = list.iter().chain(&before);
+        if !neighbours.any(|neighbour| neighbour.address == from) {
+            return;
+        }
+        let first = before.get(limits::REPLICAS_BEFORE - 1).copied();
+        let last = list.get(limits::REPLICAS_FROM).copied();
+        for entries in entries {
+            let key = RingId::from(entries.info_hash);
+            let fits = match (first, last) {
+                (Some(first), Some(last)) => between(&first.id, &key, &last.id) || key == last.id,
+                (None, _) | (_, None) => true,
+            };
+            if fits {
+                self.keeping.store.merge(self.now, me, entries);
+            }
+        }
+    }
+}

@@ -1,0 +1,537 @@
+//! Who we are on the ring: our address, as others see it; joining, and leaving.
+//!
+//! A node with a global address is a client first, and becomes a member when others have shown, by
+//! pinging it after its own datagrams' traces in routers have died, that it can be reached; about two
+//! of three hosts cannot. On loopback and private addresses it is a member at once, if the address
+//! that others see is one of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::formats::krpc::{Answer, Query, State, Token};
+use crate::machines::chord::fingers::subnet;
+use crate::machines::chord::lookup::Goal;
+use crate::machines::chord::merging::{Merging, Tie};
+use crate::machines::chord::node::{Asked, Node, Timer};
+use crate::machines::chord::requests::Purpose;
+use crate::machines::chord::ring::{Ring, is_between};
+use crate::machines::chord::upkeep::view_of;
+use crate::machines::chord::{Contact, News, Role};
+use crate::words::address::is_local;
+use crate::words::limits::ring as limits;
+use crate::words::timers::Timers;
+
+/// What a node is to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nobody has answered yet.
+    Starting,
+    /// It asks and is not asked.
+    Client,
+    /// It looks for its place.
+    Joining,
+    /// It has its place, be it in a ring of one.
+    Member,
+    /// It is gone.
+    Left,
+}
+
+/// How far a node has come that joins.
+#[derive(Clone, Debug)]
+enum Joining {
+    /// It asks the owner of its place for the node before that.
+    Owner,
+    /// It asks the node before its place for the list of those after.
+    Predecessor,
+    /// It asks the nodes after its place, one after the other, until one answers.
+    Head { predecessor: Contact, list: Vec<Contact> },
+}
+
+/// What a node knows of its own place in the world.
+#[derive(Debug)]
+pub(super) struct Membership {
+    pub(super) standing: Standing,
+    /// Addresses of this host, with the socket's port.
+    own: BTreeSet<SocketAddr>,
+    pub(super) entry_points: Vec<SocketAddr>,
+    /// Entry points that have answered.
+    pub(super) live: Vec<Contact>,
+    joining: Option<Joining>,
+    /// The address at which each voter sees us. One global /16 is one voter.
+    votes: BTreeMap<SocketAddr, SocketAddr>,
+    /// The address that the majority sees, if it is not the one that we believe, and since when.
+    outvoted: Option<(SocketAddr, Instant)>,
+    /// Who was asked to ping back, and whether it has.
+    ping_backs: BTreeMap<SocketAddr, bool>,
+    ping_backs_asked: Option<Instant>,
+    /// Who waits for a ping of ours.
+    pub(super) owed: BTreeSet<SocketAddr>,
+    /// Whether the timers of a member run.
+    timers_run: bool,
+    turns: usize,
+    /// Tokens that others gave us for their neighbours' questions.
+    tokens: BTreeMap<SocketAddr, (Token, Instant)>,
+    pub(super) weak_ties: BTreeMap<SocketAddr, Tie>,
+    pub(super) merging: Option<Merging>,
+    pub(super) alone_retry: Duration,
+    pub(super) hinted_at: Option<Instant>,
+}
+
+impl Membership {
+    pub(super) fn new(listen: SocketAddr) -> Self {
+        let own = if listen.ip().is_unspecified() { None } else { Some(listen) };
+        Self {
+            standing: Standing::Starting,
+            own: own.into_iter().collect(),
+            entry_points: Vec::new(),
+            live: Vec::new(),
+            joining: None,
+            votes: BTreeMap::new(),
+            outvoted: None,
+            ping_backs: BTreeMap::new(),
+            ping_backs_asked: None,
+            owed: BTreeSet::new(),
+            timers_run: false,
+            turns: 0,
+            tokens: BTreeMap::new(),
+            weak_ties: BTreeMap::new(),
+            merging: None,
+            alone_retry: limits::ALONE_RETRY,
+            hinted_at: None,
+        }
+    }
+
+    pub(super) fn keep_token(&mut self, now: Instant, from: SocketAddr, token: Token) {
+        self.tokens.insert(from, (token, now));
+        if self.tokens.len() > limits::WEAK_TIES_MAX {
+            let oldest = self.tokens.iter().min_by_key(|(_, (_, at))| *at).map(|(it, _)| *it);
+            self.tokens.retain(|address, _| Some(*address) != oldest);
+        }
+    }
+
+    pub(super) fn token_of(&self, address: SocketAddr) -> Option<Token> {
+        self.tokens.get(&address).map(|(token, _)| *token)
+    }
+
+    /// The same, if it is surely still accepted.
+    pub(super) fn fresh_token(&self, now: Instant, address: SocketAddr) -> Option<Token> {
+        let (token, at) = self.tokens.get(&address)?;
+        (now.saturating_duration_since(*at) < limits::TOKEN_EVERY).then_some(*token)
+    }
+
+    pub(super) fn next_turn(&mut self) -> usize {
+        self.turns = self.turns.wrapping_add(1);
+        self.turns
+    }
+
+    /// The address that more voters see than any other, and how many.
+    fn majority(&self) -> Option<(SocketAddr, usize)> {
+        let mut counts: BTreeMap<SocketAddr, usize> = BTreeMap::new();
+        self.votes.values().for_each(|seen| *counts.entry(*seen).or_default() += 1);
+        counts.into_iter().max_by_key(|(_, count)| *count)
+    }
+
+    pub(super) fn check(&self) {
+        assert!(self.votes.len() <= limits::VOTES_MAX);
+        assert!(self.weak_ties.len() <= limits::WEAK_TIES_MAX);
+        assert!(self.owed.len() <= limits::PING_BACKS_OWED_MAX);
+        assert!(self.tokens.len() <= limits::WEAK_TIES_MAX);
+        assert!(self.own.len() <= limits::OWN_ADDRESSES_MAX);
+    }
+}
+
+/// Voters that may be one: the same global /16 (IPv6: /32).
+fn voter(address: SocketAddr) -> SocketAddr {
+    if is_local(address.ip()) {
+        return address;
+    }
+    let [a, b, c, d, ..] = subnet(address);
+    match address {
+        SocketAddr::V4(_) => SocketAddr::from(([d, subnet(address)[4], 0, 0], 0)),
+        SocketAddr::V6(_) => {
+            let mut octets = [0; 16];
+            octets[..4].copy_from_slice(&[a, b, c, d]);
+            SocketAddr::from((octets, 0))
+        }
+    }
+}
+
+impl Node {
+    // --------------------------------------------------------------------------------- Orders ---
+
+    /// Joins the ring of the nodes at `entry_points`; a node that knows nobody is a ring of one.
+    pub fn join(&mut self, now: Instant, entry_points: &[SocketAddr]) {
+        self.now = self.now.max(now);
+        let me = self.me().address;
+        let others = entry_points.iter().copied().filter(|address| *address != me);
+        let mut others: Vec<_> = others.take(limits::ENTRY_POINTS_MAX).collect();
+        others.retain(|address| address.is_ipv4() == me.is_ipv4() && address.port() != 0);
+        for address in &others {
+            self.membership.add_weak_tie(self.now, *address);
+        }
+        self.membership.entry_points = others;
+        if self.settings.role == Role::Client {
+            self.membership.standing = Standing::Client;
+            self.news.push_back(News::Client);
+        } else if self.membership.entry_points.is_empty() {
+            return self.become_member();
+        }
+        self.greet();
+    }
+
+    /// One more address under which this host's socket may be reached.
+    pub fn add_own_address(&mut self, address: SocketAddr) {
+        if self.membership.own.len() < limits::OWN_ADDRESSES_MAX {
+            self.membership.own.insert(address);
+        }
+    }
+
+    /// Hands over what it holds and goes; [`News::Left`] says when.
+    pub fn leave(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        for (owner, info_hash, port, token) in self.take_announced() {
+            let query = Query::Withdraw { info_hash, port };
+            self.ask(owner, query, Some(token), Purpose::Courtesy, 1);
+        }
+        if let Some(head) = self.ring.head() {
+            self.push_all_to(head);
+        }
+        let wait =
+            if self.keeping.is_pushing() { limits::LEAVE_MAX } else { limits::LEAVE_MAX / 20 };
+        self.start_timer(wait, Timer::Leave);
+    }
+
+    pub(super) fn handle_left(&mut self) {
+        if self.membership.standing == Standing::Left {
+            return;
+        }
+        for neighbour in self.ring.head().into_iter().chain(self.ring.predecessor()) {
+            self.tell(neighbour.address, Query::Leave);
+        }
+        self.membership.standing = Standing::Left;
+        self.timers = Timers::default();
+        self.news.push_back(News::Left);
+    }
+
+    // -------------------------------------------------------------------------------- Joining ---
+
+    /// Says the first word to some of the entry points, by chance.
+    fn greet(&mut self) {
+        let mut entry_points = self.membership.entry_points.clone();
+        self.rng.shuffle(&mut entry_points);
+        for address in entry_points.into_iter().take(limits::GREETINGS_MAX) {
+            self.ask(Contact::at(address), Query::Ping(None), None, Purpose::Greeting, 2);
+        }
+        self.start_timer(limits::ALONE_RETRY, Timer::Greeted);
+    }
+
+    pub(super) fn handle_greeting_answered(&mut self, from: Contact) {
+        if !self.membership.live.contains(&from) {
+            self.membership.live.push(from);
+        }
+        if self.membership.standing == Standing::Starting {
+            self.settle_address();
+        }
+    }
+
+    /// The first word has had its time to be answered, or a place its time to be found.
+    pub(super) fn handle_greeted(&mut self) {
+        match self.membership.standing {
+            Standing::Starting if self.membership.live.is_empty() => {
+                self.become_member();
+            }
+            Standing::Starting => {
+                self.settle_address();
+                self.start_timer(limits::ALONE_RETRY, Timer::Greeted);
+            }
+            Standing::Joining => {
+                self.begin_join();
+                self.start_timer(limits::ALONE_RETRY * 2, Timer::Greeted);
+            }
+            Standing::Client if self.membership.live.is_empty() => self.greet(),
+            Standing::Client | Standing::Member | Standing::Left => {}
+        }
+    }
+
+    /// Somebody has answered: our address may be known now.
+    fn settle_address(&mut self) {
+        let Some((seen, votes)) = self.membership.majority() else { return };
+        if is_local(seen.ip()) {
+            self.believe(seen);
+            if self.membership.own.contains(&seen) || self.membership.own.is_empty() {
+                self.begin_join();
+            } else {
+                self.stay_client();
+            }
+            return;
+        }
+        let needed = limits::VOTES_NEEDED.min(self.membership.entry_points.len()).max(1);
+        if votes >= needed || self.membership.live.len() == self.membership.entry_points.len() {
+            self.believe(seen);
+            self.stay_client();
+        }
+    }
+
+    /// Takes `address` for ours. It is another place on the ring.
+    fn believe(&mut self, address: SocketAddr) {
+        if address == self.me().address {
+            return;
+        }
+        let me = Contact::at(address);
+        self.ring = Ring::alone(me);
+        self.before.clear();
+        self.head_state = None;
+        self.rebuild_fingers(me.id, self.fingers.bits());
+    }
+
+    /// Uses the ring without a place on it, until others have pinged back.
+    fn stay_client(&mut self) {
+        self.membership.standing = Standing::Client;
+        self.news.push_back(News::Client);
+        self.ask_for_ping_backs();
+    }
+
+    fn begin_join(&mut self) {
+        self.membership.standing = Standing::Joining;
+        self.membership.joining = None;
+        let me = self.me();
+        let running = self.lookups.values().any(|lookup| lookup.goal == Goal::Join);
+        if !running {
+            self.begin_lookup(Goal::Join, me.id);
+        }
+    }
+
+    /// The owner of our place was found: it knows who is before it.
+    pub(super) fn handle_join_found(&mut self, owner: Option<Contact>) {
+        let me = self.me();
+        match owner {
+            _ if self.membership.standing != Standing::Joining => {}
+            None => {}
+            Some(owner) if owner.id == me.id => {
+                self.membership.standing = Standing::Client;
+                self.news.push_back(News::PlaceTaken);
+            }
+            Some(owner) => {
+                self.membership.joining = Some(Joining::Owner);
+                self.ask_join(owner);
+            }
+        }
+    }
+
+    fn ask_join(&mut self, to: Contact) {
+        let query = Query::GetState { digest: None, rectify: None };
+        if !self.ask(to, query, None, Purpose::Join, 2) {
+            self.handle_join_failed();
+        }
+    }
+
+    pub(super) fn handle_join_state(&mut self, from: Contact, state: &State) {
+        let me = self.me();
+        if self.membership.standing != Standing::Joining {
+            return;
+        }
+        match self.membership.joining.take() {
+            None => {}
+            Some(Joining::Owner) => {
+                let earlier = state.predecessor.iter().chain(&state.before).copied();
+                let predecessor = earlier.map(Contact::at).find(|contact| *contact != me);
+                self.membership.joining = Some(Joining::Predecessor);
+                match predecessor {
+                    Some(predecessor) if predecessor != from => self.ask_join(predecessor),
+                    Some(_) | None => self.handle_join_state(from, state),
+                }
+            }
+            Some(Joining::Predecessor) => {
+                let successors = state.successors.iter().copied().map(Contact::at);
+                let mut list: Vec<_> = successors.filter(|contact| *contact != me).collect();
+                if list.is_empty() {
+                    list.push(from);
+                }
+                if list[0] == from || is_between(from, me, list[0]) {
+                    list.reverse();
+                    self.membership.joining = Some(Joining::Head { predecessor: from, list });
+                    self.ask_next_head();
+                }
+            }
+            Some(Joining::Head { predecessor, .. }) => {
+                let view = view_of(state);
+                self.ring = Ring::joined(self.rules(), me, predecessor, from, &view);
+                let before = if predecessor == from { None } else { state.predecessor };
+                let before = before.into_iter().chain(state.before.iter().copied());
+                let before = before.map(Contact::at).filter(|it| *it != me && *it != predecessor);
+                self.before = before.take(limits::REPLICAS_BEFORE).collect();
+                self.become_member();
+                self.handle_stabilise_due();
+                self.tell(predecessor.address, Query::Hint(me.address));
+            }
+        }
+    }
+
+    /// Asks the next of the nodes after our place; the list's end is the nearest.
+    fn ask_next_head(&mut self) {
+        let Some(Joining::Head { list, .. }) = &mut self.membership.joining else { return };
+        match list.pop() {
+            Some(head) => self.ask_join(head),
+            None => self.membership.joining = None,
+        }
+    }
+
+    /// A node that was to help us join is silent. If it was none of several, the timer begins anew.
+    pub(super) fn handle_join_failed(&mut self) {
+        if matches!(self.membership.joining, Some(Joining::Head { .. })) {
+            self.ask_next_head();
+        }
+    }
+
+    /// We have our place: alone if nobody else is known to be on the ring.
+    pub(super) fn become_member(&mut self) {
+        self.membership.standing = Standing::Member;
+        self.membership.joining = None;
+        let is_alone = self.ring.head().is_none() && !self.membership.entry_points.is_empty();
+        let address = self.me().address;
+        self.news.push_back(if is_alone { News::Alone } else { News::Joined(address) });
+        self.handle_change();
+        if !self.membership.timers_run {
+            self.membership.timers_run = true;
+            self.start_fingers();
+            self.start_probing();
+            self.start_timer(limits::LOOP_CHECK_EVERY, Timer::LoopCheck);
+            self.start_timer(limits::EXPIRE_EVERY, Timer::Expire);
+        }
+    }
+
+    // ------------------------------------------------------------------------ Our own address ---
+
+    /// `from` answered us at `seen`.
+    pub(super) fn handle_seen(&mut self, from: SocketAddr, seen: Option<SocketAddr>) {
+        let Some(seen) = seen else { return };
+        let voter = voter(from);
+        let votes = &mut self.membership.votes;
+        if votes.len() >= limits::VOTES_MAX && !votes.contains_key(&voter) {
+            votes.pop_first();
+        }
+        votes.insert(voter, seen);
+        let (me, now) = (self.me().address, self.now);
+        let majority = self.membership.majority();
+        let needed = limits::VOTES_NEEDED.min(self.membership.votes.len());
+        let other = majority.filter(|(seen, votes)| *seen != me && *votes >= needed);
+        self.membership.outvoted = other.map(|(seen, _)| match self.membership.outvoted {
+            Some((before, since)) if before == seen => (seen, since),
+            Some(_) | None => (seen, now),
+        });
+        let settled = matches!(self.membership.standing, Standing::Member | Standing::Client);
+        let outvoted = self.membership.outvoted.filter(|(_, since)| {
+            settled && now.saturating_duration_since(*since) >= limits::VOTE_CHANGE_AFTER
+        });
+        if let Some((seen, _)) = outvoted {
+            self.move_to(seen);
+        }
+    }
+
+    /// The majority has seen us elsewhere for long: we go there.
+    fn move_to(&mut self, address: SocketAddr) {
+        self.membership.outvoted = None;
+        let nodes: Vec<_> = self.contacts().into_iter().map(Contact::at).collect();
+        let was_member = self.is_member();
+        self.believe(address);
+        if was_member {
+            self.membership.live = nodes;
+            self.begin_join();
+            self.start_timer(limits::ALONE_RETRY * 2, Timer::Greeted);
+        }
+    }
+
+    /// Somebody who asks us something found us at `seen`: that is all a node with a wildcard socket
+    /// and without company can go by.
+    pub(super) fn handle_seen_by_asker(&mut self, seen: Option<SocketAddr>) {
+        let is_nowhere = self.me().address.ip().is_unspecified() && self.ring.head().is_none();
+        let Some(seen) = seen.filter(|_| is_nowhere && self.is_member()) else { return };
+        let own = &self.membership.own;
+        if !is_local(seen.ip()) || own.is_empty() || own.contains(&seen) {
+            self.believe(seen);
+            self.news.push_back(News::Joined(seen));
+        }
+    }
+
+    // -------------------------------------------------------------------------------- Clients ---
+
+    fn ask_for_ping_backs(&mut self) {
+        if self.settings.role == Role::Client {
+            return;
+        }
+        let known = self.membership.live.iter().copied().chain(self.fingers.heard());
+        let known: BTreeMap<_, _> = known.map(|it| (voter(it.address), it)).collect();
+        let mut known: Vec<_> = known.into_values().collect();
+        self.rng.shuffle(&mut known);
+        known.truncate(limits::PING_BACKS);
+        self.membership.ping_backs.clear();
+        self.membership.ping_backs_asked = Some(self.now);
+        for contact in known {
+            self.ask(contact, Query::PingBack, None, Purpose::PingBack, 2);
+        }
+        let delay = self.ping_back_delay();
+        self.start_timer(delay + delay / 2, Timer::Promote);
+    }
+
+    fn ping_back_delay(&self) -> Duration {
+        if is_local(self.me().address.ip()) {
+            limits::PING_BACK_DELAY_LOCAL
+        } else {
+            limits::PING_BACK_DELAY
+        }
+    }
+
+    pub(super) fn handle_ping_back_promised(&mut self, from: Contact) {
+        if self.membership.ping_backs.len() < limits::PING_BACKS {
+            self.membership.ping_backs.insert(from.address, false);
+        }
+    }
+
+    /// `from` pings us: it may be one that we asked to.
+    pub(super) fn handle_pinged_back(&mut self, from: SocketAddr) {
+        let delay = self.ping_back_delay();
+        let asked = self.membership.ping_backs_asked;
+        let waited = asked.is_some_and(|at| self.now.saturating_duration_since(at) >= delay / 2);
+        if let Some(kept) = self.membership.ping_backs.get_mut(&from).filter(|_| waited) {
+            *kept = true;
+        }
+    }
+
+    pub(super) fn handle_promote_due(&mut self) {
+        if self.membership.standing != Standing::Client {
+            return;
+        }
+        let asked = self.membership.ping_backs.len();
+        let kept = self.membership.ping_backs.values().filter(|kept| **kept).count();
+        if asked > 0 && kept >= 2.min(asked) {
+            self.begin_join();
+            self.start_timer(limits::ALONE_RETRY * 2, Timer::Greeted);
+        } else if asked == 0 {
+            // Nobody has even promised it: the question was lost, or comes too early.
+            self.ask_for_ping_backs();
+        } else {
+            self.membership.ping_backs.clear();
+            self.start_timer(limits::PROMOTE_EVERY, Timer::Promote);
+        }
+    }
+
+    /// Somebody wants to be pinged later.
+    pub(super) fn handle_ping_back_wanted(&mut self, asked: &Asked) {
+        let from = asked.from;
+        let local = is_local(from.ip());
+        let owed = &mut self.membership.owed;
+        let same = owed.iter().any(|other| *other == from || (!local && other.ip() == from.ip()));
+        if owed.len() < limits::PING_BACKS_OWED_MAX && !same {
+            owed.insert(from);
+            let delay = if local { limits::PING_BACK_DELAY_LOCAL } else { limits::PING_BACK_DELAY };
+            self.start_timer(delay, Timer::PingBack(from));
+        }
+        self.answer(asked, self.me().id, Answer::Done);
+    }
+
+    pub(super) fn handle_ping_back_due(&mut self, address: SocketAddr) {
+        self.membership.owed.remove(&address);
+        self.tell(address, Query::Ping(None));
+    }
+}

@@ -1,0 +1,324 @@
+//! Rings of nodes on a network in memory: a few lines that carry datagrams and let time pass.
+
+mod network;
+
+use std::time::Duration;
+
+use crate::machines::chord::{News, Role, Settings, Shape, Sharer};
+use crate::words::limits::ring as limits;
+use network::{Network, hash, place};
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn client() -> Settings {
+    Settings { role: Role::Client, ..Settings::default() }
+}
+
+#[test]
+fn a_node_that_knows_nobody_is_a_ring_of_one() {
+    let mut network = Network::new(1);
+    let me = network.start(place(1), Settings::default(), &[]);
+    assert_eq!(network.news(me), [News::Joined(me)]);
+    network.announce(me, hash(1), 7000, true);
+    network.lookup(me, hash(1));
+    network.pass(seconds(5));
+    let sharer = Sharer { address: "10.0.0.1:7000".parse().unwrap(), seeder: true };
+    let found = network.found(me, hash(1));
+    assert_eq!(found, [sharer]);
+    network.assert_ideal();
+}
+
+#[test]
+fn two_nodes_find_each_other_and_what_they_share() {
+    let mut network = Network::new(2);
+    let first = network.start(place(1), Settings::default(), &[]);
+    let second = network.start(place(2), Settings::default(), &[first]);
+    network.pass(seconds(20));
+    assert!(network.news(second).contains(&News::Joined(second)));
+    network.assert_ideal();
+    for (n, sharer, asker) in [(1, first, second), (2, second, first), (3, first, first)] {
+        network.announce(sharer, hash(n), 7000, false);
+        network.pass(seconds(3));
+        network.lookup(asker, hash(n));
+        network.pass(seconds(3));
+        assert_eq!(network.found(asker, hash(n))[0].address.ip(), sharer.ip(), "{n}");
+    }
+}
+
+#[test]
+fn a_ring_of_two_of_which_one_dies_is_a_ring_of_one_that_takes_the_other_back() {
+    let mut network = Network::new(3);
+    let first = network.start(place(1), Settings::default(), &[]);
+    let second = network.start(place(2), Settings::default(), &[first]);
+    network.pass(seconds(20));
+    network.kill(second);
+    network.pass(seconds(60));
+    assert!(network.news(first).contains(&News::Alone));
+    network.assert_ideal();
+    network.start(place(2), Settings::default(), &[first]);
+    network.pass(seconds(60));
+    network.assert_ideal();
+}
+
+#[test]
+fn two_that_begin_with_each_other_become_one_ring() {
+    let mut network = Network::new(4);
+    let [first, second] = [1, 2].map(place);
+    network.start(first, Settings::default(), &[second]);
+    network.pass(seconds(9));
+    assert_eq!(network.news(first), [News::Alone]);
+    network.start(second, Settings::default(), &[first]);
+    network.pass(seconds(60));
+    network.assert_ideal();
+}
+
+#[test]
+fn three_nodes_are_a_ring_in_any_order() {
+    for seed in 0..6 {
+        let mut network = Network::new(seed);
+        let first = network.start(place(1), Settings::default(), &[]);
+        network.start(place(2), Settings::default(), &[first]);
+        network.start(place(3), Settings::default(), &[first]);
+        network.pass(seconds(60));
+        network.assert_ideal();
+    }
+}
+
+#[test]
+fn a_ring_of_twenty_finds_every_torrent_from_everywhere() {
+    let mut network = Network::new(5);
+    let members = network.grow(20);
+    network.assert_ideal();
+    for (n, member) in (0_u8..).zip(&members) {
+        network.announce(*member, hash(n), 7000, n % 2 == 0);
+    }
+    network.pass(seconds(10));
+    for (n, sharer) in (0_u8..).zip(&members) {
+        let asker = members[usize::from(n * 7) % members.len()];
+        network.lookup(asker, hash(n));
+        network.pass(seconds(4));
+        let found = network.found(asker, hash(n));
+        assert_eq!(found.len(), 1, "torrent {n}");
+        assert_eq!((found[0].address.ip(), found[0].seeder), (sharer.ip(), n % 2 == 0));
+        let holders = network.holders(hash(n));
+        assert_eq!(holders, limits::REPLICAS_BEFORE + limits::REPLICAS_FROM, "torrent {n}");
+    }
+}
+
+#[test]
+fn when_two_fifths_die_at_once_the_ring_heals_and_nothing_is_lost() {
+    let mut network = Network::new(6);
+    let members = network.grow(20);
+    for (n, member) in (0_u8..).zip(&members[..10]) {
+        network.announce(*member, hash(n), 7000, true);
+    }
+    network.pass(seconds(20));
+    for dead in &members[12..] {
+        network.kill(*dead);
+    }
+    network.pass(seconds(60));
+    network.assert_ideal();
+    for n in 0..10 {
+        network.lookup(members[11], hash(n));
+        network.pass(seconds(4));
+        assert_eq!(network.found(members[11], hash(n)).len(), 1, "torrent {n}");
+    }
+}
+
+#[test]
+fn a_network_that_loses_and_doubles_datagrams_still_makes_one_ring() {
+    let mut network = Network::new(7);
+    network.lost_percent = 10;
+    network.doubled_percent = 5;
+    network.grow(12);
+    network.pass(seconds(120));
+    network.lost_percent = 0;
+    // Whoever was taken for dead is suspect for a minute.
+    network.pass(limits::SUSPECT_FOR + seconds(120));
+    network.assert_ideal();
+}
+
+#[test]
+fn two_rings_become_one_when_one_member_of_each_is_known() {
+    let mut network = Network::new(8);
+    let first = network.grow(6);
+    let second = network.grow_apart(6, 100);
+    assert!(network.is_apart(&first, &second));
+    network.hint(first[2], second[3]);
+    network.pass(seconds(300));
+    network.assert_ideal();
+}
+
+#[test]
+fn a_ring_that_was_split_becomes_one_again() {
+    let mut network = Network::new(9);
+    let members = network.grow(12);
+    network.pass(seconds(300));
+    network.split(&members[..6]);
+    network.pass(seconds(300));
+    network.heal();
+    network.pass(seconds(400));
+    network.assert_ideal();
+}
+
+#[test]
+fn a_client_finds_and_shares_and_is_asked_nothing() {
+    let mut network = Network::new(10);
+    let members = network.grow(8);
+    let client = network.start("10.0.9.1:6881".parse().unwrap(), client(), &members[..2]);
+    network.pass(seconds(5));
+    network.announce(client, hash(1), 7000, false);
+    network.pass(seconds(20));
+    network.lookup(members[5], hash(1));
+    network.lookup(client, hash(1));
+    network.pass(seconds(5));
+    for asker in [members[5], client] {
+        assert_eq!(network.found(asker, hash(1))[0].address.ip(), client.ip());
+    }
+    assert!(!network.is_named_by_anyone(client));
+    network.assert_ideal();
+    network.kill(client);
+    network.pass(limits::ENTRY_FRESH + seconds(1));
+    network.lookup(members[5], hash(1));
+    network.pass(seconds(5));
+    assert_eq!(network.found(members[5], hash(1)), []);
+}
+
+#[test]
+fn whoever_dies_is_soon_not_named_any_longer_and_whoever_lives_always_is() {
+    let mut network = Network::new(11);
+    let members = network.grow(10);
+    network.announce(members[3], hash(1), 7000, true);
+    network.announce(members[4], hash(1), 7000, true);
+    network.pass(seconds(30));
+    network.kill(members[3]);
+    network.pass(seconds(12 * 60));
+    network.lookup(members[8], hash(1));
+    network.pass(seconds(5));
+    let found = network.found(members[8], hash(1));
+    assert_eq!(
+        found.iter().map(|sharer| sharer.address.ip()).collect::<Vec<_>>(),
+        [members[4].ip()]
+    );
+}
+
+#[test]
+fn whoever_leaves_hands_over_what_it_holds() {
+    let mut network = Network::with_shape(12, Shape { before: 0, from: 1, ..Shape::default() });
+    let members = network.grow(6);
+    for n in 0..30 {
+        network.announce(members[0], hash(n), 7000, true);
+    }
+    network.pass(seconds(20));
+    for leaver in &members[1..5] {
+        network.leave(*leaver);
+        network.pass(seconds(20));
+        assert!(network.news(*leaver).contains(&News::Left));
+        network.kill(*leaver);
+    }
+    network.pass(seconds(30));
+    network.assert_ideal();
+    for n in 0..30 {
+        network.lookup(members[5], hash(n));
+        network.pass(seconds(2));
+        assert_eq!(network.found(members[5], hash(n)).len(), 1, "torrent {n}");
+    }
+}
+
+#[test]
+fn what_is_withdrawn_is_found_no_longer() {
+    let mut network = Network::new(13);
+    let members = network.grow(6);
+    network.announce(members[1], hash(1), 7000, true);
+    network.pass(seconds(10));
+    network.withdraw(members[1], hash(1));
+    network.pass(seconds(10));
+    network.lookup(members[4], hash(1));
+    network.pass(seconds(5));
+    assert_eq!(network.found(members[4], hash(1)), []);
+    assert_eq!(network.holders(hash(1)), 0);
+}
+
+#[test]
+fn a_global_address_is_a_client_until_others_have_pinged_it() {
+    let mut network = Network::new(14);
+    let at = |n: u8| std::net::SocketAddr::from(([20 + n, n, 1, 1], 6881));
+    let first = network.start(at(0), Settings::default(), &[]);
+    let second = network.start(at(1), Settings::default(), &[first]);
+    network.pass(limits::PING_BACK_DELAY / 2);
+    assert_eq!(network.news(second), [News::Client]);
+    network.pass(limits::PING_BACK_DELAY * 2);
+    assert!(network.news(second).contains(&News::Joined(second)));
+    network.assert_ideal();
+    network.deaf.insert(at(2));
+    network.start(at(2), Settings::default(), &[first, second]);
+    network.pass(limits::PING_BACK_DELAY * 3);
+    assert_eq!(network.news(at(2)), [News::Client], "unasked datagrams do not reach it");
+    assert!(!network.is_named_by_anyone(at(2)));
+}
+
+#[test]
+fn a_wildcard_learns_its_address_from_others() {
+    let mut network = Network::new(15);
+    let [first, second] = [1, 2].map(place);
+    network.start_as(first, "0.0.0.0:6881".parse().unwrap(), &[]);
+    network.start_as(second, "0.0.0.0:6881".parse().unwrap(), &[first]);
+    network.pass(seconds(60));
+    assert_eq!([first, second].map(|it| network.node(it).me().address), [first, second]);
+    network.assert_ideal();
+}
+
+#[test]
+fn the_textbooks_ring_works_too() {
+    let mut network = Network::with_shape(16, Shape::textbook());
+    let members = network.grow(10);
+    network.pass(seconds(120));
+    for (n, member) in (0_u8..).zip(&members) {
+        network.announce(*member, hash(n), 7000, true);
+        network.pass(seconds(5));
+        network.lookup(members[usize::from(n) / 2], hash(n));
+        network.pass(seconds(5));
+        assert_eq!(network.found(members[usize::from(n) / 2], hash(n)).len(), 1, "torrent {n}");
+        assert_eq!(network.holders(hash(n)), 1);
+    }
+}
+
+#[test]
+fn a_walk_meets_every_member_in_its_order() {
+    let mut network = Network::new(17);
+    let members = network.grow(9);
+    network.pass(seconds(60));
+    let asker = network.start("10.0.9.1:6881".parse().unwrap(), client(), &members[..1]);
+    network.walk(asker);
+    network.pass(seconds(10));
+    let news = network.news(asker);
+    let met = news.iter().filter(|news| matches!(news, News::Member(_)));
+    assert_eq!(met.count(), 9);
+    assert_eq!(news.last(), Some(&News::Walked { consistent: true }));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_ring_twice() {
+    let run = |seed| {
+        let mut network = Network::new(seed);
+        network.lost_percent = 5;
+        network.grow(8);
+        network.pass(seconds(60));
+        network.carried
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}
+
+#[test]
+fn noise_never_panics_and_no_answer_is_much_longer_than_its_question() {
+    let mut network = Network::new(18);
+    let members = network.grow(8);
+    for last in 0..200 {
+        let sharer = format!("10.0.8.{last}:6881").parse().unwrap();
+        network.plant(members[0], hash(1), sharer);
+    }
+    network.assault(members[0], 30_000);
+}

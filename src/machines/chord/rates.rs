@@ -1,0 +1,116 @@
+//! How much is answered: each global source so many datagrams, and all together so many bytes.
+//!
+//! What is too much is dropped. Nobody is banned for it, since whoever forges a source could ban it.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use crate::words::address::is_local;
+use crate::words::limits::ring as limits;
+
+/// Fills at a rate up to a burst, and is taken from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bucket {
+    level: f64,
+    at: Instant,
+    rate: u32,
+    burst: u32,
+}
+
+impl Bucket {
+    /// A full one.
+    pub(super) fn new(rate: u32, burst: u32, now: Instant) -> Self {
+        Self { level: f64::from(burst), at: now, rate, burst }
+    }
+
+    /// Takes `amount`, if it is there.
+    pub(super) fn take(&mut self, now: Instant, amount: u32) -> bool {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.at = self.at.max(now);
+        self.level = (self.level + passed * f64::from(self.rate)).min(f64::from(self.burst));
+        let there = self.level >= f64::from(amount);
+        if there {
+            self.level -= f64::from(amount);
+        }
+        there
+    }
+}
+
+/// The rates of all sources.
+#[derive(Debug)]
+pub(super) struct Rates {
+    limited: bool,
+    sources: BTreeMap<IpAddr, Bucket>,
+    answers: Bucket,
+}
+
+impl Rates {
+    pub(super) fn new(limited: bool, now: Instant) -> Self {
+        let answers = Bucket::new(limits::ANSWER_RATE, limits::ANSWER_BURST, now);
+        Self { limited, sources: BTreeMap::new(), answers }
+    }
+
+    /// Whether a datagram from `from` is looked at. On one's own network many honest nodes share an
+    /// address, so only global ones are counted.
+    pub(super) fn admit(&mut self, now: Instant, from: SocketAddr) -> bool {
+        if !self.limited || is_local(from.ip()) {
+            return true;
+        }
+        if self.sources.len() == limits::SOURCES_MAX && !self.sources.contains_key(&from.ip()) {
+            // Whoever was silent for the longest has a full bucket again, as a newcomer has.
+            let oldest = self.sources.iter().min_by_key(|(_, bucket)| bucket.at);
+            if let Some(ip) = oldest.map(|(ip, _)| *ip) {
+                self.sources.remove(&ip);
+            }
+        }
+        let full = Bucket::new(limits::SOURCE_RATE, limits::SOURCE_BURST, now);
+        self.sources.entry(from.ip()).or_insert(full).take(now, 1)
+    }
+
+    /// Whether an answer of `len` bytes may be sent.
+    pub(super) fn may_answer(&mut self, now: Instant, len: usize) -> bool {
+        !self.limited || self.answers.take(now, u32::try_from(len).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn check(&self) {
+        assert!(self.sources.len() <= limits::SOURCES_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an instant cannot be made up")]
+    fn a_global_source_has_its_rate_and_a_local_one_none() {
+        let now = Instant::now();
+        let mut rates = Rates::new(true, now);
+        let [global, local] = ["8.8.8.8:1", "10.0.0.1:1"].map(|text| text.parse().unwrap());
+        let admitted =
+            |rates: &mut Rates, now, from| (0..1000).filter(|_| rates.admit(now, from)).count();
+        assert_eq!(admitted(&mut rates, now, global), limits::SOURCE_BURST as usize);
+        assert_eq!(admitted(&mut rates, now, local), 1000);
+        let later = now + Duration::from_secs(1);
+        assert_eq!(admitted(&mut rates, later, global), limits::SOURCE_RATE as usize);
+        assert_eq!(admitted(&mut rates, now, global), 0, "a clock that goes back gives nothing");
+        let answered = (0..1000).filter(|_| rates.may_answer(now, 1024)).count();
+        assert_eq!(answered, limits::ANSWER_BURST as usize / 1024);
+        assert!((0..1000).all(|_| Rates::new(false, now).admit(now, global)));
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an instant cannot be made up")]
+    fn a_flood_of_sources_takes_no_more_room() {
+        let now = Instant::now();
+        let mut rates = Rates::new(true, now);
+        for n in 0..u32::try_from(limits::SOURCES_MAX).unwrap() + 500 {
+            let ip = std::net::Ipv4Addr::from(0x0800_0000 + n);
+            assert!(rates.admit(now + Duration::from_millis(n.into()), SocketAddr::from((ip, 1))));
+            rates.check();
+        }
+    }
+}

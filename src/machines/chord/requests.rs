@@ -1,0 +1,222 @@
+//! Questions that wait for their answers, and what is known of those who were asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::formats::krpc::{Query, Token};
+use crate::machines::chord::Contact;
+use crate::machines::chord::fingers::Slot;
+use crate::words::id::InfoHash;
+use crate::words::limits::ring as limits;
+
+/// Why something was asked: whoever gets the answer, or hears of the silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The ring asks its head or a candidate.
+    View,
+    /// The ring asks whether a node lives (R1).
+    Alive,
+    /// The first word to an entry point.
+    Greeting,
+    /// A step of our joining.
+    Join,
+    /// A lookup goes on.
+    Lookup(u64),
+    /// Our announce at the owner.
+    Announce(InfoHash),
+    /// Whether a sharer still is one.
+    Validate(InfoHash, SocketAddr),
+    /// Entries for another holder.
+    Push,
+    /// Whether a finger lives.
+    Finger(Slot),
+    /// The neighbourhood of our place in what may be another ring.
+    Merge,
+    /// Whether a member of that neighbourhood lives.
+    MergeAlive,
+    /// To be pinged later.
+    PingBack,
+    /// The next member of a walk.
+    Walk,
+    /// What nobody waits for.
+    Courtesy,
+}
+
+/// A question that waits for its answer.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    pub(super) to: Contact,
+    pub(super) purpose: Purpose,
+    pub(super) query: Query,
+    pub(super) token: Option<Token>,
+    pub(super) sent_at: Instant,
+    /// How often it was sent.
+    pub(super) tries: u32,
+    pub(super) tries_max: u32,
+    /// The timer that tells of its silence.
+    pub(super) silence: Option<(Instant, u64)>,
+}
+
+/// What is known of a peer (RFC 6298: smoothed round trip and its variation).
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    round_trip: Option<(Duration, Duration)>,
+    silent_at: Option<Instant>,
+    touched: Instant,
+}
+
+/// All questions, by transaction.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    pending: BTreeMap<u32, Pending>,
+    peers: BTreeMap<SocketAddr, Peer>,
+    by_touch: BTreeSet<(Instant, SocketAddr)>,
+}
+
+impl Requests {
+    pub(super) fn is_full(&self) -> bool {
+        self.pending.len() >= limits::REQUESTS_MAX
+    }
+
+    pub(super) fn contains(&self, transaction: u32) -> bool {
+        self.pending.contains_key(&transaction)
+    }
+
+    pub(super) fn insert(&mut self, transaction: u32, pending: Pending) {
+        self.pending.insert(transaction, pending);
+    }
+
+    pub(super) fn get_mut(&mut self, transaction: u32) -> Option<&mut Pending> {
+        self.pending.get_mut(&transaction)
+    }
+
+    pub(super) fn remove(&mut self, transaction: u32) -> Option<Pending> {
+        self.pending.remove(&transaction)
+    }
+
+    /// Takes the question that `from` answers under `transaction`.
+    pub(super) fn answered(
+        &mut self,
+        now: Instant,
+        transaction: u32,
+        from: SocketAddr,
+    ) -> Option<(Pending, Duration)> {
+        if self.pending.get(&transaction)?.to.address != from {
+            return None;
+        }
+        let pending = self.pending.remove(&transaction)?;
+        let took = now.saturating_duration_since(pending.sent_at);
+        let peer = self.touch(now, from);
+        peer.silent_at = None;
+        // The answer to a question that was sent twice tells no round trip (Karn).
+        if pending.tries == 1 {
+            let (smooth, varies) = peer.round_trip.map_or((took, took / 2), |(smooth, varies)| {
+                let error = smooth.abs_diff(took);
+                ((smooth * 7 + took) / 8, (varies * 3 + error) / 4)
+            });
+            peer.round_trip = Some((smooth, varies));
+        }
+        Some((pending, took))
+    }
+
+    /// How long to wait for `peer`, which has been asked `tries` times.
+    pub(super) fn wait(&self, peer: SocketAddr, tries: u32) -> Duration {
+        let known = self.peers.get(&peer).and_then(|peer| peer.round_trip);
+        let first = known.map_or(limits::WAIT_FIRST, |(smooth, varies)| smooth + varies * 4);
+        let doubled = first.saturating_mul(1 << tries.min(4));
+        doubled.clamp(limits::WAIT_MIN, limits::WAIT_MAX)
+    }
+
+    pub(super) fn round_trip(&self, peer: SocketAddr) -> Option<Duration> {
+        self.peers.get(&peer)?.round_trip.map(|(smooth, _)| smooth)
+    }
+
+    /// `peer` did not answer in time.
+    pub(super) fn silent(&mut self, now: Instant, peer: SocketAddr) {
+        self.touch(now, peer).silent_at = Some(now);
+    }
+
+    /// Whether `peer` was silent lately, and not heard of since.
+    pub(super) fn is_suspect(&self, now: Instant, peer: SocketAddr) -> bool {
+        let silent_at = self.peers.get(&peer).and_then(|peer| peer.silent_at);
+        silent_at.is_some_and(|at| now.saturating_duration_since(at) < limits::SUSPECT_FOR)
+    }
+
+    fn touch(&mut self, now: Instant, address: SocketAddr) -> &mut Peer {
+        let new = Peer { round_trip: None, silent_at: None, touched: now };
+        let peer = self.peers.entry(address).or_insert(new);
+        self.by_touch.remove(&(peer.touched, address));
+        self.by_touch.insert((now, address));
+        peer.touched = now;
+        if self.by_touch.len() > limits::PEERS_REMEMBERED {
+            let oldest = self.by_touch.pop_first().map(|(_, address)| address);
+            if let Some(oldest) = oldest.filter(|oldest| *oldest != address) {
+                self.peers.remove(&oldest);
+            }
+        }
+        self.peers.get_mut(&address).expect("it was touched just now")
+    }
+
+    /// Remembers a round trip; for rings that are built at once.
+    pub(super) fn settle(&mut self, now: Instant, peer: SocketAddr, took: Duration) {
+        self.touch(now, peer).round_trip = Some((took, took / 8));
+    }
+
+    pub(super) fn check(&self) {
+        assert!(self.pending.len() <= limits::REQUESTS_MAX);
+        assert!(self.peers.len() <= limits::PEERS_REMEMBERED);
+        assert_eq!(self.peers.len(), self.by_touch.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an instant cannot be made up")]
+    fn the_wait_follows_the_round_trip_and_doubles() {
+        let now = Instant::now();
+        let to = Contact::at("10.0.0.1:1".parse().unwrap());
+        let mut requests = Requests::default();
+        let ms = Duration::from_millis;
+        assert_eq!(requests.wait(to.address, 0), limits::WAIT_FIRST);
+        for (n, took) in [100, 100, 100, 100, 100, 100].into_iter().enumerate() {
+            let pending = Pending {
+                to,
+                purpose: Purpose::Courtesy,
+                query: Query::Leave,
+                token: None,
+                sent_at: now,
+                tries: 1,
+                tries_max: 1,
+                silence: None,
+            };
+            let transaction = u32::try_from(n).unwrap();
+            requests.insert(transaction, pending);
+            let other = "10.0.0.2:1".parse().unwrap();
+            assert!(requests.answered(now, transaction, other).is_none());
+            let answered = requests.answered(now + ms(took), transaction, to.address);
+            assert_eq!(answered.map(|(_, took)| took), Some(ms(100)));
+        }
+        assert_eq!(requests.round_trip(to.address), Some(ms(100)));
+        assert_eq!(requests.wait(to.address, 0), limits::WAIT_MIN);
+        assert!(requests.wait(to.address, 1) > limits::WAIT_MIN);
+        requests.silent(now, to.address);
+        assert!(requests.is_suspect(now + limits::SUSPECT_FOR / 2, to.address));
+        assert!(!requests.is_suspect(now + limits::SUSPECT_FOR, to.address));
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an instant cannot be made up")]
+    fn only_so_many_peers_are_remembered() {
+        let now = Instant::now();
+        let mut requests = Requests::default();
+        for n in 0..u32::try_from(limits::PEERS_REMEMBERED).unwrap() + 100 {
+            let ip = std::net::Ipv4Addr::from(0x0a00_0000 + n);
+            requests.silent(now + Duration::from_millis(n.into()), SocketAddr::from((ip, 1)));
+            requests.check();
+        }
+    }
+}

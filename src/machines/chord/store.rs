@@ -1,0 +1,377 @@
+//! What a node holds of the distributed tracker: for each torrent, who shares it.
+//!
+//! Entries are soft state: each is proved by an announce or by the owner's ping, ages, and is
+//! forgotten. Two copies of a torrent's entries are put together as the union, in which the later
+//! proof of an entry counts; times travel as ages, since no two clocks agree, and no copy ever makes
+//! an entry younger than its last proof.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::formats::krpc::{Entries, Sharer};
+use crate::machines::chord::fingers::subnet;
+use crate::words::address::is_local;
+use crate::words::id::InfoHash;
+use crate::words::limits::ring as limits;
+use crate::words::ring_id::RingId;
+use crate::words::rng::Rng;
+
+/// One entry: somebody shares a torrent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) seeder: bool,
+    /// When that was last proved.
+    pub(super) proved_at: Instant,
+    /// The address from which it was announced to us with a token, if it takes pings: only such an
+    /// address is ever pinged.
+    pub(super) announced_from: Option<SocketAddr>,
+    /// Pings in a row that were not answered.
+    pub(super) silences: u32,
+}
+
+/// The torrent has as many sharers as are held, or there is no room at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Full;
+
+/// All entries of a node.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    torrents: BTreeMap<InfoHash, BTreeMap<SocketAddr, Entry>>,
+    entries: usize,
+}
+
+impl Store {
+    /// How many torrents there are entries of.
+    pub(super) fn keys(&self) -> usize {
+        self.torrents.len()
+    }
+
+    /// How many entries there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.entries
+    }
+
+    /// Puts an entry in, or proves it again; a proof that is older than the one that is there
+    /// changes nothing. `me` is the place that keeps what is near it when there is no room.
+    ///
+    /// # Errors
+    /// If there is no room for it.
+    pub(super) fn insert(
+        &mut self,
+        me: RingId,
+        info_hash: InfoHash,
+        address: SocketAddr,
+        entry: Entry,
+    ) -> Result<(), Full> {
+        if let Some(held) = self.get_mut(info_hash, address) {
+            if entry.proved_at >= held.proved_at {
+                let announced_from = entry.announced_from.or(held.announced_from);
+                *held = Entry { announced_from, ..entry };
+            }
+            return Ok(());
+        }
+        self.make_room(me, info_hash)?;
+        let sharers = self.torrents.entry(info_hash).or_default();
+        if is_crowded(sharers, address) {
+            if sharers.is_empty() {
+                self.torrents.remove(&info_hash);
+            }
+            return Err(Full);
+        }
+        sharers.insert(address, entry);
+        self.entries += 1;
+        Ok(())
+    }
+
+    /// Makes room for one more entry of `info_hash`: the torrent that is farthest behind our place
+    /// goes, unless that is this one.
+    fn make_room(&mut self, me: RingId, info_hash: InfoHash) -> Result<(), Full> {
+        let is_new = !self.torrents.contains_key(&info_hash);
+        let full = self.entries >= limits::ENTRIES_MAX
+            || (is_new && self.torrents.len() >= limits::KEYS_MAX);
+        if !full {
+            return Ok(());
+        }
+        let distance = |key: InfoHash| {
+            let (to, from) = (RingId::from(key).clockwise_to(me), me.clockwise_to(key.into()));
+            to.min(from)
+        };
+        let farthest =
+            self.torrents.keys().copied().max_by_key(|key| distance(*key)).ok_or(Full)?;
+        if farthest == info_hash || distance(farthest) <= distance(info_hash) {
+            return Err(Full);
+        }
+        let gone = self.torrents.remove(&farthest).map_or(0, |sharers| sharers.len());
+        self.entries -= gone;
+        Ok(())
+    }
+
+    pub(super) fn get(&self, info_hash: InfoHash, address: SocketAddr) -> Option<&Entry> {
+        self.torrents.get(&info_hash)?.get(&address)
+    }
+
+    pub(super) fn get_mut(
+        &mut self,
+        info_hash: InfoHash,
+        address: SocketAddr,
+    ) -> Option<&mut Entry> {
+        self.torrents.get_mut(&info_hash)?.get_mut(&address)
+    }
+
+    /// Takes an entry out.
+    pub(super) fn remove(&mut self, info_hash: InfoHash, address: SocketAddr) -> Option<Entry> {
+        let sharers = self.torrents.get_mut(&info_hash)?;
+        let removed = sharers.remove(&address)?;
+        self.entries -= 1;
+        if sharers.is_empty() {
+            self.torrents.remove(&info_hash);
+        }
+        Some(removed)
+    }
+
+    /// At most `max` of those who share the torrent, by chance if there are more; none whose proof
+    /// is older than [`limits::ENTRY_FRESH`].
+    pub(super) fn sample(
+        &self,
+        now: Instant,
+        info_hash: InfoHash,
+        max: usize,
+        rng: &mut Rng,
+    ) -> Vec<Sharer> {
+        let Some(sharers) = self.torrents.get(&info_hash) else { return Vec::new() };
+        let fresh = sharers.iter().filter(|(_, entry)| age(now, entry) <= limits::ENTRY_FRESH);
+        let mut sample: Vec<_> = fresh
+            .map(|(address, entry)| Sharer { address: *address, seeder: entry.seeder })
+            .collect();
+        if sample.len() > max {
+            rng.shuffle(&mut sample);
+            sample.truncate(max);
+        }
+        sample
+    }
+
+    /// Forgets what was not proved for [`limits::ENTRY_LIFETIME`]. After a suspend everything may be
+    /// so old, and goes.
+    pub(super) fn expire(&mut self, now: Instant) {
+        for sharers in self.torrents.values_mut() {
+            sharers.retain(|_, entry| age(now, entry) < limits::ENTRY_LIFETIME);
+        }
+        self.torrents.retain(|_, sharers| !sharers.is_empty());
+        self.entries = self.torrents.values().map(BTreeMap::len).sum();
+    }
+
+    /// The torrents whose keys pass `is_wanted`.
+    pub(super) fn keys_where(&self, is_wanted: impl Fn(RingId) -> bool) -> Vec<InfoHash> {
+        self.torrents.keys().copied().filter(|key| is_wanted((*key).into())).collect()
+    }
+
+    /// All entries of a torrent as they are given to another holder, `only` these if given.
+    pub(super) fn entries_of(
+        &self,
+        now: Instant,
+        info_hash: InfoHash,
+        only: Option<&[SocketAddr]>,
+    ) -> Vec<(Sharer, u16)> {
+        let Some(sharers) = self.torrents.get(&info_hash) else { return Vec::new() };
+        let give = |(address, entry): (&SocketAddr, &Entry)| {
+            let seconds = u16::try_from(age(now, entry).as_secs()).unwrap_or(u16::MAX);
+            (Sharer { address: *address, seeder: entry.seeder }, seconds)
+        };
+        match only {
+            None => sharers.iter().map(give).collect(),
+            Some(only) => {
+                only.iter().filter_map(|it| sharers.get_key_value(it)).map(give).collect()
+            }
+        }
+    }
+
+    /// Takes in what another holder gave. An age that is more than a lifetime says that the entry is
+    /// gone.
+    pub(super) fn merge(&mut self, now: Instant, me: RingId, entries: &Entries) {
+        for (sharer, seconds) in &entries.sharers {
+            let age = Duration::from_secs(u64::from(*seconds));
+            let proved_at = now.checked_sub(age).filter(|_| age < limits::ENTRY_LIFETIME);
+            let Some(proved_at) = proved_at else {
+                self.remove(entries.info_hash, sharer.address);
+                continue;
+            };
+            let seeder = sharer.seeder;
+            let entry = Entry { seeder, proved_at, announced_from: None, silences: 0 };
+            if self.insert(me, entries.info_hash, sharer.address, entry).is_err() {
+                break;
+            }
+        }
+    }
+
+    /// Every entry; for tests.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (InfoHash, SocketAddr, &Entry)> {
+        self.torrents.iter().flat_map(|(key, sharers)| {
+            sharers.iter().map(move |(address, entry)| (*key, *address, entry))
+        })
+    }
+
+    pub(super) fn check(&self) {
+        assert!(self.torrents.len() <= limits::KEYS_MAX);
+        assert!(self.entries <= limits::ENTRIES_MAX);
+        assert_eq!(self.entries, self.iter().count());
+        for sharers in self.torrents.values() {
+            assert!((1..=limits::SHARERS_MAX).contains(&sharers.len()));
+        }
+    }
+}
+
+fn age(now: Instant, entry: &Entry) -> Duration {
+    now.saturating_duration_since(entry.proved_at)
+}
+
+/// Whether there is no room for one more sharer at `address`.
+fn is_crowded(sharers: &BTreeMap<SocketAddr, Entry>, address: SocketAddr) -> bool {
+    if sharers.len() >= limits::SHARERS_MAX {
+        return true;
+    }
+    if is_local(address.ip()) {
+        return false;
+    }
+    // The map is in the order of addresses, so those of one subnet stand together.
+    let near = sharers.range(first_of_subnet(address)..).map(|(other, _)| *other);
+    let near: Vec<_> = near
+        .take_while(|other| subnet(*other) == subnet(address))
+        .take(limits::SHARERS_PER_SUBNET)
+        .collect();
+    let same = near.iter().filter(|other| other.ip() == address.ip()).count();
+    same >= limits::SHARERS_PER_IP || near.len() >= limits::SHARERS_PER_SUBNET
+}
+
+fn first_of_subnet(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) => {
+            let [a, b, c, _] = v4.ip().octets();
+            SocketAddr::from(([a, b, c, 0], 0))
+        }
+        SocketAddr::V6(v6) => {
+            let mut octets = [0; 16];
+            octets[..6].copy_from_slice(&v6.ip().octets()[..6]);
+            SocketAddr::from((octets, 0))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ME: RingId = RingId([0x80; 20]);
+
+    fn hash(byte: u8) -> InfoHash {
+        InfoHash([byte; 20])
+    }
+
+    fn address(a: u8, b: u8, c: u8, d: u8, port: u16) -> SocketAddr {
+        SocketAddr::from(([a, b, c, d], port))
+    }
+
+    fn entry(proved_at: Instant) -> Entry {
+        Entry { seeder: false, proved_at, announced_from: None, silences: 0 }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an instant cannot be made up")]
+    fn start() -> (Store, Instant, Rng) {
+        (Store::default(), Instant::now() + limits::ENTRY_LIFETIME * 2, Rng::new(1))
+    }
+
+    #[test]
+    fn entries_are_handed_out_while_fresh_and_forgotten_after_a_lifetime() {
+        let (mut store, now, mut rng) = start();
+        store.insert(ME, hash(1), address(10, 0, 0, 1, 1), entry(now)).unwrap();
+        let mut sample =
+            |store: &Store, after| store.sample(now + after, hash(1), 9, &mut rng).len();
+        assert_eq!(sample(&store, limits::ENTRY_FRESH), 1);
+        let stale = limits::ENTRY_FRESH + Duration::from_secs(1);
+        assert_eq!(sample(&store, stale), 0);
+        store.expire(now + stale);
+        assert_eq!(store.len(), 1);
+        store.expire(now + limits::ENTRY_LIFETIME);
+        assert_eq!((store.len(), store.keys()), (0, 0));
+        store.check();
+    }
+
+    #[test]
+    fn a_union_takes_the_later_proof_and_makes_nothing_younger() {
+        let (mut store, now, _) = start();
+        let at = address(10, 0, 0, 1, 1);
+        let give = |seconds, seeder| Entries {
+            info_hash: hash(1),
+            sharers: vec![(Sharer { address: at, seeder }, seconds)],
+        };
+        let age = |store: &Store| store.entries_of(now, hash(1), None).first().map(|(_, age)| *age);
+        store.merge(now, ME, &give(600, false));
+        assert_eq!(age(&store), Some(600));
+        store.merge(now, ME, &give(700, true));
+        assert_eq!(age(&store), Some(600));
+        store.merge(now, ME, &give(60, true));
+        assert_eq!(age(&store), Some(60));
+        assert!(store.get(hash(1), at).unwrap().seeder);
+        store.merge(now, ME, &give(u16::MAX, false));
+        assert_eq!((age(&store), store.len()), (None, 0));
+        store.check();
+    }
+
+    #[test]
+    fn a_copy_keeps_the_address_that_may_be_pinged() {
+        let (mut store, now, _) = start();
+        let at = address(10, 0, 0, 1, 1);
+        let announced = Entry { announced_from: Some(at), ..entry(now - Duration::from_secs(9)) };
+        store.insert(ME, hash(1), at, announced).unwrap();
+        store.insert(ME, hash(1), at, entry(now)).unwrap();
+        let held = store.get(hash(1), at).unwrap();
+        assert_eq!((held.announced_from, held.proved_at), (Some(at), now));
+    }
+
+    #[test]
+    fn one_global_address_or_subnet_does_not_fill_a_torrent_and_a_local_one_may() {
+        let (mut store, now, _) = start();
+        let mut insert = |address| store.insert(ME, hash(1), address, entry(now)).is_ok();
+        let per_ip = (0..100).filter(|port| insert(address(8, 8, 8, 8, port + 1))).count();
+        assert_eq!(per_ip, limits::SHARERS_PER_IP);
+        let per_subnet = (0..100).filter(|last| insert(address(9, 9, 9, *last, 1))).count();
+        assert_eq!(per_subnet, limits::SHARERS_PER_SUBNET);
+        assert_eq!((0..2000).filter(|port| insert(address(10, 0, 0, 1, port + 1))).count(), {
+            limits::SHARERS_MAX - per_ip - per_subnet
+        });
+        store.check();
+    }
+
+    #[test]
+    fn when_there_is_no_room_what_is_far_goes_for_what_is_near() {
+        let (mut store, now, _) = start();
+        let key = |n: u16| {
+            let mut bytes = [0; 20];
+            bytes[..2].copy_from_slice(&n.to_be_bytes());
+            InfoHash(bytes)
+        };
+        let at = address(10, 0, 0, 1, 1);
+        for n in 0..u16::try_from(limits::KEYS_MAX).unwrap() {
+            store.insert(ME, key(n), at, entry(now)).unwrap();
+        }
+        assert_eq!(store.insert(ME, key(0x0000), at, entry(now)), Ok(()), "it is there already");
+        assert_eq!(store.insert(ME, hash(0), address(10, 0, 0, 2, 1), entry(now)), Ok(()));
+        assert_eq!(store.insert(ME, hash(0x80), at, entry(now)), Ok(()));
+        assert_eq!(store.keys(), limits::KEYS_MAX);
+        store.check();
+    }
+
+    #[test]
+    fn a_sample_is_by_chance_and_no_larger_than_asked() {
+        let (mut store, now, mut rng) = start();
+        for last in 0..200 {
+            store.insert(ME, hash(1), address(10, 0, 0, last, 1), entry(now)).unwrap();
+        }
+        let first = store.sample(now, hash(1), 24, &mut rng);
+        let second = store.sample(now, hash(1), 24, &mut rng);
+        assert_eq!((first.len(), second.len()), (24, 24));
+        assert_ne!(first, second);
+        assert_eq!(store.sample(now, hash(2), 24, &mut rng), []);
+    }
+}
