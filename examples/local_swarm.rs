@@ -1,5 +1,5 @@
-//! A swarm in one process: a seeder and four leechers on loopback exchange generated data, and the
-//! bytes are compared at the end.
+//! A swarm in one process that finds itself: eight clients on loopback, of which one has the data and
+//! each knows one node of the Chord ring. No tracker, and nobody is told whom to dial.
 //!
 //! Run it with `cargo run --release --example local_swarm [MIB]`.
 
@@ -12,12 +12,12 @@ use std::thread::{Builder, JoinHandle};
 
 use rondalla::bus::{Event, TorrentEvent};
 use rondalla::formats::metainfo::{Draft, DraftFile, Metainfo};
-use rondalla::session::{Goal, Options, Session, Torrent};
+use rondalla::session::{ChordOptions, Goal, Options, Remote, Session, Torrent};
 use rondalla::words::address::Address;
 use rondalla::words::rng::Rng;
 use sha1::{Digest, Sha1};
 
-const LEECHERS: usize = 4;
+const LEECHERS: usize = 7;
 const PIECE_LEN: u32 = 256 * 1024;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -36,8 +36,8 @@ fn swarm(scratch: &Path, mib: usize) -> Result<(), Box<dyn Error>> {
     let metainfo = describe("tune.bin", &data)?;
     println!("{mib} MiB in {} pieces, info-hash {}", metainfo.pieces(), metainfo.info_hash());
 
-    // Everyone dials everyone who started before, so the leechers also serve one another.
-    let mut known: Vec<Address> = Vec::new();
+    // The seeder begins the ring; each of the others knows the one that started before it.
+    let mut known: Option<Address> = None;
     let seeder = start(scratch.join("seeder"), &metainfo, Goal::Seed, &mut known)?;
     let leechers = (0..LEECHERS)
         .map(|n| {
@@ -78,7 +78,7 @@ fn describe(name: &str, data: &[u8]) -> Result<Metainfo, Box<dyn Error>> {
 /// A session that runs: its main loop on one thread, whoever reads its events on another.
 struct Running {
     dir: PathBuf,
-    remote: rondalla::session::Remote,
+    remote: Remote,
     main: JoinHandle<()>,
     reader: JoinHandle<Result<f64, String>>,
 }
@@ -87,14 +87,14 @@ fn start(
     dir: PathBuf,
     metainfo: &Metainfo,
     goal: Goal,
-    known: &mut Vec<Address>,
+    known: &mut Option<Address>,
 ) -> Result<Running, Box<dyn Error>> {
     let listen = Some("127.0.0.1:0".parse()?);
-    let options = Options { listen, goal, ..Options::new(dir.join("state")) };
+    let chord = Some(ChordOptions { join: known.iter().cloned().collect() });
+    let options = Options { listen, goal, chord, ..Options::new(dir.join("state")) };
     let mut session = Session::open(options)?;
-    let torrent = Torrent { peers: known.clone(), ..Torrent::new(metainfo.clone(), &dir) };
-    session.add(torrent);
-    known.push(session.address().expect("it listens").to_string().parse()?);
+    session.add(Torrent::new(metainfo.clone(), &dir));
+    *known = Some(session.address().expect("it listens").to_string().parse()?);
 
     let (remote, events) = (session.remote(), session.events());
     let reader = Builder::new().name("reader".into()).spawn(move || {

@@ -7,11 +7,13 @@
 //! `handlers` has one function for each kind of news.
 
 mod bans;
+mod contacts;
 mod dials;
 mod ending;
 mod exchange;
 mod handlers;
 mod peer;
+mod ring;
 mod timers;
 mod torrent;
 
@@ -31,6 +33,7 @@ use dials::Dials;
 use ending::Ending;
 use exchange::Retries;
 use peer::Peer;
+use ring::Ring;
 use timers::{Timer, Timers};
 use torrent::Torrent;
 
@@ -43,6 +46,8 @@ pub struct Settings {
     pub stay: bool,
     /// Whether we serve others.
     pub upload: bool,
+    /// Whether there is a node of the ring to work with.
+    pub chord: bool,
     /// Bytes that blocks may take until their pieces are written.
     pub memory: u64,
     /// Connections at once.
@@ -89,6 +94,7 @@ pub struct Engine {
     budget: Budget,
     timers: Timers,
     retries: Retries,
+    ring: Ring,
     dials: Dials,
     bans: Bans,
     /// Torrents that are neither complete nor given up.
@@ -125,6 +131,7 @@ impl Engine {
             torrents: Slab::new(limits::TORRENTS_MAX),
             by_info_hash: BTreeMap::new(),
             budget: Budget::new(settings.memory),
+            ring: Ring::new(settings.chord),
             settings,
             peer_id,
             now,
@@ -155,6 +162,8 @@ impl Engine {
             Notification::Accepted { .. }
             | Notification::Storage(..)
             | Notification::Warning(_)
+            | Notification::Chord(_)
+            | Notification::Entries(_)
             | Notification::Command(_) => None,
         };
         match notification {
@@ -166,6 +175,8 @@ impl Engine {
                 handlers::storage::handle_news(self, torrent, news);
             }
             Notification::Warning(message) => self.events.push_back(Event::Warning(message)),
+            Notification::Chord(news) => handlers::chord::handle_news(self, news),
+            Notification::Entries(nodes) => handlers::chord::handle_entries(self, nodes),
             Notification::Command(command) => handlers::command::handle_command(self, command),
         }
         self.end_turn(concerned);
@@ -253,6 +264,8 @@ impl Engine {
             | Order::Peer(..)
             | Order::HangUp(_)
             | Order::Reap(_)
+            | Order::Chord(_)
+            | Order::Usher(_)
             | Order::End => false,
         };
         if waits { self.postponed.push_back(order) } else { self.orders.push_back(order) }
