@@ -1,5 +1,5 @@
-//! A swarm in one process: a seeder and four leechers on loopback exchange generated data, and the
-//! bytes are compared at the end.
+//! A swarm in one process that finds itself: eight clients on loopback, of which one has the data and
+//! each knows one node of the Chord ring. No tracker, and nobody is told whom to dial.
 //!
 //! Run it with `cargo run --release --example local_swarm [MIB]`.
 
@@ -12,12 +12,12 @@ use std::thread::{Builder, JoinHandle};
 
 use rondalla::bus::{Event, TorrentEvent};
 use rondalla::formats::metainfo::{Draft, DraftFile, Metainfo};
-use rondalla::session::{Goal, Options, Session, Torrent};
+use rondalla::session::{ChordOptions, Goal, Options, Remote, Session, Torrent};
 use rondalla::words::address::Address;
 use rondalla::words::rng::Rng;
 use sha1::{Digest, Sha1};
 
-const LEECHERS: usize = 4;
+const LEECHERS: usize = 7;
 const PIECE_LEN: u32 = 256 * 1024;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -36,13 +36,12 @@ fn swarm(scratch: &Path, mib: usize) -> Result<(), Box<dyn Error>> {
     let metainfo = describe("tune.bin", &data)?;
     println!("{mib} MiB in {} pieces, info-hash {}", metainfo.pieces(), metainfo.info_hash());
 
-    // Everyone dials everyone who started before, so the leechers also serve one another.
-    let mut known: Vec<Address> = Vec::new();
-    let seeder = start(scratch.join("seeder"), &metainfo, Goal::Seed, &mut known)?;
+    // The seeder begins the ring, and each of the others knows this one node of it.
+    let seeder = start(scratch.join("seeder"), &metainfo, Goal::Seed, None)?;
     let leechers = (0..LEECHERS)
         .map(|n| {
             let dir = scratch.join(format!("leecher-{n}"));
-            start(dir, &metainfo, Goal::CompleteAndSeed, &mut known)
+            start(dir, &metainfo, Goal::CompleteAndSeed, Some(&seeder.address))
         })
         .collect::<Result<Vec<_>, _>>()?;
 
@@ -77,8 +76,9 @@ fn describe(name: &str, data: &[u8]) -> Result<Metainfo, Box<dyn Error>> {
 
 /// A session that runs: its main loop on one thread, whoever reads its events on another.
 struct Running {
+    address: Address,
     dir: PathBuf,
-    remote: rondalla::session::Remote,
+    remote: Remote,
     main: JoinHandle<()>,
     reader: JoinHandle<Result<f64, String>>,
 }
@@ -87,14 +87,14 @@ fn start(
     dir: PathBuf,
     metainfo: &Metainfo,
     goal: Goal,
-    known: &mut Vec<Address>,
+    knows: Option<&Address>,
 ) -> Result<Running, Box<dyn Error>> {
     let listen = Some("127.0.0.1:0".parse()?);
-    let options = Options { listen, goal, ..Options::new(dir.join("state")) };
+    let chord = Some(ChordOptions { join: knows.into_iter().cloned().collect() });
+    let options = Options { listen, goal, chord, ..Options::new(dir.join("state")) };
     let mut session = Session::open(options)?;
-    let torrent = Torrent { peers: known.clone(), ..Torrent::new(metainfo.clone(), &dir) };
-    session.add(torrent);
-    known.push(session.address().expect("it listens").to_string().parse()?);
+    session.add(Torrent::new(metainfo.clone(), &dir));
+    let address = session.address().expect("it listens").to_string().parse()?;
 
     let (remote, events) = (session.remote(), session.events());
     let reader = Builder::new().name("reader".into()).spawn(move || {
@@ -109,5 +109,5 @@ fn start(
         Err("it ended before it was complete".to_owned())
     })?;
     let main = Builder::new().name("main".into()).spawn(move || session.run())?;
-    Ok(Running { dir, remote, main, reader })
+    Ok(Running { address, dir, remote, main, reader })
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::formats::krpc::Sharer;
 use crate::formats::metainfo::Metainfo;
 use crate::formats::wire::{ExtensionHandshake, Reserved};
 use crate::words::address::Address;
@@ -40,6 +41,10 @@ pub enum Notification {
     Storage(TorrentKey, StorageNews),
     /// Something that the user should know, from whoever has nobody else to tell.
     Warning(String),
+    /// From the reactor, about the ring.
+    Chord(ChordNews),
+    /// From the usher: nodes by which the ring may be entered.
+    Entries(Vec<SocketAddr>),
     /// From the user, or a signal.
     Command(Command),
 }
@@ -166,6 +171,24 @@ pub enum StorageNews {
     Closed,
 }
 
+/// What our node says about the ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChordNews {
+    /// The node has its place on the ring; others see it under this address.
+    Joined(SocketAddr),
+    /// It uses the ring without a place on it, since others may not reach it (yet).
+    Client,
+    /// No node answers: it is a ring of one, and goes on trying.
+    Alone,
+    /// These share the torrent: at most [`limits::ring::FOUND_WORD`] of them.
+    Found(InfoHash, Vec<Sharer>),
+    /// Nodes by which the ring can be entered again, to be remembered: at most
+    /// [`limits::ring::ENTRY_POINTS_MAX`].
+    Known(Vec<SocketAddr>),
+    /// The node has said goodbye: its last word.
+    Left,
+}
+
 /// What the user wants.
 #[derive(Debug)]
 pub enum Command {
@@ -189,6 +212,8 @@ pub struct NewTorrent {
     pub place: Place,
     /// Peers that the user named: dialled at once, and again while they are down.
     pub peers: Vec<Address>,
+    /// Nodes by which the ring can be entered, as its maker named them.
+    pub nodes: Vec<Address>,
 }
 
 /// Where a torrent's data and state are kept, and how much of it is trusted.
@@ -317,6 +342,10 @@ pub enum Order {
     Reap(PeerKey),
     /// To the storage.
     Storage(TorrentKey, ToStorage),
+    /// To the reactor, about the ring.
+    Chord(ToChord),
+    /// To the usher.
+    Usher(ToUsher),
     /// To the main loop: there is nothing left to do.
     End,
 }
@@ -363,6 +392,39 @@ pub enum ToStorage {
     Close,
 }
 
+/// What our node of the ring is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToChord {
+    /// Enter the ring by these, or remember them for when it is lost.
+    Join(Vec<SocketAddr>),
+    /// Say on the ring that we share this torrent, and again before it is forgotten.
+    Announce {
+        /// The torrent.
+        info_hash: InfoHash,
+        /// Where we take connections.
+        port: u16,
+        /// Whether we have all of it.
+        seeder: bool,
+    },
+    /// Say that we no longer share this torrent.
+    Withdraw(InfoHash),
+    /// Find who shares this torrent.
+    Lookup(InfoHash),
+    /// Walk round the ring, to see who is on it.
+    Walk,
+    /// Say goodbye to the ring.
+    Leave,
+}
+
+/// What the usher is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToUsher {
+    /// The ring may be entered by these, once their names are resolved.
+    Resolve(Vec<Address>),
+    /// Remember these nodes of the ring for the next start.
+    Remember(Vec<SocketAddr>),
+}
+
 // ------------------------------------------------------------------------------------- Event ---
 
 /// What the user is told.
@@ -379,6 +441,8 @@ pub enum Event {
         /// Why it ended.
         reason: String,
     },
+    /// How our node of the ring stands.
+    Ring(RingState),
     /// Something that the user should know and that is not about one torrent.
     Warning(String),
     /// This turn of the main thread took longer than [`limits::TURN_SLOW`].
@@ -399,6 +463,17 @@ pub enum Event {
     },
     /// The session's last word.
     Ended,
+}
+
+/// How our node of the ring stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RingState {
+    /// It has its place on the ring, under this address.
+    Joined(SocketAddr),
+    /// It uses the ring without a place on it.
+    Client,
+    /// Nobody answers; it goes on trying.
+    Alone,
 }
 
 /// What the user is told about a torrent.

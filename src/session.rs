@@ -27,6 +27,8 @@
 //! # }
 //! ```
 
+pub mod ask;
+mod chord;
 mod names;
 mod traced;
 mod turns;
@@ -37,7 +39,7 @@ use std::fmt;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -56,16 +58,19 @@ use crate::actors::trace::TraceHandle;
 use crate::bus::{Command, Event, NewTorrent, Notification, Order, Place, ToPeer, TorrentContext};
 use crate::formats::client;
 use crate::formats::metainfo::Metainfo;
+use crate::machines::chord::Role;
 use crate::machines::engine::{Engine, Settings};
 use crate::words::address::{Address, ListenAddress};
 use crate::words::bitfield::SharedBitfield;
 use crate::words::id::PeerKey;
 use crate::words::limits;
 
+use chord::ChordEnds;
 use turns::Turns;
 
 pub use crate::actors::events::Events;
 pub use crate::machines::engine::{Goal, SeedUntil};
+pub use chord::ChordOptions;
 
 /// How a session works, for all its torrents.
 #[derive(Clone, Debug)]
@@ -80,6 +85,8 @@ pub struct Options {
     pub stay: bool,
     /// Whether to serve others.
     pub upload: bool,
+    /// How to take part in the ring; `None`: not at all.
+    pub chord: Option<ChordOptions>,
     /// Bytes that blocks may take until their pieces are written.
     pub memory: u64,
     /// Connections at once, at most [`limits::PEERS_MAX`].
@@ -110,6 +117,7 @@ impl Options {
             goal: Goal::Complete,
             stay: false,
             upload: true,
+            chord: Some(ChordOptions::default()),
             memory: limits::MEMORY_DEFAULT,
             peers_max: limits::PEERS_DEFAULT,
             files_open_max: limits::FILES_OPEN_MAX,
@@ -162,9 +170,11 @@ impl Torrent {
             Some(files) => metainfo.pieces_of_files(&files),
             None => SharedBitfield::ones(metainfo.pieces()),
         };
+        let nodes = metainfo.chord_nodes().iter().filter_map(|(host, port)| node(host, *port));
+        let nodes = nodes.collect();
         let (publisher, context) = TorrentContext::new(metainfo, wanted);
         let place = Place { dir, state: state.to_owned(), check, overwrite, read_only };
-        NewTorrent { context, publisher, place, peers }
+        NewTorrent { context, publisher, place, peers, nodes }
     }
 }
 
@@ -180,6 +190,7 @@ pub struct Session {
     listener: Option<ListenerHandle>,
     porter: PorterHandle,
     storage: StorageHandle,
+    chord: Option<ChordEnds>,
     trace: Option<TraceHandle>,
     turns: Turns,
 }
@@ -262,9 +273,10 @@ impl Session {
     /// # Errors
     /// If the address to listen at is taken, or a thread cannot be started.
     pub fn open(options: Options) -> Result<Self, OpenError> {
-        let listener = options.listen.as_ref().map(listener::bind).transpose();
-        let listener = listener.map_err(OpenError::Listen)?;
-        let address = listener.as_ref().map(|listener| listener.local_addr()).transpose();
+        let with_udp = options.chord.is_some();
+        let bound = options.listen.as_ref().map(|listen| listener::bind(listen, with_udp));
+        let (listener, datagrams) = bound.transpose().map_err(OpenError::Listen)?.unzip();
+        let address = listener.as_ref().map(TcpListener::local_addr).transpose();
         let address = address.map_err(OpenError::Listen)?;
         let (publisher, notifications) = bounded(limits::NOTIFICATIONS_MAX);
         let peer_id = client::our_peer_id(chance());
@@ -272,6 +284,7 @@ impl Session {
         let office = Arc::new(Office {
             peer_id,
             port: address.map(|address| address.port()),
+            chord: options.chord.is_some(),
             leave_from: options.listen.as_ref().and_then(|listen| listen.ip).filter(is_specific),
             upload: options.upload,
             files: Arc::clone(&files),
@@ -290,13 +303,23 @@ impl Session {
             goal: options.goal,
             stay: options.stay,
             upload: options.upload,
+            chord: options.chord.is_some(),
             memory: options.memory,
             peers_max,
             timeout: options.timeout,
             sequential: options.sequential,
             seed_until: options.seed_until,
         };
-        let (seed, start) = (u64::from_le_bytes(chance()), now());
+        let (seed, start) = (seed(), now());
+        let start_chord = |options: &Options, ring: &ChordOptions| {
+            let (sockets, role) = match datagrams {
+                Some(sockets) => (sockets, Role::Member),
+                None => (chord::any_ports()?, Role::Client),
+            };
+            ChordEnds::start(sockets, role, ring, &options.state, seed, &publisher)
+        };
+        let chord = options.chord.as_ref().map(|ring| start_chord(&options, ring)).transpose();
+        let chord = chord.map_err(no_thread("chord"))?;
         let trace = options.trace.clone();
         let trace = trace.map(|file| TraceHandle::start(file, start, publisher.clone()));
         let mut session = Self {
@@ -309,6 +332,7 @@ impl Session {
             listener,
             porter,
             storage,
+            chord,
             trace: trace.transpose().map_err(no_thread("trace"))?,
             turns: Turns::default(),
         };
@@ -442,6 +466,14 @@ impl Session {
                     Order::Storage(torrent, to_storage)
                 })
             }
+            Order::Chord(order) => match &self.chord {
+                Some(chord) => chord.give(order).map_err(Order::Chord),
+                None => Err(Order::Chord(order)),
+            },
+            Order::Usher(order) => match &self.chord {
+                Some(chord) => chord.give_usher(order).map_err(Order::Usher),
+                None => Err(Order::Usher(order)),
+            },
             Order::End => Ok(()),
         }
     }
@@ -467,6 +499,8 @@ impl Session {
             | Order::Peer(..)
             | Order::HangUp(_)
             | Order::Storage(..)
+            | Order::Chord(_)
+            | Order::Usher(_)
             | Order::End => return Err(order),
         };
         self.porter.orders.try_send(to_porter).map_err(|_full| order)
@@ -493,6 +527,7 @@ impl Session {
             listener,
             porter,
             storage,
+            chord,
             trace,
             turns,
             options: _,
@@ -500,6 +535,9 @@ impl Session {
         peers.values().for_each(|ends| ends.line.hang_up());
         drop((peers, notifications, publisher));
         drop(trace);
+        if let Some(chord) = chord {
+            chord.end();
+        }
         drop(listener);
         drop(porter);
         if engine.is_closed() {
@@ -512,8 +550,19 @@ impl Session {
     }
 }
 
+/// A node that a torrent's maker named; one that nobody can dial is passed over.
+fn node(host: &str, port: u16) -> Option<Address> {
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    host.parse().ok().map(|host| Address { host, port })
+}
+
 fn is_specific(ip: &IpAddr) -> bool {
     !ip.is_unspecified()
+}
+
+/// A seed that nobody knows.
+fn seed() -> u64 {
+    u64::from_le_bytes(chance())
 }
 
 /// Bytes of chance from the system, by way of the seeds that it gives to hash maps.

@@ -109,7 +109,7 @@ fn what_is_asked_for_is_in_the_torrent() {
     assert_eq!(err, "");
     assert_eq!(torrent.trackers(), options.trackers);
     assert_eq!(torrent.web_seeds(), options.web_seeds);
-    assert_eq!(torrent.nodes(), [("::1".to_owned(), 7), ("host".to_owned(), 8)]);
+    assert_eq!(torrent.chord_nodes(), [("::1".to_owned(), 7), ("host".to_owned(), 8)]);
     assert_eq!((torrent.name(), torrent.comment()), ("other name", Some("why not")));
     assert!(torrent.creation_date().unwrap() > 1_700_000_000);
     assert!(torrent.created_by().unwrap().starts_with("rondalla/"));

@@ -1,28 +1,41 @@
 //! The listener accepts connections and hands them to the porter.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread::{Builder, JoinHandle};
-use std::{io, mem};
+use std::{io, iter, mem};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::actors::porter::Accepted;
+use crate::actors::reactor;
 use crate::words::address::{ListenAddress, fold};
 use crate::words::limits;
 
 /// Binds the first free port of `listen`: for IPv6 and IPv4 by one socket, or for IPv4 alone where
-/// there is no IPv6.
-pub(crate) fn bind(listen: &ListenAddress) -> io::Result<TcpListener> {
+/// there is no IPv6. With `udp`, the port must be free for datagrams as well.
+pub(crate) fn bind(listen: &ListenAddress, udp: bool) -> io::Result<(TcpListener, Vec<UdpSocket>)> {
     let mut last = io::Error::from(io::ErrorKind::AddrInUse);
-    for port in listen.ports.clone() {
-        match bind_port(listen.ip, port) {
-            Ok(listener) => return Ok(listener),
+    // Any port that the system gives for TCP may be taken for UDP.
+    let tries = if *listen.ports.end() == 0 { limits::ANY_PORT_TRIES } else { 1 };
+    for port in listen.ports.clone().flat_map(|port| iter::repeat_n(port, tries)) {
+        match bind_both(listen.ip, port, udp) {
+            Ok(bound) => return Ok(bound),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => last = error,
             Err(error) => return Err(error),
         }
     }
     Err(last)
+}
+
+fn bind_both(
+    ip: Option<IpAddr>,
+    port: u16,
+    udp: bool,
+) -> io::Result<(TcpListener, Vec<UdpSocket>)> {
+    let listener = bind_port(ip, port)?;
+    let sockets = if udp { reactor::bind(listener.local_addr()?)? } else { Vec::new() };
+    Ok((listener, sockets))
 }
 
 fn bind_port(ip: Option<IpAddr>, port: u16) -> io::Result<TcpListener> {

@@ -12,9 +12,11 @@ pub(crate) mod listener;
 pub(crate) mod messenger;
 pub(crate) mod peer;
 pub(crate) mod porter;
+pub(crate) mod reactor;
 pub(crate) mod state;
 pub(crate) mod storage;
 pub(crate) mod trace;
+pub(crate) mod usher;
 
 #[cfg(test)]
 mod scratch;

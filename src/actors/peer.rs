@@ -40,6 +40,8 @@ pub(crate) struct Office {
     pub(crate) peer_id: PeerId,
     /// The port where we listen, told in the extension handshake.
     pub(crate) port: Option<u16>,
+    /// Whether a node of the ring is at the same port.
+    pub(crate) chord: bool,
     /// The address that connections leave from, unless it is a wildcard.
     pub(crate) leave_from: Option<IpAddr>,
     /// Whether we serve anybody.
@@ -354,6 +356,7 @@ impl Reader {
 
     fn our_extensions(&self, context: &TorrentContext) -> Message {
         let handshake = ExtensionHandshake {
+            chord: self.0.office.port.filter(|_| self.0.office.chord),
             port: self.0.office.port,
             requests_max: u32::try_from(limits::UPLOADS_MAX).ok(),
             client: Some(client::our_name()),

@@ -185,7 +185,7 @@ fn in_use(dir: &Path, lock: &Path) -> Trouble {
 
 /// The bytes of a file. One that is longer than `len_max` is cut after one byte more, so that it
 /// is equal to nothing and parsed by nobody.
-fn read_at_most(disk: &dyn Disk, path: &Path, len_max: usize) -> io::Result<Vec<u8>> {
+pub(crate) fn read_at_most(disk: &dyn Disk, path: &Path, len_max: usize) -> io::Result<Vec<u8>> {
     // What is no regular file could block, or never end.
     let file = open_regular(disk, path, How::Read)?;
     let limit = len_max.saturating_add(1);
@@ -196,7 +196,7 @@ fn read_at_most(disk: &dyn Disk, path: &Path, len_max: usize) -> io::Result<Vec<
 }
 
 /// Puts `bytes` in the place of the file at `path`, all of them or nothing.
-fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension("resume.new");
     // A process that was killed may have left one. It is not opened but made afresh, with our
     // permissions, and never through a link.

@@ -8,7 +8,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::actors::clock::now;
-use crate::bus::{Event, PeerState, Progress, TorrentEvent};
+use crate::bus::{Event, PeerState, Progress, RingState, TorrentEvent};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::hook::Hook;
 use crate::cli::json;
@@ -142,6 +142,7 @@ impl<W: Write, E: Write> Console<W, E> {
             Event::Stranger { address, reason } => {
                 self.remark(&format!("peer {address}: {reason}"));
             }
+            Event::Ring(state) => self.tell_of_ring(state),
             Event::Warning(message) => self.warn(&message),
             Event::SlowTurn { what, took } => self.remark(&slow_turn(what, took)),
             Event::Turns { count, slowest, what } => {
@@ -152,6 +153,17 @@ impl<W: Write, E: Write> Console<W, E> {
             }
             Event::Ended => {}
             Event::Torrent(info_hash, event) => self.tell_of_torrent(info_hash, event),
+        }
+    }
+
+    fn tell_of_ring(&mut self, state: RingState) {
+        match state {
+            RingState::Joined(address) => self.remark(&format!("the ring: member at {address}")),
+            RingState::Client => self.remark("the ring: used, without a place on it"),
+            RingState::Alone => self.warn(
+                "the ring: no node answers yet; whoever comes is served, and trying goes on \
+                 (--join names another node)",
+            ),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::bus::{Event, PeerState, Progress, TorrentEvent};
+use crate::bus::{Event, PeerState, Progress, RingState, TorrentEvent};
 use crate::cli::console::slow_turn;
 use crate::cli::failure::Failure;
 
@@ -14,6 +14,7 @@ pub(super) fn object(event: &Event, verbose: bool) -> Option<Value> {
             None,
             json!({ "event": "peer", "addr": address, "state": "gone", "client": "", "reason": reason }),
         ),
+        Event::Ring(state) => (None, ring_object(*state)),
         Event::Warning(message) => (None, warning(message)),
         Event::SlowTurn { what, took } if verbose => (None, warning(&slow_turn(what, *took))),
         Event::Turns { count, slowest, what } if verbose => (
@@ -73,6 +74,16 @@ fn torrent_object(event: &TorrentEvent, verbose: bool) -> Option<Value> {
         TorrentEvent::Warning(message) => warning(message),
         TorrentEvent::Error(trouble) => failed(&Failure::from(trouble.clone())),
     })
+}
+
+fn ring_object(state: RingState) -> Value {
+    match state {
+        RingState::Joined(address) => {
+            json!({ "event": "ring", "state": "member", "addr": address.to_string() })
+        }
+        RingState::Client => json!({ "event": "ring", "state": "client" }),
+        RingState::Alone => json!({ "event": "ring", "state": "alone" }),
+    }
 }
 
 fn progress_object(progress: &Progress) -> Value {

@@ -4,9 +4,13 @@ pub mod args;
 pub mod completions;
 pub mod create;
 pub mod failure;
+pub mod lookup;
 pub mod magnet;
+pub mod node;
 pub mod options;
+pub mod picture;
 pub mod progress;
+pub mod ring;
 pub mod show;
 pub mod source;
 pub mod terminal;
@@ -81,5 +85,8 @@ fn dispatch(
         Command::Completions(options) => completions::run(options, out).map(done),
         Command::Download(options) => transfer::download(options, err),
         Command::Seed(options) => transfer::seed(options, err),
+        Command::Node(options) => node::run(options),
+        Command::Lookup(options) => lookup::run(options, out),
+        Command::Ring(options) => ring::run(options, out).map(done),
     }
 }

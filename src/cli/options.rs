@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::formats::metainfo::Metainfo;
 use crate::words::address::{Address, ListenAddress};
+use crate::words::id::InfoHash;
 use crate::words::units::{Rate, Size, Unparsable};
 
 /// What is said, and in which form.
@@ -261,6 +262,52 @@ pub struct CompletionsOptions {
     pub output: OutputOptions,
 }
 
+/// `rondalla node`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeOptions {
+    /// Where to listen.
+    pub listen: ListenAddress,
+    /// Nodes by which to enter the ring.
+    pub joins: Vec<Address>,
+    /// Where state is kept.
+    pub state: PathBuf,
+    /// What is said.
+    pub output: OutputOptions,
+}
+
+/// How the ring is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskOptions {
+    /// Nodes by which to enter the ring.
+    pub joins: Vec<Address>,
+    /// Where state is kept.
+    pub state: PathBuf,
+    /// How long to try.
+    pub timeout: Duration,
+}
+
+/// `rondalla lookup`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LookupOptions {
+    /// The torrent.
+    pub info_hash: InfoHash,
+    /// How the ring is asked.
+    pub ask: AskOptions,
+    /// What is said.
+    pub output: OutputOptions,
+}
+
+/// `rondalla ring`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RingOptions {
+    /// Where the drawing goes.
+    pub svg: Option<PathBuf>,
+    /// How the ring is asked.
+    pub ask: AskOptions,
+    /// What is said.
+    pub output: OutputOptions,
+}
+
 /// A subcommand with its options.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -278,6 +325,12 @@ pub enum Command {
     Download(TransferOptions),
     /// Uploads what is there.
     Seed(TransferOptions),
+    /// Runs a node of the ring alone.
+    Node(NodeOptions),
+    /// Asks the ring who shares a torrent.
+    Lookup(LookupOptions),
+    /// Walks the ring.
+    Ring(RingOptions),
 }
 
 #[cfg(test)]

@@ -48,7 +48,10 @@ struct Shown {
     files: Option<Vec<ShownFile>>,
     trackers: Vec<Vec<String>>,
     web_seeds: Vec<String>,
+    /// Of the Chord ring and of Mainline.
     nodes: Vec<String>,
+    /// Those of the Chord ring.
+    chord_nodes: Vec<String>,
     comment: Option<String>,
     created_by: Option<String>,
     creation_date: Option<i64>,
@@ -86,7 +89,8 @@ impl Shown {
             files: Some(files.collect()),
             trackers: torrent.trackers().to_vec(),
             web_seeds: torrent.web_seeds().to_vec(),
-            nodes: torrent.nodes().iter().map(|(host, port)| address(host, *port)).collect(),
+            nodes: addresses(torrent.chord_nodes()).chain(addresses(torrent.nodes())).collect(),
+            chord_nodes: addresses(torrent.chord_nodes()).collect(),
             comment: torrent.comment().map(str::to_owned),
             created_by: torrent.created_by().map(str::to_owned),
             creation_date: torrent.creation_date(),
@@ -109,6 +113,7 @@ impl Shown {
             trackers: magnet.trackers.into_iter().map(|url| vec![url]).collect(),
             web_seeds: magnet.web_seeds,
             nodes: Vec::new(),
+            chord_nodes: Vec::new(),
             comment: None,
             created_by: None,
             creation_date: None,
@@ -137,7 +142,8 @@ impl Shown {
             page.entry(if tier == 0 { "Trackers" } else { "" }, Some(urls.join(", ")));
         }
         page.list("Web seeds", &self.web_seeds);
-        page.list("Nodes", &self.nodes);
+        page.list("Ring", &self.chord_nodes);
+        page.list("Mainline", &self.nodes[self.chord_nodes.len()..]);
         page.list("Peers", &self.peers);
         page.entry("Magnet", Some(&self.magnet));
         page.files(self.files.as_deref().unwrap_or_default());
@@ -179,6 +185,10 @@ impl Page {
 fn slashed(path: &Path) -> String {
     let names: Vec<_> = path.iter().map(|name| name.to_string_lossy()).collect();
     names.join("/")
+}
+
+fn addresses(nodes: &[(String, u16)]) -> impl Iterator<Item = String> {
+    nodes.iter().map(|(host, port)| address(host, *port))
 }
 
 fn address(host: &str, port: u16) -> String {

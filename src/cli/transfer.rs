@@ -1,5 +1,6 @@
 //! `rondalla download` and `rondalla seed`.
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
@@ -17,7 +18,8 @@ use crate::cli::source::{self, Source};
 use crate::cli::watch::{self, WatcherHandle};
 use crate::cli::{json, signals};
 use crate::formats::metainfo::Metainfo;
-use crate::session::{Goal, OpenError, Options, SeedUntil, Session, Torrent};
+use crate::session::{ChordOptions, Goal, OpenError, Options, SeedUntil, Session, Torrent};
+use crate::words::address::ListenAddress;
 use crate::words::id::InfoHash;
 
 /// Downloads every source until it is complete and verified.
@@ -117,8 +119,8 @@ fn transfer(
         torrents: torrents.len(),
     });
     let session_options = Options { trace, ..session_options(options, goal, &means) };
-    let mut session =
-        Session::open(session_options).map_err(|error| cannot_open(options, error))?;
+    let mut session = Session::open(session_options)
+        .map_err(|error| cannot_open(&options.network.listen, error))?;
     signals::end_on_signal(session.remote())?;
     let hook = options.on_done.clone().map(Hook::new);
     let preface = Preface { failures, warnings: means.warnings, remarks: means.reasons };
@@ -131,11 +133,7 @@ fn transfer(
     };
     session.run();
     drop(watcher);
-    let outcome = console.join().map_err(|_panic| Failure {
-        exit: Exit::Failure,
-        what: "console".to_owned(),
-        why: "it failed".to_owned(),
-    })?;
+    let outcome = console.join().map_err(failed_console)?;
     Ok(exit_code(&reads, &outcome))
 }
 
@@ -189,6 +187,7 @@ fn session_options(options: &TransferOptions, goal: Goal, means: &Means) -> Opti
         goal,
         stay: options.watch.is_some(),
         upload: network.parts.upload,
+        chord: network.parts.chord.then(|| ChordOptions { join: network.joins.clone() }),
         memory: means.memory,
         peers_max: means.max_peers,
         files_open_max: means.files_open,
@@ -201,14 +200,14 @@ fn session_options(options: &TransferOptions, goal: Goal, means: &Means) -> Opti
     }
 }
 
-fn cannot_open(options: &TransferOptions, error: OpenError) -> Failure {
+pub(super) fn cannot_open(listen: &ListenAddress, error: OpenError) -> Failure {
     match error {
-        OpenError::Listen(error) => cannot_listen(options, &error),
+        OpenError::Listen(error) => cannot_listen(listen, &error),
         OpenError::Thread(name, error) => no_thread(name, &error),
     }
 }
 
-fn cannot_listen(options: &TransferOptions, error: &io::Error) -> Failure {
+fn cannot_listen(listen: &ListenAddress, error: &io::Error) -> Failure {
     let kind = error.kind();
     let why = if kind == io::ErrorKind::AddrInUse {
         "the port is taken; choose another with --listen, or any with --listen :0".to_owned()
@@ -217,8 +216,13 @@ fn cannot_listen(options: &TransferOptions, error: &io::Error) -> Failure {
     } else {
         Failure::file("", error).why
     };
-    let what = format!("--listen {}", options.network.listen);
+    let what = format!("--listen {listen}");
     Failure { exit: Exit::Network, what, why }
+}
+
+/// The console has failed, and has said so on stderr.
+pub(super) fn failed_console(_: Box<dyn Any + Send>) -> Failure {
+    Failure { exit: Exit::Failure, what: "console".to_owned(), why: "it failed".to_owned() }
 }
 
 /// The exit code of the first that failed, in the order in which they were given.

@@ -1,6 +1,9 @@
 //! What notifications and orders are called where the user is told of them.
 
-use crate::bus::{Command, Notification, Order, PeerNews, StorageNews, ToPeer, ToStorage};
+use crate::bus::{
+    ChordNews, Command, Notification, Order, PeerNews, StorageNews, ToChord, ToPeer, ToStorage,
+    ToUsher,
+};
 
 /// The name of a kind of notification, as `src/bus.rs` has it.
 pub(super) fn of_notification(notification: &Notification) -> &'static str {
@@ -9,6 +12,8 @@ pub(super) fn of_notification(notification: &Notification) -> &'static str {
         Notification::Accepted { .. } => "Accepted",
         Notification::Storage(_, news) => of_storage_news(news),
         Notification::Warning(_) => "Warning",
+        Notification::Chord(news) => of_chord_news(news),
+        Notification::Entries(_) => "Entries",
         Notification::Command(command) => of_command(command),
     }
 }
@@ -57,6 +62,17 @@ fn of_storage_news(news: &StorageNews) -> &'static str {
     }
 }
 
+fn of_chord_news(news: &ChordNews) -> &'static str {
+    match news {
+        ChordNews::Joined(_) => "Joined",
+        ChordNews::Client => "Client",
+        ChordNews::Alone => "Alone",
+        ChordNews::Found(..) => "Found",
+        ChordNews::Known(_) => "Known",
+        ChordNews::Left => "Left",
+    }
+}
+
 fn of_command(command: &Command) -> &'static str {
     match command {
         Command::Add(_) => "Add",
@@ -90,6 +106,18 @@ pub(super) fn of_order(order: &Order) -> &'static str {
             ToStorage::Forget(_) => "Forget",
             ToStorage::Settle => "Settle",
             ToStorage::Close => "Close",
+        },
+        Order::Chord(order) => match order {
+            ToChord::Join(_) => "Join",
+            ToChord::Announce { .. } => "Announce",
+            ToChord::Withdraw(_) => "Withdraw",
+            ToChord::Lookup(_) => "Lookup",
+            ToChord::Walk => "Walk",
+            ToChord::Leave => "Leave",
+        },
+        Order::Usher(order) => match order {
+            ToUsher::Resolve(_) => "Resolve",
+            ToUsher::Remember(_) => "Remember",
         },
         Order::End => "End",
     }

@@ -13,6 +13,8 @@ pub(super) fn heard(notification: &Notification, at: Instant) -> Entry {
         Notification::Peer(peer, news) => of_peer(*peer, news),
         Notification::Accepted { .. } => (Speaker::Named("porter"), About::Nothing),
         Notification::Storage(_, news) => of_storage(news),
+        Notification::Chord(_) => (Speaker::Named("chord"), About::Nothing),
+        Notification::Entries(_) => (Speaker::Named("usher"), About::Nothing),
         Notification::Warning(_) | Notification::Command(_) => {
             (Speaker::Named("user"), About::Nothing)
         }
@@ -85,6 +87,8 @@ pub(super) fn ordered(order: &Order, at: Instant) -> Entry {
         Order::Storage(_, to_storage) => {
             (Speaker::Named("storage"), of_order_to_storage(to_storage))
         }
+        Order::Chord(_) => (Speaker::Named("chord"), About::Nothing),
+        Order::Usher(_) => (Speaker::Named("usher"), About::Nothing),
         Order::End => (Speaker::Named("main"), About::Nothing),
     };
     Entry { at, way: Way::Order, thread, what: names::of_order(order), about }

@@ -259,6 +259,26 @@ pub const PEERS_A_NETWORK: u32 = 3;
 /// Peers that the user may name for a torrent with `--peer`.
 pub const CONTACTS_MAX: usize = 64;
 
+/// Peers of a torrent that were found, beside those that the user named: more than are dialled
+/// before the next lookup.
+pub const FOUND_MAX: usize = 192;
+
+/// A download with fewer peers looks for more on the ring, first after twice this delay, then after
+/// ever longer ones.
+pub const LOOKUP_DELAY: Duration = Duration::from_secs(1);
+/// See [`LOOKUP_DELAY`]. Four unchoke us at a time, if all do as BEP 3 describes.
+pub const PEERS_ENOUGH: u32 = 8;
+/// How often a download with enough peers looks for more.
+pub const LOOKUP_EVERY: Duration = Duration::from_secs(300);
+/// How often whoever seeds does: others look for seeders themselves, but some cannot be reached.
+pub const LOOKUP_EVERY_SEEDING: Duration = Duration::from_secs(900);
+
+/// Torrents that one turn looks up when the node has joined the ring.
+pub const SWEEP_MAX: usize = 16;
+
+/// Connections in a row that bring nothing before a peer that was found is forgotten.
+pub const FOUND_FAILURES_MAX: u32 = 3;
+
 /// Notifications that main may not have received. With a block in each they are 4 MiB.
 pub const NOTIFICATIONS_MAX: usize = 256;
 
@@ -324,6 +344,9 @@ const _: () = assert!(UPLOADS_MAX + OUTBOX_MAX as usize + PICKS_MAX * PICK_STEPS
 
 /// The ports that are tried when none is given: BEP 3, "commonly 6881 to 6889".
 pub const LISTEN_PORTS: RangeInclusive<u16> = 6881..=6889;
+
+/// How often a port that the system chose for TCP is tried for UDP too, where any will do.
+pub const ANY_PORT_TRIES: usize = 16;
 
 /// Longest name of a host: 255 octets on the wire (RFC 1035, section 2.3.4) are 253 characters.
 pub const HOST_LEN_MAX: usize = 253;
@@ -458,6 +481,12 @@ pub const SYNCER_STACK: usize = 128 * 1024;
 /// Stack of the storage thread.
 pub const STORAGE_STACK: usize = 256 * 1024;
 
+/// Stack of the reactor. A datagram of 1.5 KiB is read onto it; the rest is the nodes' heap.
+pub const REACTOR_STACK: usize = 256 * 1024;
+
+/// Stack of the usher: the system's resolver wants some 64 KiB of its own.
+pub const USHER_STACK: usize = 256 * 1024;
+
 /// Stack of the console.
 pub const CONSOLE_STACK: usize = 256 * 1024;
 
@@ -481,6 +510,9 @@ pub const WATCH_STILL: Duration = Duration::from_secs(5);
 /// Entries of the trace that may not be written: with some 80 bytes each they are 320 KiB, and a
 /// burst of as many notifications and orders as main handles in some milliseconds.
 pub const TRACE_MAX: usize = 4096;
+
+/// How long `lookup` and `ring` try when nobody answers.
+pub const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest wait in seconds that can be asked for: ten years, which `Instant` adds without overflow.
 pub const WAIT_MAX_S: u32 = 10 * 365 * 86_400;

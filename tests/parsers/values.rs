@@ -100,6 +100,9 @@ fn draft(rng: &mut Rng) -> Draft {
         source: maybe(rng, text),
         trackers: several(rng, 3, |rng| vec![url(rng); 1 + rng.below(2) as usize]),
         web_seeds: several(rng, 3, url),
+        chord_nodes: several(rng, 3, |rng| {
+            (url(rng), u16::try_from(1 + rng.below(65_535)).unwrap())
+        }),
         nodes: several(rng, 3, |rng| (url(rng), u16::try_from(1 + rng.below(65_535)).unwrap())),
         comment: maybe(rng, text),
         created_by: maybe(rng, text),
@@ -273,6 +276,7 @@ fn extension_handshake(rng: &mut Rng) -> ExtensionHandshake {
         |rng: &mut Rng| any(rng, &["ut_pex", "ut_metadata", "lt_donthave", "é", ""]).to_owned();
     let byte = |rng: &mut Rng| u8::try_from(rng.below(256)).unwrap();
     ExtensionHandshake {
+        chord: maybe(rng, |rng| u16::try_from(1 + rng.below(65_535)).unwrap()),
         extensions: several(rng, 5, |rng| (name(rng), byte(rng))).into_iter().collect(),
         metadata_len: maybe(rng, |rng| 1 + rng.below(u32::MAX)),
         port: maybe(rng, |rng| u16::try_from(1 + rng.below(65_535)).unwrap()),

@@ -71,6 +71,7 @@ impl Process {
             goal: member.goal,
             stay: false,
             upload: member.upload,
+            chord: false,
             memory: member.memory,
             peers_max: limits::PEERS_DEFAULT,
             timeout: None,
@@ -122,7 +123,7 @@ impl Process {
         let address = |to: &SocketAddr| Address { host: Host::Ip(to.ip()), port: to.port() };
         let peers = member.contacts.iter().map(address).collect();
         self.contexts.push((Arc::clone(&context), 0));
-        let new = NewTorrent { context, publisher, place, peers };
+        let new = NewTorrent { context, publisher, place, peers, nodes: Vec::new() };
         self.command(scene, home, Command::Add(Box::new(new)));
     }
 
@@ -294,6 +295,7 @@ impl Process {
                 self.line(peer).order(scene, to_peer);
             }
             Order::HangUp(peer) => self.line(peer).hang_up(scene),
+            Order::Chord(_) | Order::Usher(_) => panic!("these swarms have no ring"),
             Order::Reap(peer) => {
                 // A dial whose thread could not be started leaves nothing.
                 if let Some(line) = self.lines.remove(&peer) {

@@ -58,6 +58,7 @@ impl Main {
         let office = Office {
             peer_id,
             port: Some(1),
+            chord: false,
             leave_from: None,
             upload: true,
             files,
@@ -92,6 +93,8 @@ impl Main {
             other @ (Notification::Accepted { .. }
             | Notification::Storage(..)
             | Notification::Warning(_)
+            | Notification::Chord(_)
+            | Notification::Entries(_)
             | Notification::Command(_)) => panic!("{other:?}"),
         }
     }

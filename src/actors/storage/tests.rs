@@ -112,6 +112,8 @@ impl Disk {
             | Notification::Accepted { .. }
             | Notification::Storage(..)
             | Notification::Warning(_)
+            | Notification::Chord(_)
+            | Notification::Entries(_)
             | Notification::Command(_)) => panic!("{other:?}"),
         }
     }

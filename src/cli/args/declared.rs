@@ -120,6 +120,81 @@ pub(super) struct Magnet {
     pub(super) torrent: Shielded,
 }
 
+/// Runs a node of the Chord ring alone, as an entry point for others, until a signal.
+#[derive(Debug, FromArgs, ArgsInfo)]
+pub(super) struct Node {
+    /// where to listen, the first free port of a range (default: :6881-6889; port 0: any)
+    #[argh(option, arg_name = "ADDR", default = "ListenAddress::default()")]
+    pub(super) listen: ListenAddress,
+    /// a node of the Chord ring (repeatable)
+    #[argh(option, arg_name = "ADDR", from_str_fn(values::dialled))]
+    pub(super) join: Vec<Address>,
+    /// where state is kept (default: $XDG_STATE_HOME/rondalla, else ~/.local/state/rondalla)
+    #[argh(option, arg_name = "DIR")]
+    pub(super) state: Option<Shielded>,
+    /// print a stream of JSON objects, one a line
+    #[argh(switch)]
+    pub(super) json: bool,
+    /// say nothing but errors
+    #[argh(switch, short = 'q')]
+    pub(super) quiet: bool,
+    /// say more; -vv says most
+    #[argh(switch, short = 'v')]
+    pub(super) verbose: u8,
+}
+
+/// Asks the Chord ring who shares a torrent: exit 3 if nobody does.
+#[derive(Debug, FromArgs, ArgsInfo)]
+pub(super) struct Lookup {
+    /// a node of the Chord ring (repeatable)
+    #[argh(option, arg_name = "ADDR", from_str_fn(values::dialled))]
+    pub(super) join: Vec<Address>,
+    /// where the nodes are written down that were met before
+    #[argh(option, arg_name = "DIR")]
+    pub(super) state: Option<Shielded>,
+    /// give up when no node answers for so long (default: 10)
+    #[argh(option, arg_name = "SECS", from_str_fn(values::seconds))]
+    pub(super) timeout: Option<std::time::Duration>,
+    /// print one JSON object
+    #[argh(switch)]
+    pub(super) json: bool,
+    /// say nothing but errors
+    #[argh(switch, short = 'q')]
+    pub(super) quiet: bool,
+    /// say more; -vv says most
+    #[argh(switch, short = 'v')]
+    pub(super) verbose: u8,
+    /// the torrent's info-hash, 40 hex or 32 base32 digits
+    #[argh(positional, arg_name = "INFOHASH")]
+    pub(super) info_hash: Shielded,
+}
+
+/// Walks the Chord ring and prints its members in order.
+#[derive(Debug, FromArgs, ArgsInfo)]
+pub(super) struct Ring {
+    /// draw the ring there
+    #[argh(option, arg_name = "FILE")]
+    pub(super) svg: Option<Shielded>,
+    /// a node of the Chord ring (repeatable)
+    #[argh(option, arg_name = "ADDR", from_str_fn(values::dialled))]
+    pub(super) join: Vec<Address>,
+    /// where the nodes are written down that were met before
+    #[argh(option, arg_name = "DIR")]
+    pub(super) state: Option<Shielded>,
+    /// give up when no node answers for so long (default: 10)
+    #[argh(option, arg_name = "SECS", from_str_fn(values::seconds))]
+    pub(super) timeout: Option<std::time::Duration>,
+    /// print one JSON object
+    #[argh(switch)]
+    pub(super) json: bool,
+    /// say nothing but errors
+    #[argh(switch, short = 'q')]
+    pub(super) quiet: bool,
+    /// say more; -vv says most
+    #[argh(switch, short = 'v')]
+    pub(super) verbose: u8,
+}
+
 /// Prints what lets a shell complete the names of subcommands and options.
 #[derive(Debug, FromArgs, ArgsInfo)]
 pub(super) struct Completions {

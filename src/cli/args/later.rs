@@ -4,15 +4,14 @@ use crate::cli::failure::Failure;
 use crate::cli::options::{Encryption, TransferOptions};
 
 /// Subcommands of later versions.
-pub(super) const SUBCOMMANDS: [&str; 4] = ["node", "lookup", "ring", "tracker"];
+pub(super) const SUBCOMMANDS: [&str; 1] = ["tracker"];
 
 /// Options of `download` and `seed` that no value makes work yet.
-pub(super) const TRANSFER: [&str; 3] = ["--join", "--tracker", "--metadata-only"];
+pub(super) const TRANSFER: [&str; 2] = ["--tracker", "--metadata-only"];
 
 /// Refuses what `download` and `seed` cannot do yet.
 pub(super) fn refuse_unbuilt(options: &TransferOptions) -> Result<(), Failure> {
     first_given(&[
-        ("--join", !options.network.joins.is_empty()),
         ("--tracker", !options.network.trackers.is_empty()),
         ("--encryption require", options.network.encryption == Encryption::Require),
         ("--metadata-only", options.metadata_only),

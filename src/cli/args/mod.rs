@@ -18,10 +18,13 @@ use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FlagInfo, FlagInfoKind, Fro
 
 use crate::cli::failure::Failure;
 use crate::cli::options::{
-    Command, CompletionsOptions, CreateOptions, MagnetOptions, NetworkOptions, OutputOptions,
-    Parts, ShowOptions, TransferOptions, VerifyOptions,
+    AskOptions, Command, CompletionsOptions, CreateOptions, LookupOptions, MagnetOptions,
+    NetworkOptions, NodeOptions, OutputOptions, Parts, RingOptions, ShowOptions, TransferOptions,
+    VerifyOptions,
 };
-use declared::{Completions, Create, Magnet, Show, Transfer, Verify};
+use crate::formats::magnet::parse_info_hash;
+use crate::words::limits;
+use declared::{Completions, Create, Lookup, Magnet, Node, Ring, Show, Transfer, Verify};
 use nearest::nearest;
 use rewrite::{Rewritten, Shield, rewrite};
 
@@ -72,7 +75,7 @@ struct Subcommand {
     later: &'static [&'static str],
 }
 
-const SUBCOMMANDS: [Subcommand; 7] = [
+const SUBCOMMANDS: [Subcommand; 10] = [
     Subcommand {
         name: "download",
         about: "download every SOURCE, until all are complete and verified",
@@ -113,6 +116,27 @@ const SUBCOMMANDS: [Subcommand; 7] = [
         about: "print the magnet link of a torrent",
         info: Magnet::get_args_info,
         read: |rewritten, _| magnet(rewritten).map(Command::Magnet),
+        later: &[],
+    },
+    Subcommand {
+        name: "node",
+        about: "run a node of the Chord ring alone, until a signal",
+        info: Node::get_args_info,
+        read: |rewritten, environment| node(rewritten, environment).map(Command::Node),
+        later: &[],
+    },
+    Subcommand {
+        name: "lookup",
+        about: "ask the Chord ring who shares a torrent, by its info-hash",
+        info: Lookup::get_args_info,
+        read: |rewritten, environment| lookup(rewritten, environment).map(Command::Lookup),
+        later: &[],
+    },
+    Subcommand {
+        name: "ring",
+        about: "walk the Chord ring and print or draw its members",
+        info: Ring::get_args_info,
+        read: |rewritten, environment| ring(rewritten, environment).map(Command::Ring),
         later: &[],
     },
     Subcommand {
@@ -299,6 +323,47 @@ fn completions(rewritten: Rewritten) -> Result<CompletionsOptions, Failure> {
         })?,
         output: OutputOptions { quiet: given.quiet, verbose: given.verbose, json: given.json },
     })
+}
+
+fn node(rewritten: Rewritten, environment: &Environment) -> Result<NodeOptions, Failure> {
+    let (given, mut shield): (Node, _) = read(rewritten)?;
+    Ok(NodeOptions {
+        listen: given.listen,
+        joins: given.join,
+        state: state_folder(given.state.map(|state| shield.take(state)), environment),
+        output: OutputOptions { quiet: given.quiet, verbose: given.verbose, json: given.json },
+    })
+}
+
+fn lookup(rewritten: Rewritten, environment: &Environment) -> Result<LookupOptions, Failure> {
+    let (given, mut shield): (Lookup, _) = read(rewritten)?;
+    let state = state_folder(given.state.map(|state| shield.take(state)), environment);
+    let timeout = given.timeout.unwrap_or(limits::ASK_TIMEOUT);
+    let text = shield.take(given.info_hash).to_string_lossy().into_owned();
+    let info_hash = parse_info_hash(&text).ok_or_else(|| {
+        Failure::usage(text, "it is no info-hash: write 40 hex or 32 base32 digits")
+    })?;
+    Ok(LookupOptions {
+        info_hash,
+        ask: AskOptions { joins: given.join, state, timeout },
+        output: OutputOptions { quiet: given.quiet, verbose: given.verbose, json: given.json },
+    })
+}
+
+fn ring(rewritten: Rewritten, environment: &Environment) -> Result<RingOptions, Failure> {
+    let (given, mut shield): (Ring, _) = read(rewritten)?;
+    let state = state_folder(given.state.map(|state| shield.take(state)), environment);
+    let timeout = given.timeout.unwrap_or(limits::ASK_TIMEOUT);
+    Ok(RingOptions {
+        svg: given.svg.map(|svg| shield.take(svg).into()),
+        ask: AskOptions { joins: given.join, state, timeout },
+        output: OutputOptions { quiet: given.quiet, verbose: given.verbose, json: given.json },
+    })
+}
+
+/// Where state is kept by a command that has no `--dir`.
+fn state_folder(given: Option<OsString>, environment: &Environment) -> PathBuf {
+    given.map_or_else(|| environment.state_folder(Path::new(".")), PathBuf::from)
 }
 
 fn folder(given: Option<OsString>) -> PathBuf {

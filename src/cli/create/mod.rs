@@ -117,10 +117,11 @@ fn draft(options: &CreateOptions, name: &OsStr, tree: &Tree, piece_length: u32) 
         source: options.source.clone(),
         trackers: options.trackers.clone(),
         web_seeds: options.web_seeds.clone(),
-        nodes: options.nodes.iter().map(node).collect(),
+        chord_nodes: options.nodes.iter().map(node).collect(),
         comment: options.comment.clone(),
         created_by: Some(CREATED_BY.to_owned()),
         creation_date: (!options.no_date).then_some(now),
+        ..Draft::default()
     }
 }
 

@@ -25,7 +25,9 @@ pub struct Draft {
     pub trackers: Vec<Vec<String>>,
     /// URLs that serve the same bytes by HTTP.
     pub web_seeds: Vec<String>,
-    /// Hosts and ports by which to enter a distributed tracker.
+    /// Hosts and ports by which to enter the Chord ring.
+    pub chord_nodes: Vec<(String, u16)>,
+    /// Hosts and ports by which to enter Mainline (BEP 5, "torrent file extensions").
     pub nodes: Vec<(String, u16)>,
     /// The comment.
     pub comment: Option<String>,
@@ -49,6 +51,8 @@ struct Torrent<'a> {
     announce: Option<&'a str>,
     #[serde(rename = "announce-list")]
     announce_list: Option<&'a [Vec<String>]>,
+    #[serde(rename = "chord nodes")]
+    chord_nodes: Option<&'a [(String, u16)]>,
     comment: Option<&'a str>,
     #[serde(rename = "created by")]
     created_by: Option<&'a str>,
@@ -85,6 +89,7 @@ impl Draft {
         let torrent = Torrent {
             announce: self.trackers.iter().flatten().next().map(String::as_str),
             announce_list: several.then_some(&self.trackers),
+            chord_nodes: (!self.chord_nodes.is_empty()).then_some(&self.chord_nodes),
             comment: self.comment.as_deref(),
             created_by: self.created_by.as_deref(),
             creation_date: self.creation_date,

@@ -58,6 +58,7 @@ pub struct File {
 struct Advice {
     trackers: Vec<Vec<String>>,
     web_seeds: Vec<String>,
+    chord_nodes: Vec<(String, u16)>,
     nodes: Vec<(String, u16)>,
     comment: Option<String>,
     created_by: Option<String>,
@@ -120,7 +121,13 @@ impl Metainfo {
         &self.advice.web_seeds
     }
 
-    /// Hosts and ports by which to enter a distributed tracker (BEP 5, "torrent file extensions").
+    /// Hosts and ports by which to enter the Chord ring: the torrent's key `chord nodes`, in the form
+    /// of BEP 5's `nodes`.
+    pub fn chord_nodes(&self) -> &[(String, u16)] {
+        &self.advice.chord_nodes
+    }
+
+    /// Hosts and ports by which to enter Mainline (BEP 5, "torrent file extensions").
     pub fn nodes(&self) -> &[(String, u16)] {
         &self.advice.nodes
     }

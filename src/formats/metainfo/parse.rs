@@ -92,10 +92,11 @@ impl Metainfo {
 struct Known<'a>(BTreeMap<&'a [u8], Value<'a>>);
 
 /// The keys that are read, of all dictionaries of a torrent; a stranger's others are passed over.
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 23] = [
     "announce",
     "announce-list",
     "attr",
+    "chord nodes",
     "comment",
     "comment.utf-8",
     "created by",
@@ -251,7 +252,8 @@ fn read_advice(known: &Known<'_>) -> Advice {
     Advice {
         trackers: read_trackers(known),
         web_seeds: read_web_seeds(known),
-        nodes: read_nodes(known),
+        chord_nodes: read_nodes(known, "chord nodes"),
+        nodes: read_nodes(known, "nodes"),
         comment: known.text("comment.utf-8").or_else(|| known.text("comment")),
         created_by: known.text("created by"),
         creation_date: known.get("creation date").and_then(Value::integer),
@@ -282,8 +284,8 @@ fn read_web_seeds(known: &Known<'_>) -> Vec<String> {
     urls(one.map_or_else(list, |url| vec![url])).take(WEB_SEEDS_MAX).collect()
 }
 
-fn read_nodes(known: &Known<'_>) -> Vec<(String, u16)> {
-    let nodes: Vec<(ByteBuf, u16)> = known.typed("nodes").unwrap_or_default();
+fn read_nodes(known: &Known<'_>, key: &str) -> Vec<(String, u16)> {
+    let nodes: Vec<(ByteBuf, u16)> = known.typed(key).unwrap_or_default();
     let usable = nodes.into_iter().filter_map(|(host, port)| {
         let host = printable(host)?;
         (port > 0).then_some((host, port))
@@ -500,6 +502,10 @@ mod tests {
         let nodes = "5:nodesll3:::1i7eel1:hi0eee";
         assert_eq!(with("", nodes).nodes(), [("::1".to_owned(), 7)]);
         assert_eq!(with("", "5:nodesll1:hi70000eee").nodes().len(), 0);
+        assert_eq!(with("", nodes).chord_nodes(), []);
+        let nodes = "11:chord nodesll1:hi7eee";
+        assert_eq!(with("", nodes).chord_nodes(), [("h".to_owned(), 7)]);
+        assert_eq!(with("", nodes).nodes(), []);
         let said = "7:comment2:hi10:created by2:me13:creation datei-5e";
         let said = with(said, "");
         assert_eq!((said.comment(), said.created_by()), (Some("hi"), Some("me")));

@@ -23,6 +23,9 @@ pub struct ExtensionHandshake {
     /// `m`: the extensions' names, and the ids under which the sender wants their messages; 0 turns
     /// an extension off. At most [`EXTENSIONS_MAX`].
     pub extensions: BTreeMap<String, u8>,
+    /// `chord`: the port on which the sender's node of the Chord ring is reached by UDP, never 0. The
+    /// key is ours; others pass it over.
+    pub chord: Option<u16>,
     /// `metadata_size`: the bytes of the torrent's `info`, never 0 (BEP 9).
     pub metadata_len: Option<u32>,
     /// `p`: the port on which the sender listens, never 0.
@@ -59,6 +62,7 @@ impl ExtensionHandshake {
         let mut handshake = Self::default();
         for (key, value) in dictionary.entries() {
             match key {
+                b"chord" => handshake.chord = number(&value).filter(|&n| n > 0),
                 b"m" => handshake.extensions = extensions(&value),
                 b"metadata_size" => handshake.metadata_len = number(&value).filter(|&n| n > 0),
                 b"p" => handshake.port = number(&value).filter(|&n| n > 0),
@@ -79,6 +83,7 @@ impl ExtensionHandshake {
             IpAddr::V6(ip) => ByteBuf::from(ip.octets()),
         });
         let dictionary = Dictionary {
+            chord: self.chord,
             m: &self.extensions,
             metadata_size: self.metadata_len,
             p: self.port,
@@ -94,6 +99,8 @@ impl ExtensionHandshake {
 /// The handshake as it goes over the wire, under its keys.
 #[derive(Serialize)]
 struct Dictionary<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chord: Option<u16>,
     m: &'a BTreeMap<String, u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata_size: Option<u32>,
@@ -139,12 +146,14 @@ mod tests {
     use super::*;
     use crate::words::rng::Rng;
 
-    static BYTES: &[u8] = b"d1:md11:ut_metadatai3e6:ut_pexi0ee13:metadata_sizei31235e1:pi6881e\
+    static BYTES: &[u8] =
+        b"d5:chordi6882e1:md11:ut_metadatai3e6:ut_pexi0ee13:metadata_sizei31235e1:pi6881e\
         4:reqqi500e11:upload_onlyi1e1:v14:rondalla 0.1.06:yourip4\x3a\x7f\0\0\x01e";
 
     fn handshake() -> ExtensionHandshake {
         ExtensionHandshake {
             extensions: [("ut_metadata".into(), 3), ("ut_pex".into(), 0)].into(),
+            chord: Some(6882),
             metadata_len: Some(31235),
             port: Some(6881),
             requests_max: Some(500),

@@ -43,8 +43,9 @@ impl Node {
         let query = Query::GetState { digest: None, rectify: None };
         let asked =
             next.is_some_and(|next| self.ask(next, query, None, Purpose::Walk, limits::TRIES));
-        if !asked && self.walk.take().is_some() {
-            self.news.push_back(News::Walked { consistent: false });
+        if !asked && let Some(walk) = self.walk.take() {
+            // Who met nobody has seen nothing amiss.
+            self.news.push_back(News::Walked { consistent: walk.visited == 0 });
         }
     }
 

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::bus::Order;
+use crate::bus::{Fault, Order};
 use crate::machines::engine::peer::{Peer, Stage};
 use crate::machines::engine::timers::Timer;
 use crate::machines::engine::{Engine, Phase};
-use crate::words::id::{PeerKey, TorrentKey};
+use crate::words::id::{Key, PeerKey, TorrentKey};
 use crate::words::limits;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -17,7 +17,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// its timer.
 #[derive(Debug, Default)]
 pub(super) struct Dials {
-    queue: VecDeque<(TorrentKey, usize)>,
+    queue: VecDeque<(TorrentKey, Key)>,
     half_open: u32,
     /// When the last dials began, at most [`limits::DIALS_A_SECOND`] of them.
     begun: VecDeque<Instant>,
@@ -57,7 +57,7 @@ impl Dials {
 }
 
 /// A contact is to be dialled.
-pub(super) fn enqueue(engine: &mut Engine, torrent: TorrentKey, contact: usize) {
+pub(super) fn enqueue(engine: &mut Engine, torrent: TorrentKey, contact: Key) {
     engine.dials.queue.push_back((torrent, contact));
 }
 
@@ -89,13 +89,16 @@ pub(super) fn handle_dial_due(engine: &mut Engine) {
     dial_next(engine);
 }
 
-fn dial(engine: &mut Engine, key: TorrentKey, contact: usize) {
+fn dial(engine: &mut Engine, key: TorrentKey, contact: Key) {
     let Some(torrent) = engine.torrents.get(key.0) else { return };
-    let to = torrent.contacts[contact].address.clone();
+    let Some(to) = torrent.contacts.get(contact).map(|contact| contact.address.clone()) else {
+        return;
+    };
     let context = Arc::clone(&torrent.context);
     let peer = Peer {
         torrent: Some(key),
         contact: Some(contact),
+        listens_at: None,
         socket: None,
         stage: Stage::Dialling,
         connected: false,
@@ -113,33 +116,23 @@ fn dial(engine: &mut Engine, key: TorrentKey, contact: usize) {
 }
 
 /// Whether no connection to a contact has failed yet: the user is told once.
-pub(super) fn is_first_failure(engine: &Engine, key: TorrentKey, contact: usize) -> bool {
-    engine.torrents.get(key.0).is_some_and(|torrent| torrent.contacts[contact].failures == 0)
+pub(super) fn is_first_failure(engine: &Engine, key: TorrentKey, contact: Key) -> bool {
+    let torrent = engine.torrents.get(key.0);
+    let contact = torrent.and_then(|torrent| torrent.contacts.get(contact));
+    contact.is_some_and(|contact| contact.named && contact.failures == 0)
 }
 
 /// The connection to a contact is over: it is dialled again after a while, the longer the more
 /// often it was of no use.
-pub(super) fn redial_later(engine: &mut Engine, key: TorrentKey, contact: usize, useful: bool) {
+pub(super) fn handle_over(
+    engine: &mut Engine,
+    key: TorrentKey,
+    contact: Key,
+    fault: Fault,
+    useful: bool,
+) {
     let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
-    let failures = &mut torrent.contacts[contact].failures;
-    *failures = if useful { 0 } else { *failures + 1 };
-    let delay = back_off(*failures);
-    engine.start_timer(delay, Timer::Redial(key, contact));
-}
-
-/// 1 s, doubled with each failure, up to [`limits::REDIAL_DELAY_MAX`].
-fn back_off(failures: u32) -> Duration {
-    let doubled = limits::REDIAL_DELAY.checked_mul(1 << failures.min(16));
-    doubled.map_or(limits::REDIAL_DELAY_MAX, |delay| delay.min(limits::REDIAL_DELAY_MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_delay_doubles_up_to_a_minute() {
-        let seconds = [0, 1, 2, 5, 6, 100].map(|failures| back_off(failures).as_secs());
-        assert_eq!(seconds, [1, 2, 4, 32, 60, 60]);
+    if let Some(delay) = torrent.contacts.handle_over(contact, fault, useful) {
+        engine.start_timer(delay, Timer::Redial(key, contact));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::bus::{Fault, Order, ToStorage, TorrentEvent, Trouble, TroubleKind};
 use crate::machines::engine::timers::Timer;
-use crate::machines::engine::{Engine, Goal, Phase, exchange};
+use crate::machines::engine::{Engine, Goal, Phase, exchange, ring};
 use crate::words::id::{PeerKey, TorrentKey};
 use crate::words::limits;
 
@@ -25,6 +25,7 @@ pub(super) fn begin(engine: &mut Engine) {
     if engine.phase == Phase::Running {
         engine.phase = Phase::Ending;
         engine.dials.clear();
+        ring::leave(engine);
         engine.start_timer(Duration::ZERO, Timer::Farewell);
         engine.start_timer(limits::ENDING_MAX, Timer::LeavePeers);
     }
@@ -89,8 +90,9 @@ fn close(engine: &mut Engine, key: TorrentKey) {
 
 /// Ends the session if everybody has said the last word.
 pub(super) fn end_if_done(engine: &mut Engine) {
-    let no_peers = engine.connected == 0 || engine.ending.without_peers;
-    let done = engine.unclosed == 0 && no_peers && is_through(engine);
+    let alone = engine.connected == 0 && !engine.ring.on;
+    let done = engine.unclosed == 0 && is_through(engine);
+    let done = done && (alone || engine.ending.without_peers);
     if engine.phase == Phase::Ending && done {
         end(engine);
     }

@@ -7,12 +7,14 @@
 //! `handlers` has one function for each kind of news.
 
 mod bans;
+mod contacts;
 mod dials;
 mod ending;
 mod exchange;
 mod greetings;
 mod handlers;
 mod peer;
+mod ring;
 mod timers;
 mod torrent;
 
@@ -33,6 +35,7 @@ use ending::Ending;
 use exchange::Retries;
 use greetings::Greetings;
 use peer::Peer;
+use ring::Ring;
 use timers::{Timer, Timers};
 use torrent::Torrent;
 
@@ -45,6 +48,8 @@ pub struct Settings {
     pub stay: bool,
     /// Whether we serve others.
     pub upload: bool,
+    /// Whether there is a node of the ring to work with.
+    pub chord: bool,
     /// Bytes that blocks may take until their pieces are written.
     pub memory: u64,
     /// Connections at once.
@@ -91,6 +96,7 @@ pub struct Engine {
     budget: Budget,
     timers: Timers,
     retries: Retries,
+    ring: Ring,
     dials: Dials,
     greetings: Greetings,
     /// Connections that were dialled or have shaken hands, until their last words.
@@ -130,6 +136,7 @@ impl Engine {
             torrents: Slab::new(limits::TORRENTS_MAX),
             by_info_hash: BTreeMap::new(),
             budget: Budget::new(settings.memory),
+            ring: Ring::new(settings.chord),
             settings,
             peer_id,
             now,
@@ -162,6 +169,8 @@ impl Engine {
             Notification::Accepted { .. }
             | Notification::Storage(..)
             | Notification::Warning(_)
+            | Notification::Chord(_)
+            | Notification::Entries(_)
             | Notification::Command(_) => None,
         };
         match notification {
@@ -173,6 +182,8 @@ impl Engine {
                 handlers::storage::handle_news(self, torrent, news);
             }
             Notification::Warning(message) => self.events.push_back(Event::Warning(message)),
+            Notification::Chord(news) => handlers::chord::handle_news(self, news),
+            Notification::Entries(nodes) => handlers::chord::handle_entries(self, nodes),
             Notification::Command(command) => handlers::command::handle_command(self, command),
         }
         self.end_turn(concerned);
@@ -260,6 +271,8 @@ impl Engine {
             | Order::Peer(..)
             | Order::HangUp(_)
             | Order::Reap(_)
+            | Order::Chord(_)
+            | Order::Usher(_)
             | Order::End => false,
         };
         if waits { self.postponed.push_back(order) } else { self.orders.push_back(order) }

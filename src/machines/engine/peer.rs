@@ -1,14 +1,14 @@
 //! One connection as main sees it.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::bus::{Farewell, Order, PeerShared, SocketNumber, ToPeer};
 use crate::formats::client;
 use crate::machines::picker;
-use crate::words::id::{Block, PeerId, PeerKey, PieceIndex, TorrentKey};
+use crate::words::id::{Block, Key, PeerId, PeerKey, PieceIndex, TorrentKey};
 use crate::words::limits;
 use crate::words::steps::Steps;
 
@@ -17,7 +17,9 @@ use crate::words::steps::Steps;
 pub(super) struct Peer {
     pub(super) torrent: Option<TorrentKey>,
     /// Which of the torrent's contacts was dialled.
-    pub(super) contact: Option<usize>,
+    pub(super) contact: Option<Key>,
+    /// Where it listens, if it dialled us and said so.
+    pub(super) listens_at: Option<SocketAddr>,
     /// The socket under which it was accepted: the later, the greater.
     pub(super) socket: Option<SocketNumber>,
     pub(super) stage: Stage,

@@ -24,6 +24,8 @@ mod endgame;
 #[cfg(test)]
 mod fast;
 #[cfg(test)]
+mod ring;
+#[cfg(test)]
 mod scenarios;
 #[cfg(test)]
 mod seeding;
@@ -34,7 +36,7 @@ use std::sync::Arc;
 use super::*;
 use crate::bus::{
     Command, Credit, Farewell, Fault, NewTorrent, PeerNews, PeerShared, PeerState, Place,
-    SocketNumber, StorageNews, ToPeer, ToStorage, TorrentContext,
+    SocketNumber, StorageNews, ToChord, ToPeer, ToStorage, ToUsher, TorrentContext,
 };
 use crate::formats::metainfo::Metainfo;
 use crate::formats::wire::Reserved;
@@ -96,6 +98,7 @@ fn settings() -> Settings {
         goal: Goal::Complete,
         stay: false,
         upload: true,
+        chord: false,
         memory: limits::MEMORY_DEFAULT,
         peers_max: 100,
         timeout: None,
@@ -155,7 +158,7 @@ impl Drive {
         };
         let peers = contacts.iter().map(|address| address.parse().unwrap()).collect();
         self.torrents.push(Arc::clone(&context));
-        let new = NewTorrent { context, publisher, place, peers };
+        let new = NewTorrent { context, publisher, place, peers, nodes: Vec::new() };
         self.handle(Notification::Command(Command::Add(Box::new(new))))
     }
 
@@ -381,6 +384,8 @@ impl Drive {
             | Order::Introduce { .. }
             | Order::Reap(_)
             | Order::Storage(..)
+            | Order::Chord(_)
+            | Order::Usher(_)
             | Order::End => {}
         }
     }
@@ -422,6 +427,16 @@ fn draw_order(order: &Order) -> String {
         Order::Storage(_, ToStorage::Forget(piece)) => format!("forget {}", piece.0),
         Order::Storage(_, ToStorage::Settle) => "settle".into(),
         Order::Storage(_, ToStorage::Close) => "close".into(),
+        Order::Chord(ToChord::Join(nodes)) => format!("join by {nodes:?}"),
+        Order::Chord(ToChord::Announce { port, seeder, .. }) => {
+            format!("announce {} at {port}", if *seeder { "a seeder" } else { "a leecher" })
+        }
+        Order::Chord(ToChord::Withdraw(_)) => "withdraw".into(),
+        Order::Chord(ToChord::Lookup(_)) => "look up".into(),
+        Order::Chord(ToChord::Walk) => "walk".into(),
+        Order::Chord(ToChord::Leave) => "leave the ring".into(),
+        Order::Usher(ToUsher::Resolve(nodes)) => format!("resolve {} nodes", nodes.len()),
+        Order::Usher(ToUsher::Remember(nodes)) => format!("remember {} nodes", nodes.len()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::words::id::TorrentKey;
+use crate::words::id::{Key, TorrentKey};
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,10 +14,16 @@ pub(super) enum Timer {
     Rotate(TorrentKey),
     /// Give a torrent up if nothing arrived.
     Timeout(TorrentKey),
-    /// Dial this peer of the user's again.
-    Redial(TorrentKey, usize),
+    /// Dial this contact of a torrent again.
+    Redial(TorrentKey, Key),
     /// Dial those who wait for it.
     Dial,
+    /// Announce a torrent on the ring, or look for its peers.
+    Ring(TorrentKey),
+    /// Look at the next torrents on the ring.
+    RingSweep,
+    /// Give the reactor the orders again for which it had no room.
+    RingAgain,
     /// Try again some of the peers for which there was nothing to ask.
     Retry,
     /// Give the storage the orders again for which it had no room.

@@ -10,8 +10,10 @@ use std::time::Instant;
 use crate::bus::{NewTorrent, Place, Progress, TorrentContext};
 use crate::machines::choker::Choker;
 use crate::machines::engine::SeedUntil;
+use crate::machines::engine::contacts::Contacts;
+use crate::machines::engine::ring::OnRing;
 use crate::machines::picker::Picker;
-use crate::words::address::{Address, is_local};
+use crate::words::address::is_local;
 use crate::words::bitfield::Bitfield;
 use crate::words::have_log::Publisher;
 use crate::words::id::{InfoHash, PeerId, PeerKey, PieceIndex};
@@ -24,8 +26,8 @@ pub(super) struct Torrent {
     pub(super) place: Place,
     pub(super) picker: Picker,
     pub(super) choker: Choker,
-    /// The peers that the user named.
-    pub(super) contacts: Vec<Contact>,
+    /// Whom to dial.
+    pub(super) contacts: Contacts,
     /// The connections whose handshakes are done.
     pub(super) peer_ids: BTreeMap<PeerId, PeerKey>,
     /// How many of them talk, by the network that they are in.
@@ -34,6 +36,8 @@ pub(super) struct Torrent {
     /// Connected peers that have everything.
     pub(super) seeders: u32,
     pub(super) meter: Meter,
+    /// Who is told of it on the ring, and when.
+    pub(super) on_ring: OnRing,
     publisher: Publisher,
     have: Bitfield,
 }
@@ -51,14 +55,6 @@ pub(super) enum Stage {
     GivenUp,
     /// It was seeded as long as the user wished.
     Seeded,
-}
-
-/// A peer that the user named.
-#[derive(Debug)]
-pub(super) struct Contact {
-    pub(super) address: Address,
-    /// Connections in a row that brought nothing.
-    pub(super) failures: u32,
 }
 
 /// What has come and gone, and how fast.
@@ -106,13 +102,11 @@ impl Rate {
 
 impl Torrent {
     pub(super) fn new(new: NewTorrent, sequential: bool, now: Instant) -> Self {
-        let NewTorrent { context, publisher, place, peers } = new;
-        let contact = |address| Contact { address, failures: 0 };
+        let NewTorrent { context, publisher, place, peers, nodes: _ } = new;
         Self {
             picker: Picker::new(Arc::clone(&context.metainfo), sequential),
             choker: Choker::default(),
-            // Bound: limits::CONTACTS_MAX
-            contacts: peers.into_iter().take(limits::CONTACTS_MAX).map(contact).collect(),
+            contacts: Contacts::new(peers),
             peer_ids: BTreeMap::new(),
             networks: BTreeMap::new(),
             stage: Stage::Opening,
@@ -127,6 +121,7 @@ impl Torrent {
                 down: Rate::new(now),
                 up: Rate::new(now),
             },
+            on_ring: OnRing::default(),
             publisher,
             have: Bitfield::zeros(context.metainfo.pieces()),
             place,

@@ -220,3 +220,47 @@ pub const LEAVE_MAX: Duration = Duration::from_secs(1);
 
 /// Members that one walk round the ring visits.
 pub const WALK_MAX: u32 = 100_000;
+
+// --------------------------------------------------------------------------------- The reactor ---
+
+/// Orders that the reactor may not have carried out: each torrent gives two at a time, and what finds
+/// no room is given again.
+pub const ORDERS_MAX: usize = 256;
+
+/// Events of one poll: two sockets and the waker.
+pub const EVENTS: usize = 4;
+
+/// How long the reactor lets main catch up before it tells its news again, and how long it waits
+/// when the poll fails.
+pub const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// Bytes that a datagram is read into: one more than the longest that is taken, so that a longer one
+/// is seen to be too long.
+pub const DATAGRAM_LEN_READ: usize = 1501;
+
+/// Datagrams of one socket that are read before timers and orders get their turn.
+pub const DATAGRAMS_A_TURN: usize = 64;
+
+/// News that wait for a main that does not keep up.
+pub const NEWS_KEPT: usize = 256;
+
+/// Bytes of the file that remembers nodes for the next start: the longest address and a line's end
+/// have 48.
+pub const REMEMBERED_LEN_MAX: usize = ENTRY_POINTS_MAX * 48;
+
+/// Time between two reports of the nodes to be remembered; there is one more at the end.
+pub const REMEMBER_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// Orders that the usher may not have carried out.
+pub const USHER_ORDERS_MAX: usize = 64;
+
+/// Entry points whose names are not resolved yet.
+pub const UNRESOLVED_MAX: usize = 256;
+
+/// The first delay before a name that could not be resolved is tried again.
+pub const RESOLVE_AGAIN: Duration = Duration::from_secs(5);
+/// The longest.
+pub const RESOLVE_AGAIN_MAX: Duration = Duration::from_secs(60);
+
+/// How long whoever asks the ring once waits before it asks again, when nobody answered.
+pub const ASK_AGAIN: Duration = Duration::from_millis(200);

@@ -149,6 +149,7 @@ fn draft(torrent: &Metainfo) -> Draft {
         source: torrent.source().map(str::to_owned),
         trackers: torrent.trackers().to_vec(),
         web_seeds: torrent.web_seeds().to_vec(),
+        chord_nodes: torrent.chord_nodes().to_vec(),
         nodes: torrent.nodes().to_vec(),
         comment: torrent.comment().map(str::to_owned),
         created_by: torrent.created_by().map(str::to_owned),

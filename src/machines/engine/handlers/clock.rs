@@ -3,7 +3,7 @@
 use crate::bus::{Order, ToStorage, TorrentEvent, TroubleKind};
 use crate::machines::engine::timers::Timer;
 use crate::machines::engine::torrent::Stage;
-use crate::machines::engine::{Engine, Phase, dials, ending, exchange, handlers};
+use crate::machines::engine::{Engine, Phase, dials, ending, exchange, handlers, ring};
 use crate::words::id::TorrentKey;
 use crate::words::limits;
 
@@ -17,6 +17,9 @@ pub(in crate::machines::engine) fn handle_timer(engine: &mut Engine, timer: Time
             dials::dial_next(engine);
         }
         Timer::Dial => dials::handle_dial_due(engine),
+        Timer::Ring(torrent) => ring::handle_due(engine, torrent),
+        Timer::RingSweep => ring::handle_sweep(engine),
+        Timer::RingAgain => ring::handle_give_again(engine),
         Timer::Retry => exchange::handle_retry(engine),
         Timer::GiveAgain => ending::handle_give_again(engine),
         Timer::Farewell => ending::handle_farewell(engine),

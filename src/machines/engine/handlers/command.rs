@@ -1,18 +1,23 @@
 //! What the user wants.
 
+use std::time::Duration;
+
 use crate::bus::{
-    Command, Event, NewTorrent, Order, ToStorage, TorrentEvent, Trouble, TroubleKind,
+    Command, Event, NewTorrent, Order, ToStorage, ToUsher, TorrentEvent, Trouble, TroubleKind,
 };
 use crate::machines::engine::timers::Timer;
 use crate::machines::engine::torrent::Torrent;
-use crate::machines::engine::{Engine, Phase, ending};
+use crate::machines::engine::{Engine, Phase, ending, ring};
 use crate::words::id::TorrentKey;
 use crate::words::limits;
 
 pub(in crate::machines::engine) fn handle_command(engine: &mut Engine, command: Command) {
     match command {
         Command::Add(new) => handle_added(engine, *new),
-        Command::Listening(address) => engine.events.push_back(Event::Listening(address)),
+        Command::Listening(address) => {
+            engine.ring.port = Some(address.port());
+            engine.events.push_back(Event::Listening(address));
+        }
         Command::Quit => ending::handle_quit(engine),
     }
 }
@@ -38,7 +43,8 @@ fn handle_added(engine: &mut Engine, new: NewTorrent) {
     start(engine, new);
 }
 
-fn start(engine: &mut Engine, new: NewTorrent) {
+fn start(engine: &mut Engine, mut new: NewTorrent) {
+    let nodes = std::mem::take(&mut new.nodes);
     let torrent = Torrent::new(new, engine.settings.sequential, engine.now);
     let (context, place) = (torrent.context.clone(), torrent.place.clone());
     let started = TorrentEvent::Started {
@@ -52,7 +58,12 @@ fn start(engine: &mut Engine, new: NewTorrent) {
     engine.alive += 1;
     engine.unclosed += 1;
     engine.tell(key, started);
+    let private = context.metainfo.private();
     engine.order(Order::Storage(key, ToStorage::Open { context, place }));
+    if engine.ring.on && !private && !nodes.is_empty() {
+        engine.order(Order::Usher(ToUsher::Resolve(nodes)));
+    }
+    ring::look_after(engine, key, Duration::ZERO);
     engine.start_timer(limits::PROGRESS_EVERY, Timer::Progress(key));
     engine.start_timer(limits::ROTATE_EVERY, Timer::Rotate(key));
 }

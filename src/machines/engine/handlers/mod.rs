@@ -1,5 +1,6 @@
 //! One function for each kind of news, named after what happened.
 
+pub(super) mod chord;
 pub(super) mod clock;
 pub(super) mod command;
 pub(super) mod peer;

@@ -10,7 +10,7 @@ use crate::bus::{
 use crate::formats::wire::ExtensionHandshake;
 use crate::machines::engine::exchange::{self, hang_up};
 use crate::machines::engine::peer::{Identity, Peer, Stage, Talk};
-use crate::machines::engine::{Engine, Phase, dials, ending, pair, torrent};
+use crate::machines::engine::{Engine, Phase, dials, ending, pair, ring, torrent};
 use crate::words::address::network;
 use crate::words::bitfield::Word;
 use crate::words::id::{Block, InfoHash, PeerId, PeerKey, PieceIndex, TorrentKey};
@@ -59,6 +59,7 @@ pub(in crate::machines::engine) fn handle_accepted(
     let peer = Peer {
         torrent: None,
         contact: None,
+        listens_at: None,
         socket: Some(socket),
         stage: Stage::Greeting,
         connected: true,
@@ -98,6 +99,9 @@ pub(in crate::machines::engine) fn handle_undelivered(engine: &mut Engine, order
         }
         // The disk has more to open, to forget or to close than its channel has room for.
         Order::Storage(..) => ending::give_again(engine, order),
+        Order::Chord(order) => ring::handle_undelivered(engine, order),
+        // Other nodes lead into the ring as well.
+        Order::Usher(_) => {}
         // A socket is dropped with the porter, and at the end nobody waits for the rest.
         Order::Refuse(_) | Order::HangUp(_) | Order::Reap(_) | Order::End => {}
     }
@@ -361,12 +365,27 @@ fn handle_block(engine: &mut Engine, key: PeerKey, block: Block, data: Vec<u8>) 
 }
 
 fn handle_extended(engine: &mut Engine, key: PeerKey, handshake: &ExtensionHandshake) {
-    let Some(peer) = engine.peers.get_mut(key.0) else { return };
+    let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
     if let Some(client) = &handshake.client {
         peer.client.clone_from(client);
     }
-    if let (Some(talk), Some(upload_only)) = (peer.talk(), handshake.upload_only) {
+    let dialled = peer.contact.is_some();
+    let Some(talk) = peer.talk() else { return };
+    if let Some(upload_only) = handshake.upload_only {
         talk.upload_only = upload_only;
+    }
+    let ip = talk.who.ip;
+    // It is where it said first, or a peer could fill the table with addresses.
+    if let Some(port) = handshake.port
+        && !dialled
+        && peer.listens_at.is_none()
+    {
+        let address = SocketAddr::new(ip, port);
+        peer.listens_at = Some(address);
+        torrent.contacts.handle_caller(key, address);
+    }
+    if let Some(port) = handshake.chord {
+        ring::handle_way(engine, SocketAddr::new(ip, port));
     }
 }
 
@@ -442,15 +461,15 @@ fn handle_gone(engine: &mut Engine, key: PeerKey, farewell: Farewell) {
     };
     if let Some(torrent) = peer.torrent {
         forget(engine, key, torrent, &mut peer);
-        if let Some(contact) = peer.contact
-            && fault != Fault::Ourselves
-        {
-            if peer.is_dialling() && dials::is_first_failure(engine, torrent, contact) {
+        if let Some(contact) = peer.contact {
+            let first = dials::is_first_failure(engine, torrent, contact);
+            if peer.is_dialling() && fault != Fault::Ourselves && first {
                 let message = format!("peer {}: {reason}; it is dialled again", peer.address);
                 engine.tell(torrent, TorrentEvent::Warning(message));
             }
             let moved = peer.talk_or_last().map_or(0, |talk| talk.downloaded + talk.uploaded);
-            dials::redial_later(engine, torrent, contact, moved > 0 && fault != Fault::Theirs);
+            let useful = moved > 0 && fault != Fault::Theirs;
+            dials::handle_over(engine, torrent, contact, fault, useful);
         }
         let (address, client, state) = (peer.address, peer.client, PeerState::Gone(reason));
         engine.tell(torrent, TorrentEvent::Peer { address, state, client });
@@ -467,6 +486,9 @@ fn forget(engine: &mut Engine, key: PeerKey, at: TorrentKey, peer: &mut Peer) {
     torrent.choker.handle_uninterested(key);
     if let Some(network) = peer.network.take() {
         torrent.let_out(network);
+    }
+    if let Some(address) = peer.listens_at {
+        torrent.contacts.handle_caller_gone(key, address);
     }
     if let Some(talk) = peer.talk_or_last() {
         engine.bans.handle_gone(key, talk.who);

@@ -1,9 +1,11 @@
 //! News of the disk.
 
+use std::time::Duration;
+
 use crate::bus::{Order, StorageNews, ToStorage, TorrentEvent, Trouble, TroubleKind};
 use crate::machines::engine::timers::Timer;
 use crate::machines::engine::torrent::Stage;
-use crate::machines::engine::{Engine, Goal, bans, dials, ending, exchange};
+use crate::machines::engine::{Engine, Goal, bans, dials, ending, exchange, ring};
 use crate::words::bitfield::Word;
 use crate::words::id::{PieceIndex, TorrentKey};
 use crate::words::limits;
@@ -90,15 +92,16 @@ fn handle_opened(engine: &mut Engine, key: TorrentKey) {
     torrent.stage = Stage::Downloading;
     torrent.meter.heard_at = engine.now;
     let (good, pieces) = (torrent.good(), torrent.context.metainfo.pieces());
-    let contacts = torrent.contacts.len();
+    let contacts = torrent.contacts.keys();
     engine.tell(key, TorrentEvent::Checked { good, pieces });
     finish_if_done(engine, key);
-    // Bound: limits::CONTACTS_MAX
-    for contact in 0..contacts {
+    // Bound: limits::CONTACTS_MAX, limits::FOUND_MAX
+    for contact in contacts {
         engine.steps.step();
         dials::enqueue(engine, key, contact);
     }
     dials::dial_next(engine);
+    ring::look_after(engine, key, Duration::ZERO);
     if let Some(timeout) = engine.settings.timeout {
         engine.start_timer(timeout, Timer::Timeout(key));
     }
@@ -195,9 +198,17 @@ fn finish_if_done(engine: &mut Engine, key: TorrentKey) {
     torrent.meter.completed_at = Some(now);
     torrent.stop_growing();
     engine.unfinished -= 1;
-    if engine.settings.goal == Goal::Seed {
-        return;
+    ring::look_after(engine, key, Duration::ZERO);
+    if engine.settings.goal != Goal::Seed {
+        tell_finished(engine, key);
+        engine.order(Order::Storage(key, ToStorage::Settle));
+        end_if_nothing_is_left(engine);
     }
+}
+
+fn tell_finished(engine: &mut Engine, key: TorrentKey) {
+    let now = engine.now;
+    let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
     let metainfo = &torrent.context.metainfo;
     let finished = TorrentEvent::Finished {
         seconds: now.duration_since(torrent.meter.started_at).as_secs_f64(),
@@ -208,8 +219,6 @@ fn finish_if_done(engine: &mut Engine, key: TorrentKey) {
     let progress = torrent.progress(now);
     engine.tell(key, TorrentEvent::Progress(progress));
     engine.tell(key, finished);
-    engine.order(Order::Storage(key, ToStorage::Settle));
-    end_if_nothing_is_left(engine);
 }
 
 /// A torrent that was seeded as long as the user wished counts as done.
@@ -218,6 +227,7 @@ pub(super) fn end_if_seeded(engine: &mut Engine, key: TorrentKey) {
     let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
     if torrent.stage == Stage::Complete && torrent.is_seeded(until, engine.now) {
         torrent.stage = Stage::Seeded;
+        ring::look_after(engine, key, Duration::ZERO);
         engine.alive -= 1;
         end_if_nothing_is_left(engine);
     }

@@ -1,0 +1,187 @@
+//! The peers of a torrent that are known by their address: those that the user named, and those that
+//! were found.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::bus::Fault;
+use crate::words::address::{Address, Host};
+use crate::words::id::{Key, PeerKey};
+use crate::words::limits;
+use crate::words::slab::Slab;
+
+/// Whom a torrent can dial.
+#[derive(Debug)]
+pub(super) struct Contacts {
+    table: Slab<Contact>,
+    by_address: BTreeMap<Address, Key>,
+    /// Where the peers listen that dialled us, as they say: they need not be dialled.
+    callers: BTreeMap<Address, PeerKey>,
+}
+
+/// A peer known by its address.
+#[derive(Debug)]
+pub(super) struct Contact {
+    pub(super) address: Address,
+    /// The user named it: it is dialled for ever.
+    pub(super) named: bool,
+    /// It is ourselves: it is known, so that it is not dialled again.
+    ourselves: bool,
+    /// Connections in a row that brought nothing.
+    pub(super) failures: u32,
+}
+
+impl Contacts {
+    /// Those that the user named, each once.
+    pub(super) fn new(named: Vec<Address>) -> Self {
+        let capacity = limits::CONTACTS_MAX + limits::FOUND_MAX;
+        let mut contacts = Self {
+            table: Slab::new(u32::try_from(capacity).expect("a few hundred")),
+            by_address: BTreeMap::new(),
+            callers: BTreeMap::new(),
+        };
+        // Bound: limits::CONTACTS_MAX
+        for address in named.into_iter().take(limits::CONTACTS_MAX) {
+            contacts.insert(address, true);
+        }
+        contacts
+    }
+
+    /// A peer was found at `address`; `None` if it is known, dialled us itself, or there is no room:
+    /// who is found once will be found again.
+    pub(super) fn find(&mut self, address: SocketAddr) -> Option<Key> {
+        let address = Address { host: Host::Ip(address.ip()), port: address.port() };
+        let free = !self.callers.contains_key(&address) && address.port > 0;
+        if free { self.insert(address, false) } else { None }
+    }
+
+    fn insert(&mut self, address: Address, named: bool) -> Option<Key> {
+        if self.by_address.contains_key(&address) {
+            return None;
+        }
+        let contact = Contact { address: address.clone(), named, ourselves: false, failures: 0 };
+        let key = self.table.insert(contact).ok()?;
+        self.by_address.insert(address, key);
+        Some(key)
+    }
+
+    pub(super) fn get(&self, key: Key) -> Option<&Contact> {
+        self.table.get(key)
+    }
+
+    /// All of them, to be dialled when the torrent is open.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        // Bound: limits::CONTACTS_MAX, limits::FOUND_MAX
+        self.table.iter().map(|(key, _)| key).collect()
+    }
+
+    /// The connection to a contact is over, or could not be made: when it is to be dialled again.
+    /// `None`: never, for who was found is forgotten after a few failures, and then may be found
+    /// again.
+    pub(super) fn handle_over(&mut self, key: Key, fault: Fault, useful: bool) -> Option<Duration> {
+        let contact = self.table.get_mut(key)?;
+        if fault == Fault::Ourselves {
+            contact.ourselves = true;
+            return None;
+        }
+        contact.failures = if useful { 0 } else { contact.failures + 1 };
+        if contact.named || contact.failures < limits::FOUND_FAILURES_MAX {
+            return Some(back_off(contact.failures));
+        }
+        let contact = self.table.remove(key)?;
+        self.by_address.remove(&contact.address);
+        None
+    }
+
+    /// A peer that dialled us says where it listens.
+    pub(super) fn handle_caller(&mut self, peer: PeerKey, address: SocketAddr) {
+        let address = Address { host: Host::Ip(address.ip()), port: address.port() };
+        if self.callers.len() < limits::PEERS_MAX as usize {
+            self.callers.insert(address, peer);
+        }
+    }
+
+    /// A peer that dialled us is gone.
+    pub(super) fn handle_caller_gone(&mut self, peer: PeerKey, address: SocketAddr) {
+        let address = Address { host: Host::Ip(address.ip()), port: address.port() };
+        if self.callers.get(&address) == Some(&peer) {
+            self.callers.remove(&address);
+        }
+    }
+}
+
+/// 1 s, doubled with each failure, up to [`limits::REDIAL_DELAY_MAX`].
+fn back_off(failures: u32) -> Duration {
+    let doubled = limits::REDIAL_DELAY.checked_mul(1 << failures.min(16));
+    doubled.map_or(limits::REDIAL_DELAY_MAX, |delay| delay.min(limits::REDIAL_DELAY_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, last], 6881))
+    }
+
+    #[test]
+    fn the_delay_doubles_up_to_a_minute() {
+        let seconds = [0, 1, 2, 5, 6, 100].map(|failures| back_off(failures).as_secs());
+        assert_eq!(seconds, [1, 2, 4, 32, 60, 60]);
+    }
+
+    #[test]
+    fn who_is_found_is_dialled_a_few_times_and_may_be_found_again() {
+        let mut contacts = Contacts::new(Vec::new());
+        let key = contacts.find(address(1)).unwrap();
+        assert_eq!(contacts.find(address(1)), None);
+        for _ in 1..limits::FOUND_FAILURES_MAX {
+            assert!(contacts.handle_over(key, Fault::Nobodys, false).is_some());
+        }
+        assert!(contacts.handle_over(key, Fault::Nobodys, true).is_some());
+        for _ in 1..limits::FOUND_FAILURES_MAX {
+            assert!(contacts.handle_over(key, Fault::Theirs, false).is_some());
+        }
+        assert_eq!(contacts.handle_over(key, Fault::Nobodys, false), None);
+        assert!(contacts.find(address(1)).is_some());
+    }
+
+    #[test]
+    fn who_was_named_is_dialled_for_ever_and_ourselves_once() {
+        let named: Address = "192.0.2.1:6881".parse().unwrap();
+        let mut contacts = Contacts::new(vec![named.clone(), named]);
+        assert_eq!(contacts.keys().len(), 1);
+        assert_eq!(contacts.find(address(1)), None);
+        let key = contacts.keys()[0];
+        for _ in 0..100 {
+            assert!(contacts.handle_over(key, Fault::Theirs, false).is_some());
+        }
+        let ourselves = contacts.find(address(2)).unwrap();
+        assert_eq!(contacts.handle_over(ourselves, Fault::Ourselves, false), None);
+        assert_eq!(contacts.find(address(2)), None);
+    }
+
+    #[test]
+    fn who_dialled_us_is_not_dialled() {
+        let mut contacts = Contacts::new(Vec::new());
+        let [first, second] = [0, 1].map(|index| PeerKey(Key { index, generation: 0 }));
+        contacts.handle_caller(first, address(1));
+        assert_eq!(contacts.find(address(1)), None);
+        contacts.handle_caller(second, address(1));
+        contacts.handle_caller_gone(first, address(1));
+        assert_eq!(contacts.find(address(1)), None);
+        contacts.handle_caller_gone(second, address(1));
+        assert!(contacts.find(address(1)).is_some());
+    }
+
+    #[test]
+    fn there_is_room_for_so_many() {
+        let mut contacts = Contacts::new(Vec::new());
+        let found = (0..u16::MAX).filter_map(|n| {
+            let [high, low] = n.to_be_bytes();
+            contacts.find(SocketAddr::from(([10, 0, high, low], 1)))
+        });
+        assert_eq!(found.count(), limits::CONTACTS_MAX + limits::FOUND_MAX);
+    }
+}

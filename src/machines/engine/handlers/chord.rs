@@ -1,0 +1,69 @@
+//! News of the ring.
+
+use std::net::SocketAddr;
+
+use crate::bus::{ChordNews, Event, Order, RingState, ToChord, ToUsher};
+use crate::formats::krpc::Sharer;
+use crate::machines::engine::torrent::Stage;
+use crate::machines::engine::{Engine, dials, ending, ring};
+use crate::words::id::{InfoHash, TorrentKey};
+
+pub(in crate::machines::engine) fn handle_news(engine: &mut Engine, news: ChordNews) {
+    match news {
+        ChordNews::Joined(address) => {
+            engine.ring.told_alone = false;
+            ring::handle_joined(engine);
+            engine.events.push_back(Event::Ring(RingState::Joined(address)));
+        }
+        ChordNews::Client => engine.events.push_back(Event::Ring(RingState::Client)),
+        ChordNews::Alone => handle_alone(engine),
+        ChordNews::Found(info_hash, sharers) => handle_found(engine, info_hash, &sharers),
+        ChordNews::Known(nodes) => engine.order(Order::Usher(ToUsher::Remember(nodes))),
+        ChordNews::Left => {
+            engine.ring.on = false;
+            ending::end_if_done(engine);
+        }
+    }
+}
+
+/// The usher found ways into the ring.
+pub(in crate::machines::engine) fn handle_entries(engine: &mut Engine, nodes: Vec<SocketAddr>) {
+    if engine.ring.on {
+        engine.order(Order::Chord(ToChord::Join(nodes)));
+    }
+}
+
+fn handle_alone(engine: &mut Engine) {
+    if !std::mem::replace(&mut engine.ring.told_alone, true) {
+        engine.events.push_back(Event::Ring(RingState::Alone));
+    }
+}
+
+/// These share a torrent: whoever is not known is dialled.
+fn handle_found(engine: &mut Engine, info_hash: InfoHash, sharers: &[Sharer]) {
+    let Some(&key) = engine.by_info_hash.get(&info_hash) else { return };
+    // Bound: limits::ring::FOUND_WORD
+    for sharer in sharers {
+        engine.steps.step();
+        handle_sharer(engine, key, *sharer);
+    }
+    dials::dial_next(engine);
+}
+
+fn handle_sharer(engine: &mut Engine, key: TorrentKey, sharer: Sharer) {
+    let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
+    let of_use = match torrent.stage {
+        Stage::Opening | Stage::Downloading => true,
+        Stage::Complete => !sharer.seeder,
+        Stage::GivenUp | Stage::Seeded => false,
+    };
+    if !of_use {
+        return;
+    }
+    let opening = torrent.stage == Stage::Opening;
+    if let Some(contact) = torrent.contacts.find(sharer.address)
+        && !opening
+    {
+        dials::enqueue(engine, key, contact);
+    }
+}
