@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::formats::krpc::{Answer, Entries, Query, Sharer, Token};
 use crate::machines::chord::lookup::Goal;
@@ -142,8 +142,7 @@ impl Node {
         match (owner, token) {
             (Some(owner), _) if owner == me => {
                 announced.at = None;
-                let proved_at = self.now;
-                let entry = Entry { seeder, proved_at, announced_from: None, silences: 0 };
+                let entry = Entry::new(seeder, self.now, None);
                 let stored = self.keep(info_hash, SocketAddr::new(me.address.ip(), port), entry);
                 self.handle_announce_answered(info_hash, stored);
             }
@@ -188,14 +187,13 @@ impl Node {
     /// there was room.
     pub(super) fn keep(&mut self, info_hash: InfoHash, address: SocketAddr, entry: Entry) -> bool {
         let me = self.me().id;
-        let held = self.keeping.store.get(info_hash, address).copied();
         if self.keeping.store.insert(me, info_hash, address, entry).is_err() {
             return false;
         }
-        let is_asked_after = held.is_some_and(|held| held.announced_from.is_some());
-        if entry.announced_from.is_some() && !is_asked_after {
+        let held = self.keeping.store.get(info_hash, address);
+        if entry.announced_from.is_some() && held.is_some_and(|held| held.ask_at.is_none()) {
             let after = limits::VALIDATE_EVERY * (80 + self.rng.below(41)) / 100;
-            self.start_timer(after, Timer::Validate(info_hash, address));
+            self.ask_after(info_hash, address, after);
         }
         self.note_change(info_hash, address);
         true
@@ -217,13 +215,23 @@ impl Node {
 
     // ------------------------------------------------------------------------------ Validation ---
 
+    /// Lets a sharer be asked after `after` whether it still is one.
+    fn ask_after(&mut self, info_hash: InfoHash, address: SocketAddr, after: Duration) {
+        if let Some(entry) = self.keeping.store.get_mut(info_hash, address) {
+            entry.ask_at = Some(self.now + after);
+            self.start_timer(after, Timer::Validate(info_hash, address));
+        }
+    }
+
     /// It is time to ask a sharer whether it still is one.
     pub(super) fn handle_validate_due(&mut self, info_hash: InfoHash, address: SocketAddr) {
         let Some(entry) = self.keeping.store.get(info_hash, address) else { return };
         let Some(announced_from) = entry.announced_from else { return };
-        let timer = Timer::Validate(info_hash, address);
+        if entry.ask_at.is_none_or(|at| at > self.now) {
+            return;
+        }
         if !self.ring.owns(info_hash.into()) {
-            return self.start_timer(limits::VALIDATE_EVERY, timer);
+            return self.ask_after(info_hash, address, limits::VALIDATE_EVERY);
         }
         let now = self.now;
         let rate = limits::VALIDATE_RATE;
@@ -234,13 +242,13 @@ impl Node {
         let too_soon =
             pinged.is_some_and(|at| now.saturating_duration_since(at) < limits::VALIDATE_IP_EVERY);
         if !is_local(ip) && (too_soon || crowded) {
-            return self.start_timer(limits::VALIDATE_IP_EVERY, timer);
+            return self.ask_after(info_hash, address, limits::VALIDATE_IP_EVERY);
         }
         let to = Contact::at(announced_from);
         let purpose = Purpose::Validate(info_hash, address);
         let query = Query::Ping(Some(info_hash));
         if !bucket.take(now, 1) || !self.ask(to, query, None, purpose, 1) {
-            return self.start_timer(limits::PUSH_DELAY, timer);
+            return self.ask_after(info_hash, address, limits::PUSH_DELAY);
         }
         if !is_local(ip) {
             self.keeping.pinged.insert(ip, now);
@@ -264,7 +272,7 @@ impl Node {
         entry.silences = 0;
         self.note_change(info_hash, address);
         let after = limits::VALIDATE_EVERY * (80 + self.rng.below(41)) / 100;
-        self.start_timer(after, Timer::Validate(info_hash, address));
+        self.ask_after(info_hash, address, after);
     }
 
     pub(super) fn handle_not_validated(&mut self, info_hash: InfoHash, address: SocketAddr) {
@@ -273,7 +281,7 @@ impl Node {
         if entry.silences >= limits::TRIES {
             return self.withdrawn(info_hash, address);
         }
-        self.start_timer(limits::VALIDATE_IP_EVERY, Timer::Validate(info_hash, address));
+        self.ask_after(info_hash, address, limits::VALIDATE_IP_EVERY);
     }
 
     // ---------------------------------------------------------------------------- Other holders ---

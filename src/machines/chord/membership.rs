@@ -58,6 +58,8 @@ pub(super) struct Membership {
     /// Entry points that have answered.
     pub(super) live: Vec<Contact>,
     joining: Option<Joining>,
+    /// How often a place was looked for in vain.
+    attempts: u32,
     /// The address at which each voter sees us. One global /16 is one voter.
     votes: BTreeMap<SocketAddr, SocketAddr>,
     /// The address that the majority sees, if it is not the one that we believe, and since when.
@@ -87,6 +89,7 @@ impl Membership {
             entry_points: Vec::new(),
             live: Vec::new(),
             joining: None,
+            attempts: 0,
             votes: BTreeMap::new(),
             outvoted: None,
             ping_backs: BTreeMap::new(),
@@ -245,7 +248,12 @@ impl Node {
                 self.settle_address();
                 self.start_timer(limits::ALONE_RETRY, Timer::Greeted);
             }
+            Standing::Joining if self.membership.attempts >= limits::TRIES => {
+                // Those who answered are gone: we are as alone as if nobody had.
+                self.become_member();
+            }
             Standing::Joining => {
+                self.membership.attempts += 1;
                 self.begin_join();
                 self.start_timer(limits::ALONE_RETRY * 2, Timer::Greeted);
             }
@@ -388,6 +396,7 @@ impl Node {
     pub(super) fn become_member(&mut self) {
         self.membership.standing = Standing::Member;
         self.membership.joining = None;
+        self.membership.attempts = 0;
         let is_alone = self.ring.head().is_none() && !self.membership.entry_points.is_empty();
         let address = self.me().address;
         self.news.push_back(if is_alone { News::Alone } else { News::Joined(address) });

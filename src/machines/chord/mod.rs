@@ -7,6 +7,10 @@
 //! or an order such as [`lookup`](Node::lookup), and then takes what
 //! [`poll_transmit`](Node::poll_transmit) and [`poll_news`](Node::poll_news) have for it.
 //!
+//! A node does not open datagrams that are not for it: who shares its socket with Mainline asks
+//! [`is_ours`](crate::formats::krpc::is_ours) first, and IPv4 addresses mapped into IPv6 are folded
+//! before they come here.
+//!
 //! One node is one place on one ring: IPv6 is a second ring, and a host with both runs two nodes
 //! (BEP 32 does so for Mainline).
 //!
@@ -171,7 +175,8 @@ pub enum News {
 /// How a lookup or an announce went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Nodes whose answers led one to the next, the last one counted.
+    /// Nodes whose answers led one to the next, the last one counted: where that is the owner, it is
+    /// one more than the path of the Chord paper, which ends at the node before.
     pub hops: u32,
     /// Requests that were sent.
     pub requests: u32,

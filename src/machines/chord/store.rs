@@ -26,8 +26,21 @@ pub(super) struct Entry {
     /// The address from which it was announced to us with a token, if it takes pings: only such an
     /// address is ever pinged.
     pub(super) announced_from: Option<SocketAddr>,
+    /// When it is asked next whether it still is so: a timer of before does not count.
+    pub(super) ask_at: Option<Instant>,
     /// Pings in a row that were not answered.
     pub(super) silences: u32,
+}
+
+impl Entry {
+    /// An entry that is proved now, or was then.
+    pub(super) fn new(
+        seeder: bool,
+        proved_at: Instant,
+        announced_from: Option<SocketAddr>,
+    ) -> Self {
+        Self { seeder, proved_at, announced_from, ask_at: None, silences: 0 }
+    }
 }
 
 /// The torrent has as many sharers as are held, or there is no room at all.
@@ -68,7 +81,7 @@ impl Store {
         if let Some(held) = self.get_mut(info_hash, address) {
             if entry.proved_at >= held.proved_at {
                 let announced_from = entry.announced_from.or(held.announced_from);
-                *held = Entry { announced_from, ..entry };
+                *held = Entry { announced_from, ask_at: held.ask_at, ..entry };
             }
             return Ok(());
         }
@@ -198,7 +211,7 @@ impl Store {
                 continue;
             };
             let seeder = sharer.seeder;
-            let entry = Entry { seeder, proved_at, announced_from: None, silences: 0 };
+            let entry = Entry::new(seeder, proved_at, None);
             if self.insert(me, entries.info_hash, sharer.address, entry).is_err() {
                 break;
             }
@@ -273,7 +286,7 @@ mod tests {
     }
 
     fn entry(proved_at: Instant) -> Entry {
-        Entry { seeder: false, proved_at, announced_from: None, silences: 0 }
+        Entry::new(false, proved_at, None)
     }
 
     #[expect(clippy::disallowed_methods, reason = "an instant cannot be made up")]

@@ -2,6 +2,7 @@
 
 mod network;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::machines::chord::{News, Role, Settings, Shape, Sharer};
@@ -71,6 +72,18 @@ fn two_that_begin_with_each_other_become_one_ring() {
     assert_eq!(network.news(first), [News::Alone]);
     network.start(second, Settings::default(), &[first]);
     network.pass(seconds(60));
+    network.assert_ideal();
+}
+
+#[test]
+fn who_is_left_alone_while_it_joins_is_a_ring_of_one() {
+    let mut network = Network::new(21);
+    let first = network.start(place(1), Settings::default(), &[]);
+    let second = network.start(place(2), Settings::default(), &[first]);
+    network.pass(Duration::from_millis(150));
+    network.kill(first);
+    network.pass(seconds(120));
+    assert_eq!(network.news(second).last(), Some(&News::Alone));
     network.assert_ideal();
 }
 
@@ -244,7 +257,7 @@ fn what_is_withdrawn_is_found_no_longer() {
 #[test]
 fn a_global_address_is_a_client_until_others_have_pinged_it() {
     let mut network = Network::new(14);
-    let at = |n: u8| std::net::SocketAddr::from(([20 + n, n, 1, 1], 6881));
+    let at = |n: u8| SocketAddr::from(([20 + n, n, 1, 1], 6881));
     let first = network.start(at(0), Settings::default(), &[]);
     let second = network.start(at(1), Settings::default(), &[first]);
     network.pass(limits::PING_BACK_DELAY / 2);
@@ -282,6 +295,42 @@ fn the_textbooks_ring_works_too() {
         network.pass(seconds(5));
         assert_eq!(network.found(members[usize::from(n) / 2], hash(n)).len(), 1, "torrent {n}");
         assert_eq!(network.holders(hash(n)), 1);
+    }
+}
+
+/// The mean hops, the mean requests and the failures of so many lookups of torrents that are shared.
+fn measure(network: &mut Network, members: &[SocketAddr], lookups: u8) -> (f64, f64, u32) {
+    let at = |n: usize| members[n * 7919 % members.len()];
+    for n in 0..lookups {
+        network.announce(at(usize::from(n)), hash(n), 7000, true);
+    }
+    network.pass(seconds(8));
+    let (mut hops, mut requests, mut failures) = (0, 0, 0);
+    for n in 0..lookups {
+        let asker = at(usize::from(n) + 1000);
+        network.lookup(asker, hash(n));
+        network.pass(seconds(4));
+        failures += u32::from(network.found(asker, hash(n)).is_empty());
+        if let Some(News::Finished(_, report)) = network.news(asker).last() {
+            hops += report.hops;
+            requests += report.requests;
+        }
+    }
+    let mean = |sum: u32| f64::from(sum) / f64::from(lookups);
+    (mean(hops), mean(requests), failures)
+}
+
+/// The textbook's mean is half of log2 N: 4.5 for 512 nodes, and 1 where the owner is asked too
+/// (Chord, figure 10).
+#[test]
+fn fingers_at_every_distance_make_lookups_short() {
+    for (shape, hops_max) in [(Shape::default(), 2.5), (Shape::textbook(), 6.0)] {
+        let mut network = Network::with_shape(20, shape);
+        let members = network.settle(512);
+        network.assert_ideal();
+        let (hops, requests, failures) = measure(&mut network, &members, 60);
+        println!("{hops} hops, {requests} requests, {failures} failures");
+        assert!(hops < hops_max && failures == 0);
     }
 }
 

@@ -115,6 +115,23 @@ impl Network {
         members
     }
 
+    /// A ring of `n` nodes that has been quiet for long.
+    pub(super) fn settle(&mut self, n: u16) -> Vec<SocketAddr> {
+        let at = |n: u16| SocketAddr::from(([10, 1, n.to_be_bytes()[0], n.to_be_bytes()[1]], 6881));
+        let places: Vec<_> = (0..n).map(at).collect();
+        let mut members: Vec<_> = places.iter().copied().map(Contact::at).collect();
+        members.sort_unstable();
+        for place in &places {
+            let settings = self.settings.clone();
+            let mut node = Node::new(settings, *place, self.rng.next_u64(), self.now);
+            node.settle(&members, |_| Duration::from_millis(80));
+            self.nodes.insert(*place, node);
+            self.news.insert(*place, VecDeque::new());
+            self.collect(*place);
+        }
+        places
+    }
+
     pub(super) fn kill(&mut self, at: SocketAddr) {
         self.nodes.remove(&at);
     }
@@ -155,7 +172,7 @@ impl Network {
 
     pub(super) fn plant(&mut self, at: SocketAddr, hash: InfoHash, sharer: SocketAddr) {
         self.order(at, |node, now| {
-            let entry = Entry { seeder: true, proved_at: now, announced_from: None, silences: 0 };
+            let entry = Entry::new(true, now, None);
             node.keep(hash, sharer, entry);
         });
     }
