@@ -301,6 +301,7 @@ impl Picker {
         } else {
             self.rarity.rarest(theirs, suits, turn.rng, turn.steps)
         };
+        let rarest = rarest.map(|piece| self.neighbour(place, suits, piece).unwrap_or(piece));
         let found = match rarest {
             Some(piece) => Scan::Piece(piece),
             None => self.scan(place, theirs, turn.steps),
@@ -315,6 +316,25 @@ impl Picker {
             Scan::Through if self.is_all_asked() => self.pick_duplicate(place, theirs, turn.steps),
             Scan::Through => Pick::Nothing,
         }
+    }
+
+    /// The piece behind the last one that this peer was asked for, if it is as rare as `rarest` and
+    /// may be asked for: neighbours are written together, so a peer is asked for stretches of
+    /// [`limits::WRITE_LEN`].
+    fn neighbour(
+        &self,
+        place: &Place,
+        suits: impl Fn(PieceIndex) -> bool,
+        rarest: PieceIndex,
+    ) -> Option<PieceIndex> {
+        let next = PieceIndex(place.piece?.0.checked_add(1)?);
+        if next.0 >= self.metainfo.pieces() || self.taken.get(next) || !suits(next) {
+            return None;
+        }
+        let begin = self.metainfo.piece_offset(next);
+        let begins_a_stretch = begin % limits::WRITE_LEN < u64::from(self.metainfo.piece_length());
+        let is_as_rare = self.rarity.copies(next) <= self.rarity.copies(rarest);
+        (is_as_rare && !begins_a_stretch).then_some(next)
     }
 
     /// The blocks to ask a peer for that chokes us and allows only `pieces` (BEP 6), of which there

@@ -268,6 +268,29 @@ fn a_sequence_is_kept_however_rare_the_pieces_are() {
     assert_eq!(asked, ["1:0+2", "1:2+2", "0:0+4", "3:0+4"], "of what each peer has");
 }
 
+/// What is asked for as a neighbour lies in the same stretch as its piece, and is as rare as any.
+#[test]
+fn a_peer_is_asked_for_neighbours_as_long_as_they_are_as_rare_as_any() {
+    let stretch = u32::try_from(limits::WRITE_LEN / u64::from(PIECE_LEN)).unwrap();
+    let all = "#".repeat(2 * stretch as usize);
+    let mut game = Game::new(2 * stretch, 2 * stretch).peers(&[&all, &all]);
+    let ask = |game: &mut Game| -> u32 {
+        let asked = game.pick(0, BLOCKS);
+        asked.split_once(':').unwrap().0.parse().unwrap()
+    };
+    let first = ask(&mut game);
+    let end = (first / stretch + 1) * stretch;
+    let common = end - 1;
+    for piece in first + 1..common {
+        assert_eq!(ask(&mut game), piece);
+    }
+    // The last of the stretch is more common than others: one of those is next.
+    let one = |piece| if piece == common { '#' } else { '.' };
+    game.joins(made_up::shared(&(0..2 * stretch).map(one).collect::<String>()));
+    let elsewhere = ask(&mut game);
+    assert!(!(first..end).contains(&elsewhere) || elsewhere < first, "{first}: {elsewhere}");
+}
+
 #[test]
 fn what_is_not_wanted_is_never_asked_for() {
     let mut game = Game::new(3, 9).peers(&["###", ".#."]);
