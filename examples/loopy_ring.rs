@@ -68,7 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         });
         match rounds {
             Some(rounds) => {
-                println!("{name}: one ring after {rounds} rounds: {}", world.pointers())
+                println!("{name}: one ring after {rounds} rounds: {}", world.pointers());
             }
             None => println!("{name}: still not one ring after 100 rounds: {}", world.pointers()),
         }
@@ -85,6 +85,9 @@ struct World {
     rings: BTreeMap<Node, Ring<Node>>,
     told: BTreeMap<Node, Node>,
 }
+
+/// What a node does, and what it wants done then.
+type Act<'a> = dyn Fn(&mut Ring<Node>, &mut Vec<Step<Node>>) + 'a;
 
 impl World {
     fn new(rules: Rules) -> Self {
@@ -110,7 +113,7 @@ impl World {
         }
     }
 
-    fn step(&mut self, node: Node, act: &dyn Fn(&mut Ring<Node>, &mut Vec<Step<Node>>)) {
+    fn step(&mut self, node: Node, act: &Act<'_>) {
         let mut steps = Vec::new();
         if let Some(ring) = self.rings.get_mut(&node) {
             act(ring, &mut steps);
@@ -124,7 +127,7 @@ impl World {
                     self.step(node, &|ring, steps| ring.handle_alive(asked, steps));
                 }
                 Step::Ping(asked) => {
-                    self.step(node, &|ring, steps| ring.handle_silent(asked, steps))
+                    self.step(node, &|ring, steps| ring.handle_silent(asked, steps));
                 }
                 Step::Rectify(to) => {
                     let told = self.told.get(&to).copied();
@@ -154,7 +157,10 @@ impl World {
 
     /// Everybody stabilises, and deals with what it was told.
     fn round(&mut self) {
-        for node in self.rings.keys().copied().collect::<Vec<_>>() {
+        for node in (0..NODES).map(Node) {
+            if !self.rings.contains_key(&node) {
+                continue;
+            }
             self.step(node, &Ring::stabilise);
             self.ask(node, self.rings[&node].candidate());
             self.rings.clone().keys().for_each(|told| self.rectify(*told));

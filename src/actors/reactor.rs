@@ -138,7 +138,7 @@ impl<T> Reactor<T> {
                 && error.kind() != io::ErrorKind::Interrupted
             {
                 // Nothing of ours is wrong with the poll; to ask it at once again would spin.
-                std::thread::sleep(ring::BACK_OFF);
+                crossbeam_channel::after(ring::BACK_OFF).recv().ok();
             }
             for event in &events {
                 if let Some(post) = self.posts.get_mut(event.token().0) {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, after, bounded};
 
 use crate::actors::clock::now;
 use crate::actors::reactor::{Outlet, ReactorHandle};
@@ -101,7 +101,7 @@ impl Ask {
                     }
                     if open == 0 {
                         // Nobody answered; the nodes that are known may yet.
-                        std::thread::sleep(ring::ASK_AGAIN);
+                        after(ring::ASK_AGAIN).recv().ok();
                         open += asking.nodes;
                         asking.give(ToChord::Lookup(info_hash));
                     }
@@ -140,7 +140,7 @@ impl Ask {
                         break;
                     }
                     if open == 0 {
-                        std::thread::sleep(ring::ASK_AGAIN);
+                        after(ring::ASK_AGAIN).recv().ok();
                         open += asking.nodes;
                         asking.give(ToChord::Walk);
                     }

@@ -21,6 +21,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
             "--check",
             "--metadata-only",
             "--watch",
+            "--svg",
         ],
     ),
     ("Torrent", &["--piece-length", "--name", "--comment", "--source", "--private", "--no-date"]),
@@ -66,13 +67,18 @@ const INDENT: usize = 27;
 
 /// What `rondalla` alone prints.
 pub(super) fn usage(subcommands: &[Subcommand]) -> String {
-    let names: Vec<_> = subcommands.iter().map(|subcommand| subcommand.name).collect();
-    format!(
-        "Usage: rondalla COMMAND [OPTION]... [ARGUMENT]...\n\
-         Commands: {}\n\
-         'rondalla --help' says more.\n",
-        names.join(", ")
-    )
+    let mut text = "Usage: rondalla COMMAND [OPTION]... [ARGUMENT]...\nCommands:".to_owned();
+    let mut column = text.len() - text.rfind('\n').map_or(0, |end| end + 1);
+    for (n, subcommand) in (1..).zip(subcommands) {
+        let name = subcommand.name.to_owned() + if n < subcommands.len() { "," } else { "" };
+        if column + 1 + name.len() > WIDTH {
+            text.push_str("\n         ");
+            column = "Commands:".len();
+        }
+        column += 1 + name.len();
+        text = text + " " + &name;
+    }
+    text + "\n'rondalla --help' says more.\n"
 }
 
 /// What `rondalla --help` prints.
@@ -101,12 +107,8 @@ pub(super) fn overview(subcommands: &[Subcommand]) -> String {
 /// What `rondalla COMMAND --help` prints.
 pub(super) fn of_subcommand(subcommand: &Subcommand) -> String {
     let info = (subcommand.info)();
-    let mut text = format!(
-        "{}\n\nUsage: rondalla {} [OPTION]... {}\n\n",
-        capitalized(subcommand.about),
-        subcommand.name,
-        operands_of(&info),
-    );
+    let usage = format!("Usage: rondalla {} [OPTION]... {}", subcommand.name, operands_of(&info));
+    let mut text = format!("{}\n\n{}\n\n", capitalized(subcommand.about), usage.trim_end());
     for operand in info.positionals {
         entry(&mut text, operand.name, operand.description);
     }
@@ -229,6 +231,6 @@ mod tests {
             let count = marks.matches("[not in this version]").count();
             assert_eq!(count, subcommand.later.len(), "{}", subcommand.name);
         }
-        assert!(later::TRANSFER.contains(&"--join"));
+        assert!(later::TRANSFER.contains(&"--tracker"));
     }
 }

@@ -553,8 +553,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_is_refused_by_name() {
-        let table: [&[&str]; 4] = [
-            &["--join", "h:1"],
+        let table: [&[&str]; 3] = [
             &["--tracker", "http://a/announce"],
             &["--metadata-only"],
             &["--encryption", "require"],
