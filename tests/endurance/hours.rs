@@ -11,6 +11,10 @@ use crate::support::{Noise, Running, Scratch, free_address, rondalla, wait_until
 /// Downloads that run at once beside the two processes that stay.
 const GUESTS: usize = 4;
 
+/// In less than an hour the allocator is still warming: it has up to eight arenas on two cores, of
+/// some 300 kB each here, and takes them into use one by one.
+const WARMING_KB: u64 = 2_400;
+
 /// What is told of a process once a second.
 struct Diary {
     name: &'static str,
@@ -44,7 +48,12 @@ impl Diary {
         let means: Vec<u64> = (0..30).map(|part| self.mean_kb(part, part + 1)).collect();
         println!("{}: kB in each thirtieth of the time: {means:?}", self.name);
         let (first, last) = (self.mean_kb(5, 10), self.mean_kb(25, 30));
-        assert!(last * 100 <= first * 105, "{} grew from {first} to {last} kB", self.name);
+        let spare = if setting("MINUTES", 1) >= 60 { 0 } else { WARMING_KB };
+        assert!(
+            last * 100 <= first * 105 + spare * 100,
+            "{} grew from {first} to {last} kB",
+            self.name
+        );
         let at_rest = wait_until(|| {
             let rest = (figures::threads(self.id), figures::open_files(self.id));
             (rest.0 <= self.threads && rest.1 <= self.files).then_some(())
