@@ -32,6 +32,9 @@ mod interop;
 /// Torrents made and read by mktorrent, Transmission and libtorrent, compared with ours.
 mod makers;
 
+/// Processes that meet through the ring alone.
+mod meeting;
+
 /// Every reader of bytes: what the fuzz targets kept, and values out of a seed.
 mod parsers;
 

@@ -73,7 +73,9 @@ fn a_download_ends_complete_and_a_second_one_touches_nothing() {
     let first = swarm.run("leecher", &[]);
     Tree::of(&swarm.source).assert_is_at(&swarm.at("leecher"));
     let events = first.events();
-    let kinds = kinds(&events);
+    let mut kinds = kinds(&events);
+    // When the node joins the ring is a matter of chance.
+    kinds.retain(|kind| *kind != "ring");
     assert_eq!(kinds[..3], ["listening", "started", "checked"], "{kinds:?}");
     assert_eq!(kinds.iter().filter(|kind| **kind == "finished").count(), 1);
     let finished = events.iter().find(|event| event["event"] == "finished").unwrap();

@@ -20,6 +20,8 @@ pub(super) struct Ring {
     pub(super) on: bool,
     /// Where we take connections.
     pub(super) port: Option<u16>,
+    /// Where others see our nodes, of IPv4 and of IPv6.
+    own: [Option<SocketAddr>; 2],
     /// Whether the user was told that nobody answers.
     pub(super) told_alone: bool,
     /// The orders for which the reactor had no room: at most two a torrent, and a few more.
@@ -31,6 +33,17 @@ pub(super) struct Ring {
 impl Ring {
     pub(super) fn new(on: bool) -> Self {
         Self { on, ..Self::default() }
+    }
+
+    /// Others see our node at `address`.
+    pub(super) fn handle_own(&mut self, address: SocketAddr) {
+        self.own[usize::from(address.is_ipv6())] = Some(address);
+    }
+
+    /// Whether `address` is where we take connections ourselves.
+    pub(super) fn is_ours(&self, address: SocketAddr) -> bool {
+        let own = self.own[usize::from(address.is_ipv6())];
+        own.is_some_and(|own| own.ip() == address.ip()) && self.port == Some(address.port())
     }
 }
 

@@ -12,6 +12,7 @@ pub(in crate::machines::engine) fn handle_news(engine: &mut Engine, news: ChordN
     match news {
         ChordNews::Joined(address) => {
             engine.ring.told_alone = false;
+            engine.ring.handle_own(address);
             ring::handle_joined(engine);
             engine.events.push_back(Event::Ring(RingState::Joined(address)));
         }
@@ -42,7 +43,7 @@ fn handle_alone(engine: &mut Engine) {
 /// These share a torrent: whoever is not known is dialled.
 fn handle_found(engine: &mut Engine, info_hash: InfoHash, sharers: &[Sharer]) {
     let Some(&key) = engine.by_info_hash.get(&info_hash) else { return };
-    // Bound: limits::ring::FOUND_WORD
+    // Bound: limits::FOUND_WORD
     for sharer in sharers {
         engine.steps.step();
         handle_sharer(engine, key, *sharer);
@@ -57,7 +58,7 @@ fn handle_sharer(engine: &mut Engine, key: TorrentKey, sharer: Sharer) {
         Stage::Complete => !sharer.seeder,
         Stage::GivenUp | Stage::Seeded => false,
     };
-    if !of_use {
+    if !of_use || engine.ring.is_ours(sharer.address) {
         return;
     }
     let opening = torrent.stage == Stage::Opening;
