@@ -226,6 +226,28 @@ const LOOPY_FIVE: [Move; 14] = [
     Move::Fail(0),
 ];
 
+/// The same with four places: joins, two failures, and one that comes back.
+const LOOPY_FOUR: [Move; 18] = [
+    Move::Join(1, 0),
+    Move::Join(2, 1),
+    Move::StabSucc(2),
+    Move::Rectify(0),
+    Move::StabSucc(0),
+    Move::Join(3, 1),
+    Move::StabSucc(3),
+    Move::StabPred(0),
+    Move::StabSucc(2),
+    Move::Rectify(0),
+    Move::StabSucc(1),
+    Move::StabPred(1),
+    Move::Fail(0),
+    Move::StabSucc(2),
+    Move::StabSucc(2),
+    Move::Fail(1),
+    Move::StabSucc(3),
+    Move::Join(0, 2),
+];
+
 #[test]
 fn states_are_packed_and_unpacked() {
     let model = anything(6, 3);
@@ -254,6 +276,10 @@ fn zaves_steps_alone_lock_into_a_ring_that_winds_twice() {
         }
         assert_eq!(model.rounds(&world, false, 100), None);
     }
+    let model = textbook(4, 2);
+    let mut world = replay(&model, &LOOPY_FOUR);
+    (0..10).for_each(|_| model.round(&mut world, false));
+    assert_eq!(pointers(&world), "0:[3, 2] p2 · 2:[0, 3] p3 · 3:[2, 0] p0");
 }
 
 /// Every pair of pointers agrees, and the order 0, 3, 2 winds twice.
@@ -267,6 +293,8 @@ fn our_rules_unwind_a_ring_that_winds_twice() {
     });
     let three = World::of(wound);
     let five = replay(&textbook(5, 2), &LOOPY_FIVE);
+    let four = replay(&textbook(4, 2), &LOOPY_FOUR);
+    assert!(from_one(4, 2).rounds(&four, false, 6).is_some());
     for (model, wound) in
         [(from_one(4, 2), &three), (from_one(5, 2), &five), (from_one(5, 3), &five)]
     {
