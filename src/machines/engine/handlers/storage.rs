@@ -92,6 +92,7 @@ fn handle_opened(engine: &mut Engine, key: TorrentKey) {
     torrent.stage = Stage::Downloading;
     torrent.meter.heard_at = engine.now;
     let (good, pieces) = (torrent.good(), torrent.context.metainfo.pieces());
+    // Bound: limits::CONTACTS_MAX, limits::FOUND_MAX
     let contacts = torrent.contacts.keys();
     engine.tell(key, TorrentEvent::Checked { good, pieces });
     finish_if_done(engine, key);
