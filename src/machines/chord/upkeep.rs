@@ -313,8 +313,8 @@ impl Node {
         let missing: Vec<Slot> = self.fingers.missing(nodes).collect();
         let turn = self.membership.next_turn();
         let next = missing.get(turn % missing.len().max(1)).copied();
-        // A slot that has no node stays missing, so those who have tried all slow down.
-        let tried_all = turn >= 2 * limits::FINGERS_MAX;
+        // A slot that has no node stays missing: who has tried each of them twice slows down.
+        let tried_all = turn >= 2 * missing.len();
         let every = if next.is_some() && !tried_all {
             limits::FINGER_SEARCH_EVERY
         } else {

@@ -281,6 +281,8 @@ impl Model {
         let list =
             if known.successors.is_empty() { vec![before] } else { known.successors.clone() };
         let ring = if self.copied_joins {
+            // A list that names the joiner, from an earlier life, ends there.
+            let list: Vec<_> = list.into_iter().take_while(|next| *next != node).collect();
             Ring::settled(node, Some(before), list)
         } else {
             // All of them silent: the join fails, and is tried again later.

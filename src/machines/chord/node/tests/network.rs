@@ -22,6 +22,19 @@ pub(super) fn hash(n: u8) -> InfoHash {
     InfoHash(RingId::of(SocketAddr::from(([10, 9, 9, n], 1))).0)
 }
 
+/// The questions that a node is asked most.
+pub(super) fn questions(at: SocketAddr) -> [(&'static str, Vec<u8>); 3] {
+    let ask = |query, len_min| {
+        let body = Body::Query(query, None);
+        Message { transaction: 9, seen: Some(at), client: false, body }.encode(len_min)
+    };
+    [
+        ("ping", ask(Query::Ping(None), 0)),
+        ("get_peers", ask(Query::GetPeers(hash(1)), 120)),
+        ("get_state", ask(Query::GetState { digest: None, rectify: None }, 120)),
+    ]
+}
+
 pub(super) struct Network {
     now: Instant,
     rng: Rng,
@@ -31,6 +44,9 @@ pub(super) struct Network {
     news: BTreeMap<SocketAddr, VecDeque<News>>,
     /// Datagrams that were carried.
     pub(super) carried: u64,
+    /// Bytes that were sent, and questions.
+    pub(super) bytes_sent: u64,
+    pub(super) questions: u64,
     pub(super) lost_percent: u32,
     pub(super) doubled_percent: u32,
     /// Nodes that hear only from those to whom they have just spoken, as behind a router.
@@ -51,6 +67,8 @@ impl Network {
             under_way: BTreeMap::new(),
             news: BTreeMap::new(),
             carried: 0,
+            bytes_sent: 0,
+            questions: 0,
             lost_percent: 0,
             doubled_percent: 0,
             deaf: BTreeSet::new(),
@@ -60,7 +78,10 @@ impl Network {
     }
 
     pub(super) fn with_shape(seed: u64, shape: Shape) -> Self {
-        let settings = Settings { shape, ..Settings::default() };
+        Self::with_settings(seed, Settings { shape, ..Settings::default() })
+    }
+
+    pub(super) fn with_settings(seed: u64, settings: Settings) -> Self {
         Self { settings, ..Self::new(seed) }
     }
 
@@ -226,6 +247,9 @@ impl Network {
             self.news.get_mut(&at).unwrap().push_back(news);
         }
         while let Some(Transmit { to, bytes }) = node.poll_transmit() {
+            self.bytes_sent += bytes.len() as u64;
+            let said = bytes.windows(7).any(|window| window == b"1:y1:q1" || window == b"1:y1:qe");
+            self.questions += u64::from(said);
             self.mappings.insert((at, to), self.now);
             let copies = 1 + u32::from(self.rng.chance(self.doubled_percent, 100));
             for _ in 0..copies {
@@ -317,6 +341,14 @@ impl Network {
             route.contains(&at) || state.successors.contains(&at) || state.predecessor == Some(at)
         };
         self.nodes.iter().any(|(address, node)| *address != at && names(node))
+    }
+
+    /// Whether the node answers this question at once.
+    pub(super) fn answers(&mut self, at: SocketAddr, question: &[u8]) -> bool {
+        let from = SocketAddr::from(([10, 7, 7, 7], 7));
+        let node = self.nodes.get_mut(&at).unwrap();
+        node.handle_datagram(self.now, from, question);
+        node.poll_transmit().is_some_and(|transmit| transmit.to == from)
     }
 
     /// Sends noise to a node: real datagrams with bytes changed, and questions without a token, the
