@@ -10,6 +10,7 @@
 //! - `cargo test --release ring -- --ignored --nocapture --test-threads 1`: the figures of REPORT.md.
 
 mod central;
+mod chord;
 mod kademlia;
 mod network;
 mod scenario;
