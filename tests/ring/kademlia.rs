@@ -7,55 +7,13 @@ use rondalla::formats::mainline::Contact;
 use rondalla::machines::kademlia::Node;
 use rondalla::words::node_id::NodeId;
 
-use super::scenario::{Costs, HOUR, MINUTE, SECOND, Scenario};
-use super::simulator::hostile::Vice;
+use super::scenario::{Costs, HOUR, MINUTE, SECOND, Scenario, comes_to_rest};
 use super::simulator::internet::{Addresses, Weather};
-use super::simulator::nat::NatKind;
 use super::with_seeds;
-
-/// Members come, announce, crash; the weather is foul; then all is quiet.
-fn comes_to_rest(seed: u64) {
-    let mut scenario = Scenario::<Node>::new(Weather::foul(), Addresses::Global, seed);
-    scenario.world.checks = seed == 0;
-    let nats = [None, None, Some(NatKind::FullCone), Some(NatKind::Restricted), None];
-    let nats = [&nats[..], &[Some(NatKind::Symmetric)]].concat();
-    for n in 0..40 {
-        let vice = match n {
-            11 => Some(Vice::Silent),
-            22 => Some(Vice::Garbling),
-            28 => Some(Vice::Echoing),
-            33 => Some(Vice::Flooding),
-            _ => None,
-        };
-        let nat = if n < 4 || vice.is_some() { None } else { nats[n % nats.len()] };
-        scenario.arrive(nat, vice);
-        scenario.pass(2 * SECOND);
-    }
-    let info_hashes: Vec<_> = (0..12).map(|_| scenario.some_info_hash()).collect();
-    for info_hash in &info_hashes {
-        for _ in 0..3 {
-            let id = scenario.anyone();
-            scenario.announce(id, *info_hash);
-        }
-    }
-    for _ in 0..6 {
-        scenario.pass(2 * MINUTE);
-        let id = scenario.anyone();
-        if !scenario.is_entry_point(id) {
-            scenario.crash(id);
-        }
-        scenario.arrive(None, None);
-    }
-    scenario.world.internet.weather = Weather::fair();
-    scenario.pass(50 * MINUTE);
-    assert_eq!(scenario.held(), scenario.central, "all nodes together hold what the one holds");
-    let (complete, asked) = scenario.audit(20);
-    assert_eq!(complete, asked, "a lookup finds everybody who announced");
-}
 
 #[test]
 fn kademlia_comes_to_hold_what_a_central_tracker_holds() {
-    with_seeds(comes_to_rest);
+    with_seeds(comes_to_rest::<Node>);
 }
 
 /// A network that has been there for long: everybody's table is filled from everybody.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rondalla::words::id::InfoHash;
 use rondalla::words::rng::Rng;
@@ -49,11 +49,21 @@ impl<T: Tracker> Scenario<T> {
 
     /// Another member, that does not know anybody yet.
     pub(super) fn appear(&mut self, nat: Option<NatKind>, vice: Option<Vice>) -> MemberId {
+        self.appear_as(nat, vice, T::start)
+    }
+
+    /// The same, with a machine that `start` makes from an address, a seed and the time.
+    pub(super) fn appear_as(
+        &mut self,
+        nat: Option<NatKind>,
+        vice: Option<Vice>,
+        start: impl FnOnce(SocketAddr, u64, Instant) -> T,
+    ) -> MemberId {
         let host = self.world.internet.add_host(nat);
         let address = self.world.internet.address(host);
         let ppm = i32::try_from(self.rng.below(401)).expect("it is small") - 200;
         let (seed, now) = (self.rng.next_u64(), self.world.instant());
-        let tracker = T::start(address, seed, now);
+        let tracker = start(address, seed, now);
         self.world.start(host, Clock { ppm }, Member::new(tracker, vice, seed, now))
     }
 
@@ -103,6 +113,16 @@ impl<T: Tracker> Scenario<T> {
             }
         }
         scripts
+    }
+
+    /// Goes on until the next script is due, or it is `until`.
+    pub(super) fn next_script(&mut self, until: Duration) -> Option<u64> {
+        loop {
+            match self.world.next(until)? {
+                Happened::Script(number) => return Some(number),
+                Happened::News(id, news) => self.hear(id, news),
+            }
+        }
     }
 
     fn hear(&mut self, id: MemberId, news: T::News) {
@@ -161,6 +181,46 @@ impl<T: Tracker> Scenario<T> {
         });
         (complete.count(), asked.len())
     }
+}
+
+/// Members come, announce, crash; the weather is foul; then all is quiet.
+pub(super) fn comes_to_rest<T: Tracker>(seed: u64) {
+    let mut scenario = Scenario::<T>::new(Weather::foul(), Addresses::Global, seed);
+    scenario.world.checks = seed == 0;
+    let nats = [NatKind::FullCone, NatKind::Restricted, NatKind::Symmetric];
+    for n in 0..40 {
+        let vice = match n {
+            11 => Some(Vice::Silent),
+            22 => Some(Vice::Garbling),
+            28 => Some(Vice::Echoing),
+            33 => Some(Vice::Flooding),
+            _ => None,
+        };
+        let nat = (n > 4 && n % 2 == 0 && vice.is_none()).then(|| nats[n / 2 % 3]);
+        scenario.arrive(nat, vice);
+        scenario.pass(2 * SECOND);
+    }
+    scenario.pass(4 * MINUTE);
+    for _ in 0..12 {
+        let info_hash = scenario.some_info_hash();
+        for _ in 0..3 {
+            let id = scenario.anyone();
+            scenario.announce(id, info_hash);
+        }
+    }
+    for _ in 0..6 {
+        scenario.pass(2 * MINUTE);
+        let id = scenario.anyone();
+        if !scenario.is_entry_point(id) {
+            scenario.crash(id);
+        }
+        scenario.arrive(None, None);
+    }
+    scenario.world.internet.weather = Weather::fair();
+    scenario.pass(50 * MINUTE);
+    assert_eq!(scenario.held(), scenario.central, "all nodes together hold what the one holds");
+    let (complete, asked) = scenario.audit(20);
+    assert_eq!(complete, asked, "a lookup finds everybody who announced");
 }
 
 /// What many lookups cost.

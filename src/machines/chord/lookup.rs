@@ -3,8 +3,9 @@
 //! The asker keeps the lookup in its hands: each node that it asks names nodes nearer to the key,
 //! and who it takes for responsible. Among the nodes before the key the nearest is asked next,
 //! until one of them names the owner; the owner is asked itself, and has the last word. One
-//! question is under way at a time; a second one joins it when the answer is slow, and from the
-//! first timeout on two are.
+//! question is under way at a time; one more joins it for each answer that is slow, and from the
+//! first timeout on two are. Where the owner and its next heirs are silent, whoever is nearest
+//! before the key is asked for all nodes after it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -43,6 +44,9 @@ enum Standing {
 struct Candidate {
     contact: Contact,
     standing: Standing,
+    asked_at: Instant,
+    /// It was asked for the nodes after it.
+    listed: bool,
     /// How many answers led to it.
     depth: u32,
     token: Option<Token>,
@@ -72,8 +76,6 @@ pub(super) struct Lookup {
     /// The nearest node before the target that answered.
     nearest: Option<RingId>,
     outstanding: u32,
-    /// The last answer was slow: one more may be asked.
-    hedged: bool,
     requests: u32,
     timeouts: u32,
     found: BTreeSet<Sharer>,
@@ -103,7 +105,6 @@ impl Lookup {
             claimed: None,
             nearest: None,
             outstanding: 0,
-            hedged: false,
             requests: 0,
             timeouts: 0,
             found: BTreeSet::new(),
@@ -126,7 +127,8 @@ impl Lookup {
 
     fn insert(&mut self, contact: Contact, depth: u32) {
         let distance = contact.id.clockwise_to(self.target);
-        let new = Candidate { contact, standing: Standing::Untried, depth, token: None };
+        let (standing, asked_at) = (Standing::Untried, self.started);
+        let new = Candidate { contact, standing, asked_at, listed: false, depth, token: None };
         self.candidates.entry(distance).or_insert(new);
         if self.candidates.len() > limits::CANDIDATES_MAX {
             // The farthest from the target on both sides is in the middle of the map.
@@ -161,8 +163,7 @@ impl Lookup {
 
     /// The next node to ask, if one is to be asked now.
     pub(super) fn poll(&mut self, now: Instant) -> Option<Contact> {
-        let allowed = if self.quick && (self.timeouts > 0 || self.hedged) { 2 } else { 1 };
-        if self.end.is_some() || self.outstanding >= allowed {
+        if self.end.is_some() || self.outstanding >= self.allowed(now) {
             return None;
         }
         let next = self.next().filter(|_| self.requests < limits::LOOKUP_REQUESTS_MAX);
@@ -173,11 +174,41 @@ impl Lookup {
             return None;
         };
         let candidate = self.candidates.get_mut(&distance)?;
+        candidate.listed = candidate.standing == Standing::Answered;
         candidate.standing = Standing::Asked;
+        candidate.asked_at = now;
         self.outstanding += 1;
         self.requests += 1;
-        self.hedged = false;
         Some(candidate.contact)
+    }
+
+    /// How many questions may be under way: one that is answered in time, beside the slow ones.
+    fn allowed(&self, now: Instant) -> u32 {
+        if !self.quick {
+            return 1;
+        }
+        let waited = |it: &Candidate| now.saturating_duration_since(it.asked_at);
+        let is_slow =
+            |it: &&Candidate| it.standing == Standing::Asked && waited(it) >= limits::HEDGE;
+        let slow = self.candidates.values().filter(is_slow).take(limits::SLOW_MAX).count();
+        let slow = u32::try_from(slow).expect("they are few");
+        1 + slow.max(u32::from(self.timeouts > 0))
+    }
+
+    /// Whether `contact` is asked now for the nodes after it, not for the way.
+    pub(super) fn wants_list(&self, contact: Contact) -> bool {
+        let candidate = self.candidates.get(&contact.id.clockwise_to(self.target));
+        candidate.is_some_and(|it| it.listed && it.standing == Standing::Asked)
+    }
+
+    /// The nearest before the target, if none of those right after it that it has named answers, and
+    /// it has not been asked for more of them.
+    fn list_holder(&self) -> Option<RingId> {
+        let after = self.candidates.range(RingId::part(2)..).rev();
+        let silent = after.take_while(|(_, it)| it.standing == Standing::Silent).count();
+        let nearest = self.nearest.filter(|_| silent >= limits::CONTACTS_ANSWERED / 2)?;
+        let holder = self.candidates.get(&nearest)?;
+        (holder.standing == Standing::Answered && !holder.listed).then_some(nearest)
     }
 
     /// The claimed owner; while it is asked and slow, whoever is next to it; else the nearest before
@@ -198,6 +229,9 @@ impl Lookup {
                 // It takes another's place when the one that was to have the last word has none: the
                 // nearest after the target inherits the key.
                 Some(Standing::Silent) | None => {
+                    if let Some(holder) = self.list_holder() {
+                        return Some(holder);
+                    }
                     let mut after = self.candidates.range(RingId::part(2)..).rev();
                     let heir = after.find(|(_, it)| it.standing != Standing::Silent);
                     if let Some((distance, heir)) = heir {
@@ -214,19 +248,22 @@ impl Lookup {
         next.filter(|distance| nearer(distance) || lost)
     }
 
-    /// How many questions it has asked.
-    pub(super) fn requests(&self) -> u32 {
-        self.requests
-    }
-
     /// Whether `contact` is said to be responsible: its silence weighs more than another's.
     pub(super) fn is_claimed(&self, contact: Contact) -> bool {
         self.claimed == Some(contact)
     }
 
-    /// The answer that is under way is slow: another node may be asked beside it.
-    pub(super) fn handle_slow(&mut self) {
-        self.hedged = self.quick;
+    /// `from` named the nodes after it.
+    pub(super) fn handle_list(&mut self, from: Contact, after: impl Iterator<Item = Contact>) {
+        let distance = from.id.clockwise_to(self.target);
+        let Some(candidate) = self.candidates.get_mut(&distance) else { return };
+        if candidate.contact != from || candidate.standing != Standing::Asked {
+            return;
+        }
+        candidate.standing = Standing::Answered;
+        let depth = candidate.depth;
+        self.outstanding -= 1;
+        after.for_each(|contact| self.insert(contact, depth + 1));
     }
 
     /// `from` answered. What it names that was not named before comes back.
@@ -393,12 +430,13 @@ mod tests {
         lookup.add(node(40));
         lookup.add(node(30));
         assert_eq!(lookup.poll(now), Some(node(40)));
-        lookup.handle_slow();
+        let now = now + limits::HEDGE;
         assert_eq!(lookup.poll(now), Some(node(30)));
+        assert_eq!(lookup.poll(now), None, "of two one is not slow");
         lookup.handle_answer(now, node(30), &heard(&[50, 51, 52], Some(51)));
+        assert_eq!(lookup.poll(now), Some(node(51)), "beside the slow one");
         assert_eq!(lookup.poll(now), None);
         lookup.handle_silent(node(40));
-        assert_eq!(lookup.poll(now), Some(node(51)));
         assert_eq!(lookup.poll(now), Some(node(50)), "after a timeout two are asked");
         lookup.handle_silent(node(51));
         assert_eq!(lookup.poll(now), Some(node(52)));
@@ -406,6 +444,26 @@ mod tests {
         lookup.handle_answer(now, node(52), &heard(&[], Some(51)));
         assert_eq!(lookup.end().and_then(|end| end.owner), Some(node(52)));
         lookup.check();
+    }
+
+    #[test]
+    fn whoever_is_nearest_names_all_after_it_when_the_first_of_them_are_silent() {
+        let (mut lookup, now) = lookup(false);
+        lookup.add(node(50));
+        assert_eq!(lookup.poll(now), Some(node(50)));
+        lookup.handle_answer(now, node(50), &heard(&[51, 52, 53, 54], Some(51)));
+        for silent in [51, 52, 53, 54] {
+            assert_eq!(lookup.poll(now), Some(node(silent)));
+            lookup.handle_silent(node(silent));
+        }
+        assert_eq!(lookup.poll(now), Some(node(50)));
+        assert!(lookup.wants_list(node(50)));
+        lookup.handle_list(node(50), (51..70).map(node));
+        lookup.check();
+        assert_eq!(lookup.poll(now), Some(node(55)));
+        assert!(!lookup.wants_list(node(50)));
+        lookup.handle_answer(now, node(55), &heard(&[], Some(51)));
+        assert_eq!(lookup.end().and_then(|end| end.owner), Some(node(55)));
     }
 
     #[test]
@@ -417,7 +475,7 @@ mod tests {
         let sharer = Sharer { address: ([10, 0, 0, 1], 1).into(), seeder: true };
         let answer = Heard { sharers: vec![sharer, sharer], ..Heard::default() };
         assert_eq!(lookup.poll(now), Some(node(40)));
-        lookup.handle_slow();
+        let now = now + limits::HEDGE;
         assert_eq!(lookup.poll(now), Some(node(30)));
         assert_eq!(lookup.handle_answer(now, node(40), &answer), [sharer]);
         assert_eq!(lookup.handle_answer(now, node(30), &answer), []);

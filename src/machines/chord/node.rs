@@ -67,7 +67,7 @@ pub(super) enum Timer {
     /// Nobody answered under this transaction.
     Silence(u32),
     /// The answer to this lookup's question of this number is slow.
-    Slow(u64, u32),
+    Slow(u64),
     /// Look for a finger that is missing, or at the next one.
     Fingers,
     /// Look through a weak tie.
@@ -158,6 +158,11 @@ impl Node {
     /// How many torrents it holds entries of.
     pub fn keys(&self) -> usize {
         self.keeping.store.keys()
+    }
+
+    /// What it holds for others: who shares what.
+    pub fn entries(&self) -> impl Iterator<Item = (InfoHash, SocketAddr)> {
+        self.keeping.store.iter().map(|(info_hash, address, _)| (info_hash, address))
     }
 
     /// How many fingers it has.
@@ -254,7 +259,7 @@ impl Node {
         match timer {
             Timer::Stabilise => self.handle_stabilise_due(),
             Timer::Silence(transaction) => self.handle_wait_over(transaction),
-            Timer::Slow(lookup, request) => self.handle_slow(lookup, request),
+            Timer::Slow(lookup) => self.drive(lookup),
             Timer::Fingers => self.handle_fingers_due(),
             Timer::Probe => self.handle_probe_due(),
             Timer::LoopCheck => self.handle_loop_check_due(),

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::formats::krpc::{Query, Route};
+use crate::formats::krpc::{Query, Route, State};
 use crate::machines::chord::lookup::{Goal, Heard, Lookup};
 use crate::machines::chord::node::{Node, Timer};
 use crate::machines::chord::requests::Purpose;
@@ -78,14 +78,14 @@ impl Node {
             }
             let (goal, target, claimed) = (lookup.goal, lookup.target, lookup.is_claimed(contact));
             let query = match goal {
+                _ if lookup.wants_list(contact) => Query::GetState { digest: None, rectify: None },
                 Goal::Get(info_hash) | Goal::Announce(info_hash) => Query::GetPeers(info_hash),
                 Goal::Join | Goal::Finger(_) | Goal::Probe(_) => Query::FindNode(target),
             };
             let tries = if claimed { 2 } else { 1 };
-            let request = lookup.requests();
             if self.ask(contact, query, None, Purpose::Lookup(number), tries) {
                 if self.settings.shape.quick {
-                    self.start_timer(limits::HEDGE, Timer::Slow(number, request));
+                    self.start_timer(limits::HEDGE, Timer::Slow(number));
                 }
             } else if let Some(lookup) = self.lookups.get_mut(&number) {
                 lookup.handle_silent(contact);
@@ -104,14 +104,18 @@ impl Node {
     /// or knows by it that this is its own ring; else we are as good as any node.
     fn ask_ourselves(&mut self, number: u64) {
         let me = self.me();
-        let Some(lookup) = self.lookups.get(&number) else { return };
-        let target = lookup.target;
-        let heard = match lookup.goal {
+        let after = self.ring.successors().iter().copied();
+        let Some(lookup) = self.lookups.get_mut(&number) else { return };
+        if lookup.wants_list(me) {
+            return lookup.handle_list(me, after);
+        }
+        let (target, goal) = (lookup.target, lookup.goal);
+        let heard = match goal {
             Goal::Join => None,
             Goal::Probe(_) => Some(Heard { owner: Some(me), ..Heard::default() }),
             Goal::Get(_) | Goal::Announce(_) | Goal::Finger(_) if self.is_member() => {
                 let mut route = self.route(target);
-                if let Goal::Get(info_hash) = lookup.goal {
+                if let Goal::Get(info_hash) = goal {
                     route.sharers = self.sample(info_hash, limits::SHARERS_ANSWERED);
                 }
                 Some(self.heard_from(route))
@@ -170,10 +174,10 @@ impl Node {
         }
     }
 
-    pub(super) fn handle_slow(&mut self, number: u64, request: u32) {
-        let lookup = self.lookups.get_mut(&number);
-        if let Some(lookup) = lookup.filter(|lookup| lookup.requests() == request) {
-            lookup.handle_slow();
+    /// `from` named all nodes after it, for a lookup whose owner is silent.
+    pub(super) fn handle_listed(&mut self, number: u64, from: Contact, state: &State) {
+        if let Some(lookup) = self.lookups.get_mut(&number) {
+            lookup.handle_list(from, state.successors.iter().copied().map(Contact::at));
             self.drive(number);
         }
     }

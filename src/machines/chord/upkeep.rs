@@ -209,6 +209,9 @@ impl Node {
             (Purpose::Lookup(lookup), Answer::Route(route)) => {
                 self.handle_routed(lookup, to, route);
             }
+            (Purpose::Lookup(lookup), Answer::State(state, _)) => {
+                self.handle_listed(lookup, to, &state);
+            }
             (Purpose::Lookup(lookup), _) => self.handle_lookup_silent(lookup, to),
             (Purpose::Announce(info_hash), _) => self.handle_announce_answered(info_hash, true),
             (Purpose::Validate(info_hash, address), Answer::Shares { shared, seeder }) => {

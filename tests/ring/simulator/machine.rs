@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rondalla::formats::mainline::{Contact, Want};
-use rondalla::machines::kademlia;
+use rondalla::formats::mainline::Want;
+use rondalla::machines::{chord, kademlia};
 use rondalla::words::id::InfoHash;
 use rondalla::words::rng::Rng;
 
@@ -61,6 +61,8 @@ pub(crate) struct Report {
     /// Until the first peer was found.
     pub(crate) first: Option<Duration>,
     pub(crate) took: Duration,
+    /// Whose the torrent is, in a ring.
+    pub(crate) responsible: Option<SocketAddr>,
 }
 
 impl Machine for kademlia::Node {
@@ -134,6 +136,7 @@ impl Tracker for kademlia::Node {
                     hops: outcome.hops.unwrap_or_default(),
                     first: outcome.found_after,
                     took: outcome.took,
+                    responsible: None,
                 };
                 Some(Said::Ended(info_hash, report))
             }
@@ -142,8 +145,82 @@ impl Tracker for kademlia::Node {
     }
 }
 
-/// The table of a node that has been in a network for long: `nodes`, in a random order, offered one
-/// after the other, so that each bucket has whom it can hold.
-pub(crate) fn settle(node: &mut kademlia::Node, now: Instant, nodes: &[Contact]) {
-    node.restore(now, nodes.iter().copied());
+impl Machine for chord::Node {
+    type News = chord::News;
+
+    fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        self.handle_datagram(now, from, bytes);
+    }
+
+    fn handle_time(&mut self, now: Instant) {
+        self.handle_time(now);
+    }
+
+    fn poll_deadline(&self) -> Option<Instant> {
+        self.poll_deadline()
+    }
+
+    fn poll_transmit(&mut self) -> Option<Datagram> {
+        let chord::Transmit { to, bytes } = self.poll_transmit()?;
+        Some(Datagram { to, bytes })
+    }
+
+    fn poll_news(&mut self) -> Option<chord::News> {
+        self.poll_news()
+    }
+
+    fn check(&self) {
+        self.check();
+    }
+}
+
+impl Tracker for chord::Node {
+    const NAME: &'static str = "Chord";
+
+    fn start(address: SocketAddr, seed: u64, now: Instant) -> Self {
+        Self::new(chord::Settings::default(), address, seed, now)
+    }
+
+    fn join(&mut self, now: Instant, entry_points: &[SocketAddr]) {
+        self.join(now, entry_points);
+    }
+
+    fn lookup(&mut self, now: Instant, info_hash: InfoHash) {
+        self.lookup(now, info_hash);
+    }
+
+    fn announce(&mut self, now: Instant, info_hash: InfoHash, port: u16) {
+        self.announce(now, info_hash, port, true);
+    }
+
+    fn entries(&self) -> Vec<(InfoHash, SocketAddr)> {
+        self.entries().collect()
+    }
+
+    fn read(news: chord::News) -> Option<Said> {
+        match news {
+            chord::News::Joined(_) => Some(Said::Joined),
+            chord::News::Found(info_hash, sharers) => {
+                let peers = sharers.into_iter().map(|sharer| sharer.address).collect();
+                Some(Said::Found(info_hash, peers))
+            }
+            chord::News::Finished(info_hash, report) => {
+                let report = Report {
+                    requests: report.requests,
+                    timeouts: report.timeouts,
+                    hops: report.hops,
+                    first: report.first_found,
+                    took: report.took,
+                    responsible: report.responsible,
+                };
+                Some(Said::Ended(info_hash, report))
+            }
+            chord::News::Client
+            | chord::News::Alone
+            | chord::News::PlaceTaken
+            | chord::News::Left
+            | chord::News::Member(_)
+            | chord::News::Walked { .. } => None,
+        }
+    }
 }

@@ -232,6 +232,13 @@ impl<M: Machine> World<M> {
         result
     }
 
+    /// The same for a machine that is told what the network is like.
+    pub(crate) fn tell(&mut self, id: MemberId, tell: impl FnOnce(&mut M, &Internet)) {
+        let member = self.members[id].as_mut().expect("the member is there");
+        tell(&mut member.machine, &self.internet);
+        self.settle(id);
+    }
+
     /// The scenario is told of `number` after `delay`.
     pub(crate) fn remind(&mut self, delay: Duration, number: u64) {
         self.put(self.now + delay, What::Script(number));
