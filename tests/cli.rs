@@ -33,9 +33,7 @@ fn bad_usage_is_one_line_and_code_2() {
         (&["frobnicate"], "frobnicate: there is no such subcommand; 'rondalla --help' lists them"),
         (&[""], ": there is no such subcommand; 'rondalla --help' lists them"),
         (&["bad\nline\x1b[2J"], r"bad\nline\u{1b}[2J: there is no such subcommand; 'rondalla --help' lists them"),
-        (&["node"], "node: not in this version"),
-        (&["lookup", "x"], "lookup: not in this version"),
-        (&["ring", "--svg", "x"], "ring: not in this version"),
+        (&["lookup", "x"], "x: it is no info-hash: write 40 hex or 32 base32 digits"),
         (&["tracker", "--help"], "tracker: not in this version"),
         (&["completions"], "SHELL: missing: bash, zsh or fish"),
         (&["completions", "csh"], "csh: no completions for this shell; write bash, zsh or fish"),
@@ -54,7 +52,6 @@ fn bad_usage_is_one_line_and_code_2() {
         (&["download", "a", "--timeout", "soon"], "--timeout soon: write a number of seconds above 0, at most 315360000"),
         (&["download", "a", "--memory", "99999999999G"], "--memory 99999999999G: the number is too large"),
         (&["download", "a", "--max-peers", "0"], "--max-peers 0: it must be at least 1"),
-        (&["seed", "a", "--join", ":6881"], "--join: not in this version"),
         (&["create", "a", "--piece-length", "17K"], "--piece-length 17K: it must be a power of two from 16.0 KiB to 256 MiB"),
         (&["create", "a", "--node", ":1"], "--node :1: the host is missing: write HOST:PORT, such as example.org:6881"),
     ];
