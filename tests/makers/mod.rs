@@ -5,8 +5,6 @@
 //! `cargo test --release -- --ignored makers`.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -90,15 +88,11 @@ fn created(source: &Path, torrent: &Path, options: &[&str]) -> Value {
 fn create_gives_the_info_hash_of_mktorrent() {
     let scratch = Scratch::new();
     let parent = scratch.folder("source");
-    let foreign = parent.join("not UTF-8");
-    file(&foreign, "plain", 10);
-    write_noise(&foreign.join(OsStr::from_bytes(b"caf\xe9/na\xefve")), 70_000, &mut Noise::new(3));
     let sources = [
         file(&parent, "one byte", 1),
         file(&parent, "whole pieces.bin", 4 * 32_768),
         file(&parent, "ümläut & co.bin", 1_234_567),
         folder(&parent, "a folder"),
-        foreign,
     ];
     let options: [(&[&str], &[&str]); 4] = [
         (&["-l", "15"], &["--piece-length", "32KiB"]),
@@ -217,9 +211,14 @@ fn show_agrees_with_libtorrent() {
     assert_eq!(torrents.len(), 12);
     for torrent in &torrents {
         let (ours, theirs) = (rondalla::show(torrent), libtorrent_show(torrent));
-        for key in ["infohash", "name", "size", "piece_length", "pieces", "private", "nodes"] {
+        for key in ["infohash", "name", "size", "piece_length", "pieces", "private"] {
             assert_eq!(ours[key], theirs[key], "{key} of {}", torrent.display());
         }
+        // Ways into the ring come first, and are not libtorrent's.
+        let ring = if torrent.ends_with("rondalla-folder.torrent") { 2 } else { 0 };
+        let (ways, others) = ours["nodes"].as_array().unwrap().split_at(ring);
+        assert_eq!(others, theirs["nodes"].as_array().unwrap(), "nodes of {}", torrent.display());
+        assert_eq!(ways.len(), ring);
         // libtorrent says nothing of the kind by an empty string or zero.
         for (key, nothing) in
             [("comment", json!("")), ("created_by", json!("")), ("creation_date", json!(0))]
