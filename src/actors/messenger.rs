@@ -4,19 +4,20 @@
 //! one of the program; encryption, or another transport, is another Messenger.
 
 use std::fmt;
-use std::io::{self, IoSliceMut, Read, Write};
+use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::actors::clock::now;
 use crate::actors::file_error::reason;
 use crate::actors::file_part::FilePart;
-use crate::formats::wire::{
-    Decoder, Handshake, HandshakeDecoder, HandshakeHead, Message, PieceHeader, WireError,
-};
+use crate::formats::wire::{Handshake, HandshakeHead, Message, PieceHeader, WireError};
 use crate::words::id::Block;
 use crate::words::limits;
+
+mod hearing;
+
+use hearing::Hearing;
 
 /// Says and hears the messages of one connection.
 ///
@@ -105,16 +106,10 @@ impl From<WireError> for Breakdown {
 }
 
 /// A Messenger on a TCP socket.
-///
-/// It keeps what it has read: a read with a time limit may end in the middle of a message, and
-/// nothing must be lost then.
 #[derive(Debug)]
 pub(crate) struct TcpMessenger {
     stream: Arc<TcpStream>,
-    handshake: HandshakeDecoder,
-    decoder: Option<Decoder>,
-    /// The time limit that the socket has for reads.
-    limit: Option<Duration>,
+    hearing: Hearing,
     /// What is said together: small messages wait here for the flush.
     outgoing: Vec<u8>,
 }
@@ -129,37 +124,8 @@ impl TcpMessenger {
     }
 
     fn over(stream: Arc<TcpStream>) -> Self {
-        let handshake = HandshakeDecoder::new();
-        Self { stream, handshake, decoder: None, limit: None, outgoing: Vec::new() }
-    }
-
-    /// Lets the next read wait until `deadline`; `false` if that has passed.
-    ///
-    /// The limit of a socket costs a system call, so it is changed only when it is off by half: an
-    /// idle connection may then notice its deadline late by that much.
-    fn wait_until(&mut self, deadline: Instant) -> io::Result<bool> {
-        let left = deadline.saturating_duration_since(now());
-        if left.is_zero() {
-            return Ok(false);
-        }
-        let fits = self.limit.is_some_and(|limit| limit / 2 <= left && left <= limit * 2);
-        if !fits {
-            self.stream.set_read_timeout(Some(left.max(limits::READ_TIMEOUT_MIN)))?;
-            self.limit = Some(left);
-        }
-        Ok(true)
-    }
-
-    /// Reads into the handshake; `false` if the deadline has passed.
-    fn read_handshake(&mut self, deadline: Instant) -> Result<bool, Breakdown> {
-        if !self.wait_until(deadline).map_err(Breakdown::Broken)? {
-            return Ok(false);
-        }
-        match heard((&*self.stream).read(self.handshake.space()))? {
-            Some(n) => self.handshake.filled(n),
-            None => return Ok(now() < deadline),
-        }
-        Ok(true)
+        let hearing = Hearing::of(Arc::clone(&stream));
+        Self { stream, hearing, outgoing: Vec::new() }
     }
 }
 
@@ -168,59 +134,21 @@ pub(crate) fn is_time_out(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-/// Sorts the outcomes of a read: `None` means that nothing came in time.
-fn heard(read: io::Result<usize>) -> Result<Option<usize>, Breakdown> {
-    match read {
-        Ok(0) => Err(Breakdown::Closed),
-        Ok(n) => Ok(Some(n)),
-        Err(error) if is_time_out(&error) || error.kind() == io::ErrorKind::Interrupted => Ok(None),
-        Err(error) => Err(Breakdown::Broken(error)),
-    }
-}
-
 impl Messenger for TcpMessenger {
     fn greet(&mut self, ours: &Handshake) -> io::Result<()> {
         (&*self.stream).write_all(&ours.emit())
     }
 
     fn receive_head(&mut self, deadline: Instant) -> Result<Option<HandshakeHead>, Breakdown> {
-        loop {
-            if let Some(head) = self.handshake.head()? {
-                return Ok(Some(head));
-            }
-            if !self.read_handshake(deadline)? {
-                return Ok(None);
-            }
-        }
+        self.hearing.receive_head(deadline)
     }
 
     fn receive_greeting(&mut self, deadline: Instant) -> Result<Option<Handshake>, Breakdown> {
-        loop {
-            if let Some(greeting) = self.handshake.handshake()? {
-                return Ok(Some(greeting));
-            }
-            if !self.read_handshake(deadline)? {
-                return Ok(None);
-            }
-        }
+        self.hearing.receive_greeting(deadline)
     }
 
     fn receive(&mut self, pieces: u32, deadline: Instant) -> Result<Option<Message>, Breakdown> {
-        loop {
-            let decoder = self.decoder.get_or_insert_with(|| Decoder::new(pieces));
-            if let Some(message) = decoder.poll_message()? {
-                return Ok(Some(message));
-            }
-            if !self.wait_until(deadline).map_err(Breakdown::Broken)? {
-                return Ok(None);
-            }
-            let decoder = self.decoder.as_mut().expect("it was made above");
-            let mut spaces = decoder.spaces().map(IoSliceMut::new);
-            match heard((&*self.stream).read_vectored(&mut spaces))? {
-                Some(n) => decoder.filled(n),
-                None => return Ok(None),
-            }
-        }
+        self.hearing.receive(pieces, deadline)
     }
 
     fn send(&mut self, message: &Message) -> io::Result<()> {
@@ -262,11 +190,14 @@ pub(crate) mod in_memory;
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+    use std::io::Read;
     use std::net::TcpListener;
     use std::thread::{Builder, JoinHandle};
+    use std::time::Duration;
 
     use super::in_memory;
     use super::*;
+    use crate::actors::clock::now;
     use crate::actors::disk::DiskFile;
     use crate::actors::scratch::Scratch;
     use crate::formats::wire::Reserved;

@@ -1,0 +1,123 @@
+//! What a Messenger on a socket hears: bytes become handshakes and messages.
+
+use std::io::{self, IoSliceMut, Read};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::actors::clock::now;
+use crate::actors::messenger::{Breakdown, is_time_out};
+use crate::formats::wire::{Decoder, Handshake, HandshakeDecoder, HandshakeHead, Message};
+use crate::words::limits;
+
+/// Hears one connection.
+///
+/// It keeps what it has read: a read with a time limit may end in the middle of a message, and
+/// nothing must be lost then.
+#[derive(Debug)]
+pub(super) struct Hearing {
+    stream: Arc<TcpStream>,
+    handshake: HandshakeDecoder,
+    decoder: Option<Decoder>,
+    /// The time limit that the socket has for reads.
+    limit: Option<Duration>,
+}
+
+impl Hearing {
+    pub(super) fn of(stream: Arc<TcpStream>) -> Self {
+        let handshake = HandshakeDecoder::new();
+        Self { stream, handshake, decoder: None, limit: None }
+    }
+
+    /// See [`Messenger::receive_head`](super::Messenger::receive_head).
+    pub(super) fn receive_head(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<Option<HandshakeHead>, Breakdown> {
+        loop {
+            if let Some(head) = self.handshake.head()? {
+                return Ok(Some(head));
+            }
+            if !self.read_handshake(deadline)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// See [`Messenger::receive_greeting`](super::Messenger::receive_greeting).
+    pub(super) fn receive_greeting(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<Option<Handshake>, Breakdown> {
+        loop {
+            if let Some(greeting) = self.handshake.handshake()? {
+                return Ok(Some(greeting));
+            }
+            if !self.read_handshake(deadline)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// See [`Messenger::receive`](super::Messenger::receive).
+    pub(super) fn receive(
+        &mut self,
+        pieces: u32,
+        deadline: Instant,
+    ) -> Result<Option<Message>, Breakdown> {
+        loop {
+            let decoder = self.decoder.get_or_insert_with(|| Decoder::new(pieces));
+            if let Some(message) = decoder.poll_message()? {
+                return Ok(Some(message));
+            }
+            if !self.wait_until(deadline).map_err(Breakdown::Broken)? {
+                return Ok(None);
+            }
+            let decoder = self.decoder.as_mut().expect("it was made above");
+            let mut spaces = decoder.spaces().map(IoSliceMut::new);
+            match heard((&*self.stream).read_vectored(&mut spaces))? {
+                Some(n) => decoder.filled(n),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Lets the next read wait until `deadline`; `false` if that has passed.
+    ///
+    /// The limit of a socket costs a system call, so it is changed only when it is off by half: an
+    /// idle connection may then notice its deadline late by that much.
+    fn wait_until(&mut self, deadline: Instant) -> io::Result<bool> {
+        let left = deadline.saturating_duration_since(now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        let fits = self.limit.is_some_and(|limit| limit / 2 <= left && left <= limit * 2);
+        if !fits {
+            self.stream.set_read_timeout(Some(left.max(limits::READ_TIMEOUT_MIN)))?;
+            self.limit = Some(left);
+        }
+        Ok(true)
+    }
+
+    /// Reads into the handshake; `false` if the deadline has passed.
+    fn read_handshake(&mut self, deadline: Instant) -> Result<bool, Breakdown> {
+        if !self.wait_until(deadline).map_err(Breakdown::Broken)? {
+            return Ok(false);
+        }
+        match heard((&*self.stream).read(self.handshake.space()))? {
+            Some(n) => self.handshake.filled(n),
+            None => return Ok(now() < deadline),
+        }
+        Ok(true)
+    }
+}
+
+/// Sorts the outcomes of a read: `None` means that nothing came in time.
+fn heard(read: io::Result<usize>) -> Result<Option<usize>, Breakdown> {
+    match read {
+        Ok(0) => Err(Breakdown::Closed),
+        Ok(n) => Ok(Some(n)),
+        Err(error) if is_time_out(&error) || error.kind() == io::ErrorKind::Interrupted => Ok(None),
+        Err(error) => Err(Breakdown::Broken(error)),
+    }
+}
