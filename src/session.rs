@@ -30,19 +30,19 @@
 pub mod ask;
 mod chord;
 mod names;
+mod options;
 mod traced;
 mod turns;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
-use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
@@ -55,13 +55,10 @@ use crate::actors::peer::{Introduction, Line, Office};
 use crate::actors::porter::{Ends, PorterHandle, ToPorter};
 use crate::actors::storage::StorageHandle;
 use crate::actors::trace::TraceHandle;
-use crate::bus::{Command, Event, NewTorrent, Notification, Order, Place, ToPeer, TorrentContext};
+use crate::bus::{Command, Event, Notification, Order, ToPeer};
 use crate::formats::client;
-use crate::formats::metainfo::Metainfo;
 use crate::machines::chord::Role;
 use crate::machines::engine::{Engine, Settings};
-use crate::words::address::{Address, ListenAddress};
-use crate::words::bitfield::SharedBitfield;
 use crate::words::id::PeerKey;
 use crate::words::limits;
 
@@ -71,112 +68,7 @@ use turns::Turns;
 pub use crate::actors::events::Events;
 pub use crate::machines::engine::{Goal, SeedUntil};
 pub use chord::ChordOptions;
-
-/// How a session works, for all its torrents.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Where to take connections; `None`: nowhere.
-    pub listen: Option<ListenAddress>,
-    /// The folder of resume files and locks.
-    pub state: PathBuf,
-    /// When the session is done.
-    pub goal: Goal,
-    /// Go on until told to end, since [`Remote::add`] may bring more torrents.
-    pub stay: bool,
-    /// Whether to serve others.
-    pub upload: bool,
-    /// How to take part in the ring; `None`: not at all.
-    pub chord: Option<ChordOptions>,
-    /// Bytes that blocks may take until their pieces are written.
-    pub memory: u64,
-    /// Connections at once, at most [`limits::PEERS_MAX`].
-    pub peers_max: u32,
-    /// Files of torrents that are open at once.
-    pub files_open_max: usize,
-    /// Give up a torrent when nothing arrives for so long.
-    pub timeout: Option<Duration>,
-    /// Bytes of payload a second that may arrive; 0 is no limit.
-    pub limit_down: u64,
-    /// Bytes of payload a second that may leave; 0 is no limit.
-    pub limit_up: u64,
-    /// Ask for the pieces in their order, not for the rarest first.
-    pub sequential: bool,
-    /// Seed a complete torrent no longer than until one of these is met.
-    pub seed_until: SeedUntil,
-    /// Where each notification and order is written, one JSON line each.
-    pub trace: Option<Arc<File>>,
-}
-
-impl Options {
-    /// Downloads until every torrent is complete. The numbers are those with which the command line
-    /// begins, and plain constants: it brings some down where the host bears less, this does not.
-    pub fn new(state: impl Into<PathBuf>) -> Self {
-        Self {
-            listen: Some(ListenAddress::default()),
-            state: state.into(),
-            goal: Goal::Complete,
-            stay: false,
-            upload: true,
-            chord: Some(ChordOptions::default()),
-            memory: limits::MEMORY_DEFAULT,
-            peers_max: limits::PEERS_DEFAULT,
-            files_open_max: limits::FILES_OPEN_MAX,
-            timeout: None,
-            limit_down: 0,
-            limit_up: 0,
-            sequential: false,
-            seed_until: SeedUntil::default(),
-            trace: None,
-        }
-    }
-}
-
-/// A torrent to add to a session.
-#[derive(Clone, Debug)]
-pub struct Torrent {
-    /// Its description.
-    pub metainfo: Metainfo,
-    /// The folder of its data.
-    pub dir: PathBuf,
-    /// Peers to dial at once, and again while they are down.
-    pub peers: Vec<Address>,
-    /// Hash everything, whatever a resume file says.
-    pub check: bool,
-    /// Use existing files although no piece of them matches.
-    pub overwrite: bool,
-    /// The files to download, by their index in the metainfo; `None`: all.
-    pub select: Option<BTreeSet<usize>>,
-}
-
-impl Torrent {
-    /// A torrent whose data is, or will be, below `dir`.
-    pub fn new(metainfo: Metainfo, dir: impl Into<PathBuf>) -> Self {
-        Self {
-            metainfo,
-            dir: dir.into(),
-            peers: Vec::new(),
-            check: false,
-            overwrite: false,
-            select: None,
-        }
-    }
-
-    /// The torrent as main takes it: whatever takes time by its size is done.
-    fn into_new(self, state: &Path, goal: Goal) -> NewTorrent {
-        let Self { metainfo, dir, peers, check, overwrite, select } = self;
-        let read_only = goal == Goal::Seed;
-        let wanted = match select {
-            _ if read_only => SharedBitfield::zeros(metainfo.pieces()),
-            Some(files) => metainfo.pieces_of_files(&files),
-            None => SharedBitfield::ones(metainfo.pieces()),
-        };
-        let nodes = metainfo.chord_nodes().iter().filter_map(|(host, port)| node(host, *port));
-        let nodes = nodes.collect();
-        let (publisher, context) = TorrentContext::new(metainfo, wanted);
-        let place = Place { dir, state: state.to_owned(), check, overwrite, read_only };
-        NewTorrent { context, publisher, place, peers, nodes }
-    }
-}
+pub use options::{Options, Torrent};
 
 /// One client: its engine, its actors and their channels.
 #[derive(Debug)]
@@ -548,12 +440,6 @@ impl Session {
         events.push(turns.summary());
         events.push(Event::Ended);
     }
-}
-
-/// A node that a torrent's maker named; one that nobody can dial is passed over.
-fn node(host: &str, port: u16) -> Option<Address> {
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    host.parse().ok().map(|host| Address { host, port })
 }
 
 fn is_specific(ip: &IpAddr) -> bool {
