@@ -282,8 +282,20 @@ impl Post {
     fn send(&mut self) {
         while let Some(transmit) = self.node.poll_transmit() {
             // What the socket does not take now is lost, as on the way; who asked asks again.
-            self.socket.send_to(&transmit.bytes, transmit.to).ok();
+            if transmit.aside {
+                self.send_aside(&transmit.bytes, transmit.to).ok();
+            } else {
+                self.socket.send_to(&transmit.bytes, transmit.to).ok();
+            }
         }
+    }
+
+    /// Sends from any other port of the same address.
+    fn send_aside(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+        let from = SocketAddr::new(self.socket.local_addr()?.ip(), 0);
+        let socket = std::net::UdpSocket::bind(from)?;
+        socket.set_nonblocking(true)?;
+        socket.send_to(bytes, to).map(drop)
     }
 }
 

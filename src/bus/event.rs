@@ -121,8 +121,15 @@ pub enum TorrentEvent {
 pub enum PeerState {
     /// The handshakes are done.
     Connected,
-    /// It is gone, and why.
-    Gone(String),
+    /// It is gone.
+    Gone {
+        /// Why.
+        reason: String,
+        /// Bytes of blocks that came from it.
+        downloaded: u64,
+        /// Bytes of blocks that it got from us.
+        uploaded: u64,
+    },
 }
 
 /// How a torrent goes.

@@ -190,7 +190,7 @@ impl<W: Write, E: Write> Console<W, E> {
                 let client = if client.is_empty() { client } else { format!(" ({client})") };
                 let news = match state {
                     PeerState::Connected => "connected".to_owned(),
-                    PeerState::Gone(reason) => reason,
+                    PeerState::Gone { reason, .. } => reason,
                 };
                 self.remark(&format!("peer {address}{client}: {news}"));
             }

@@ -58,9 +58,9 @@ fn torrent_object(event: &TorrentEvent, verbose: bool) -> Option<Value> {
             PeerState::Connected => {
                 json!({ "event": "peer", "addr": address, "state": "connected", "client": client })
             }
-            PeerState::Gone(reason) => json!({
+            PeerState::Gone { reason, downloaded, uploaded } => json!({
                 "event": "peer", "addr": address, "state": "gone", "client": client,
-                "reason": reason,
+                "reason": reason, "downloaded": downloaded, "uploaded": uploaded,
             }),
         },
         TorrentEvent::Piece(piece) if verbose => json!({ "event": "piece", "index": piece.0 }),

@@ -226,7 +226,7 @@ impl Process {
             }
             TorrentEvent::Error(_) => self.troubled = true,
             TorrentEvent::Piece(PieceIndex(piece)) => scene.clock.note(u64::from(piece)),
-            TorrentEvent::Peer { address, state: PeerState::Gone(why), .. } => {
+            TorrentEvent::Peer { address, state: PeerState::Gone { reason: why, .. }, .. } => {
                 if why == "it sent corrupt data" {
                     let guilty = home.plan.is_hostile(&address);
                     assert!(guilty, "{address} is banned, and has done nothing");

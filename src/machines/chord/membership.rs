@@ -3,7 +3,8 @@
 //! A node with a global address is a client first, and becomes a member when others have shown, by
 //! pinging it after its own datagrams' traces in routers have died, that it can be reached; about two
 //! of three hosts cannot. On loopback and private addresses it is a member at once, if the address
-//! that others see is one of its own.
+//! that others see is one of its own. Pings back come from another port than the one that was asked:
+//! a router between that still knows that one lets it in, and nobody else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -497,12 +498,14 @@ impl Node {
         }
     }
 
-    /// `from` pings us: it may be one that we asked to.
+    /// `from` pings us: it may be another port of one that we asked to.
     pub(super) fn handle_pinged_back(&mut self, from: SocketAddr) {
         let delay = self.ping_back_delay();
         let asked = self.membership.ping_backs_asked;
         let waited = asked.is_some_and(|at| self.now.saturating_duration_since(at) >= delay / 2);
-        if let Some(kept) = self.membership.ping_backs.get_mut(&from).filter(|_| waited) {
+        let mut promises = self.membership.ping_backs.iter_mut();
+        let promise = promises.find(|(by, kept)| by.ip() == from.ip() && **by != from && !**kept);
+        if let Some((_, kept)) = promise.filter(|_| waited) {
             *kept = true;
         }
     }
@@ -541,6 +544,6 @@ impl Node {
 
     pub(super) fn handle_ping_back_due(&mut self, address: SocketAddr) {
         self.membership.owed.remove(&address);
-        self.tell(address, Query::Ping(None));
+        self.ping_aside(address);
     }
 }

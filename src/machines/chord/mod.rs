@@ -143,6 +143,9 @@ pub struct Transmit {
     pub to: SocketAddr,
     /// What: at most [`limits::DATAGRAM_LEN_SENT`] bytes.
     pub bytes: Vec<u8>,
+    /// It is to leave by another port than the node's own: the receiver learns by it whether strangers
+    /// reach it, which a router lets pass only to those who can be reached.
+    pub aside: bool,
 }
 
 /// What a node has to tell whoever ordered it about.

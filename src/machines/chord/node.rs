@@ -361,7 +361,15 @@ impl Node {
         let message = Message { transaction, seen: Some(to), client, body };
         let bytes = message.encode(len_min);
         debug_assert!(bytes.len() <= limits::DATAGRAM_LEN_SENT, "{} bytes", bytes.len());
-        self.transmits.push_back(Transmit { to, bytes });
+        self.transmits.push_back(Transmit { to, bytes, aside: false });
+    }
+
+    /// Pings `to` as a stranger would.
+    pub(super) fn ping_aside(&mut self, to: SocketAddr) {
+        let (transaction, body) = (self.rng.below(u32::MAX), Body::Query(Query::Ping(None), None));
+        // The port has no place on the ring: nobody is to ask it.
+        let message = Message { transaction, seen: Some(to), client: true, body };
+        self.transmits.push_back(Transmit { to, bytes: message.encode(0), aside: true });
     }
 
     // -------------------------------------------------------------------------------- Checks ---

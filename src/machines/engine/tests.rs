@@ -450,7 +450,9 @@ fn draw_event(event: &Event) -> Option<String> {
         TorrentEvent::Peer { address, state: PeerState::Connected, .. } => {
             format!("{address} connected")
         }
-        TorrentEvent::Peer { state: PeerState::Gone(reason), .. } => format!("gone: {reason}"),
+        TorrentEvent::Peer { state: PeerState::Gone { reason, .. }, .. } => {
+            format!("gone: {reason}")
+        }
         TorrentEvent::Piece(piece) => format!("piece {}", piece.0),
         TorrentEvent::Finished { bytes, uploaded, .. } => format!("finished {bytes}/{uploaded}"),
         TorrentEvent::Settled { .. } => "settled".into(),

@@ -161,7 +161,7 @@ impl Machine for chord::Node {
     }
 
     fn poll_transmit(&mut self) -> Option<Datagram> {
-        let chord::Transmit { to, bytes } = self.poll_transmit()?;
+        let chord::Transmit { to, bytes, .. } = self.poll_transmit()?;
         Some(Datagram { to, bytes })
     }
 

@@ -273,6 +273,23 @@ fn a_global_address_is_a_client_until_others_have_pinged_it() {
 }
 
 #[test]
+fn a_private_address_behind_a_router_is_a_member_only_if_strangers_reach_it() {
+    let mut network = Network::new(15);
+    let members = network.grow(3);
+    let inside = SocketAddr::from(([192, 168, 0, 2], 6881));
+    let (open, closed) = (place(9), place(10));
+    network.deaf.insert(closed);
+    for outside in [open, closed] {
+        network.start_behind(inside, outside, &members);
+    }
+    network.pass(seconds(60));
+    assert!(network.news(open).contains(&News::Joined(open)));
+    assert_eq!(network.news(closed), [News::Client]);
+    assert!(!network.is_named_by_anyone(closed));
+    network.assert_ideal();
+}
+
+#[test]
 fn a_wildcard_learns_its_address_from_others() {
     let mut network = Network::new(15);
     let [first, second] = [1, 2].map(place);

@@ -461,17 +461,19 @@ fn handle_gone(engine: &mut Engine, key: PeerKey, farewell: Farewell) {
     };
     if let Some(torrent) = peer.torrent {
         forget(engine, key, torrent, &mut peer);
+        let moved = peer.talk_or_last().map(|talk| (talk.downloaded, talk.uploaded));
+        let (downloaded, uploaded) = moved.unwrap_or_default();
         if let Some(contact) = peer.contact {
             let first = dials::is_first_failure(engine, torrent, contact);
             if peer.is_dialling() && fault != Fault::Ourselves && first {
                 let message = format!("peer {}: {reason}; it is dialled again", peer.address);
                 engine.tell(torrent, TorrentEvent::Warning(message));
             }
-            let moved = peer.talk_or_last().map_or(0, |talk| talk.downloaded + talk.uploaded);
-            let useful = moved > 0 && fault != Fault::Theirs;
+            let useful = downloaded + uploaded > 0 && fault != Fault::Theirs;
             dials::handle_over(engine, torrent, contact, fault, useful);
         }
-        let (address, client, state) = (peer.address, peer.client, PeerState::Gone(reason));
+        let state = PeerState::Gone { reason, downloaded, uploaded };
+        let (address, client) = (peer.address, peer.client);
         engine.tell(torrent, TorrentEvent::Peer { address, state, client });
     } else {
         engine.events.push_back(Event::Stranger { address: peer.address, reason });

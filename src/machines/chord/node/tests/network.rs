@@ -109,6 +109,17 @@ impl Network {
         self.add(at, node, entry_points);
     }
 
+    /// A node that listens at `inside`, and is seen `outside` by everybody else.
+    pub(super) fn start_behind(
+        &mut self,
+        inside: SocketAddr,
+        outside: SocketAddr,
+        entry_points: &[SocketAddr],
+    ) {
+        let node = Node::new(self.settings.clone(), inside, self.rng.next_u64(), self.now);
+        self.add(outside, node, entry_points);
+    }
+
     fn add(&mut self, at: SocketAddr, mut node: Node, entry_points: &[SocketAddr]) -> SocketAddr {
         node.join(self.now, entry_points);
         self.nodes.insert(at, node);
@@ -246,17 +257,18 @@ impl Network {
         while let Some(news) = node.poll_news() {
             self.news.get_mut(&at).unwrap().push_back(news);
         }
-        while let Some(Transmit { to, bytes }) = node.poll_transmit() {
+        while let Some(Transmit { to, bytes, aside }) = node.poll_transmit() {
+            let from = if aside { SocketAddr::new(at.ip(), 1) } else { at };
             self.bytes_sent += bytes.len() as u64;
             let said = bytes.windows(7).any(|window| window == b"1:y1:q1" || window == b"1:y1:qe");
             self.questions += u64::from(said);
-            self.mappings.insert((at, to), self.now);
+            self.mappings.insert((from, to), self.now);
             let copies = 1 + u32::from(self.rng.chance(self.doubled_percent, 100));
             for _ in 0..copies {
                 if !self.rng.chance(self.lost_percent, 100) {
                     let delay = Duration::from_millis(u64::from(10 + self.rng.below(60)));
                     let key = (self.now + delay, self.rng.next_u64());
-                    self.under_way.insert(key, (at, to, bytes.clone()));
+                    self.under_way.insert(key, (from, to, bytes.clone()));
                 }
             }
         }
@@ -386,7 +398,7 @@ impl Network {
             node.handle_datagram(now, from, &bytes);
             node.check();
             let (mut answers, len) = (0, bytes.len());
-            while let Some(Transmit { to, bytes }) = node.poll_transmit() {
+            while let Some(Transmit { to, bytes, .. }) = node.poll_transmit() {
                 let message = parse(&bytes, Family::V4).unwrap();
                 let is_answer = !matches!(message.body, Body::Query(..));
                 assert!(
