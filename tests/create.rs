@@ -100,7 +100,7 @@ fn what_is_asked_for_is_in_the_torrent() {
     options.web_seeds = vec!["http://w/".to_owned()];
     options.nodes = vec!["[::1]:7".parse().unwrap(), "host:8".parse().unwrap()];
     options.comment = Some("why not".to_owned());
-    options.name = Some("other name".to_owned());
+    options.name = Some("other name".into());
     options.no_date = false;
     let (out, err) = create(&options).unwrap();
 
@@ -235,7 +235,7 @@ fn what_cannot_be_read_is_one_error_and_no_torrent() {
     assert_eq!(a_folder.exit, Exit::FileSystem);
 
     for name in ["..", "a/b", ""] {
-        let options = CreateOptions { name: Some(name.to_owned()), ..options(&data, &to) };
+        let options = CreateOptions { name: Some(name.into()), ..options(&data, &to) };
         assert_eq!(create(&options).unwrap_err().exit, Exit::Usage);
     }
     assert_eq!(folder.names(), ["data"]);
@@ -299,17 +299,17 @@ mod unix {
             said.contains("its name cannot be kept (and 1 more); it would be taken for padding;"),
             "{said}"
         );
-        options.name = Some("a\nb".to_owned());
+        options.name = Some("a\nb".into());
         let failure = create(&options).unwrap_err();
         assert_eq!((failure.exit, failure.what.as_str()), (Exit::Usage, "--name"));
         options.name = None;
 
-        let whole = folder.path().join(OsStr::from_bytes(b"\xff"));
+        let whole = folder.path().join(OsStr::from_bytes(b"\xff\x07"));
         fs::write(&whole, "x").unwrap();
         let single = CreateOptions { path: whole, ..options.clone() };
         let said = create(&single).unwrap_err().to_string();
         assert!(
-            said.contains("this name cannot be kept; it would become %FF; rename it"),
+            said.contains("this name cannot be kept; it would become %FF_; rename it"),
             "{said}"
         );
         assert!(!to.exists());
@@ -340,8 +340,12 @@ mod unix {
             "e\u{301}",
             "é",
             &longest,
-        ];
-        for top in names {
+        ]
+        .map(OsStr::new);
+        // Latin-1, Shift JIS, and what has no end.
+        let bytes = [b"caf\xe9".as_slice(), b"\x83\x5c", b"\xff", b"\xe6\x97", &[0xa0; 255]];
+        let names = [&names[..], &bytes.map(OsStr::from_bytes)].concat();
+        for top in &names {
             let source = scratch.folder("source");
             fs::create_dir(source.join(top)).unwrap();
             for (n, name) in names.iter().enumerate() {
@@ -356,13 +360,13 @@ mod unix {
             assert!(made.status.success(), "{made:?}");
             let mut verify = rondalla::command();
             let said = verify.arg("verify").arg(&torrent).arg("-d").arg(&source).output().unwrap();
-            assert!(said.status.success(), "{top}: {said:?}");
+            assert!(said.status.success(), "{top:?}: {said:?}");
             let (listen, options) = ("127.0.0.1:0", &[]);
             let share =
                 rondalla::Share { torrent: &torrent, dir: &source, listen, peers: &[], options };
             let mut seed = share.start(&scratch, "seed", "seed");
             let checked = seed.wait_for_event("checked");
-            assert_eq!(checked["good"], checked["pieces"], "{top}");
+            assert_eq!(checked["good"], checked["pieces"], "{top:?}");
             assert!(seed.terminate().success());
             fs::remove_dir_all(source).unwrap();
         }

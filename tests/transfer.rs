@@ -90,6 +90,55 @@ fn a_download_ends_complete_and_a_second_one_touches_nothing() {
     assert_eq!(finished["bytes"], 0);
 }
 
+/// The same bytes on both sides, and to a program that asks for the path; people are shown others.
+#[test]
+#[cfg(unix)]
+fn names_that_are_not_utf8_are_kept_byte_for_byte() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let scratch = Scratch::new();
+    let bytes = OsStr::from_bytes;
+    let source = scratch.folder("source");
+    let top = source.join(bytes(b"caf\xe9 1"));
+    let mut noise = Noise::new(1);
+    for name in [b"\xff\xfe".as_slice(), b"d\xe9j\xe0/vu\x9b", b"d\xe9j\xe0/\x83\x5c"] {
+        write_noise(&top.join(bytes(name)), 100_000, &mut noise);
+    }
+    fs::write(top.join(bytes(b"\xa0")), b"").unwrap();
+    let torrent = scratch.path("it.torrent");
+    rondalla::create(&top, &torrent, &["--piece-length", "16K"]);
+    let shown = rondalla::show(&torrent);
+    assert_eq!(
+        (&shown["name"], &shown["files"][1]["path"]),
+        (&"caf%E9 1".into(), &"caf%E9 1/d%E9j%E0/vu%9B".into())
+    );
+
+    let share = |dir, peers, options| rondalla::Share {
+        torrent: &torrent,
+        dir,
+        listen: "127.0.0.1:0",
+        peers,
+        options,
+    };
+    let mut seeder = share(&source, &[], &[]).start(&scratch, "seeder", "seed");
+    let peer = [listening(&mut seeder)];
+    let copy = scratch.path("copy");
+    let mut download = share(&copy, &peer, &[]).start(&scratch, "download", "download");
+    assert!(download.wait_for_exit().success(), "{}", download.stderr());
+    Tree::of(&source).assert_is_at(&copy);
+    let finished = download.wait_for_event("finished");
+    assert!(finished["path"].as_str().unwrap().ends_with("copy/caf%E9 1"), "{finished}");
+
+    let mut again = rondalla::command();
+    again.arg("download").arg(&torrent).args(["--listen", "127.0.0.1:0", "--no-chord", "--no-lan"]);
+    again.arg("--dir").arg(&copy).arg("--state").arg(scratch.path("download.state"));
+    let again = again.output().unwrap();
+    assert!(again.status.success(), "{again:?}");
+    let path = bytes(again.stdout.trim_ascii_end());
+    assert_eq!(path, copy.join(bytes(b"caf\xe9 1")));
+}
+
 #[test]
 fn selected_files_are_whole_and_others_are_not_asked_for() {
     let swarm = Swarm::new(&[]);

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::bus::{Trouble, TroubleKind};
+use crate::formats::path::shown;
 
 /// An error with the path of the file at fault. It travels inside an [`io::Error`] of its kind.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ impl FileError {
 
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), reason(&self.error))
+        write!(f, "{}: {}", shown(&self.path), reason(&self.error))
     }
 }
 
@@ -44,7 +45,7 @@ pub(crate) fn trouble(place: &Path, error: &io::Error) -> Trouble {
     if kind == TroubleKind::NoSpace {
         why.push_str("; make room, and the same command resumes");
     }
-    Trouble { kind, what: path.display().to_string(), why }
+    Trouble { kind, what: shown(path), why }
 }
 
 fn kind(error: &io::Error) -> TroubleKind {

@@ -18,6 +18,7 @@ use super::disk::{Disk, DiskFile, How, Kind, Reader, make_folders, open_regular,
 use super::file_error::{FileError, trouble};
 use crate::bus::{Place, Trouble, TroubleKind};
 use crate::formats::metainfo::Metainfo;
+use crate::formats::path::shown;
 use crate::formats::resume::{FileMark, Resume, trusted};
 use crate::words::bitfield::Bitfield;
 use crate::words::id::InfoHash;
@@ -69,7 +70,7 @@ impl State {
             Err(TryLockError::Error(error)) => Some(format!(
                 "{}: cannot be locked ({error}): see to it that no other rondalla process works \
                  on the same torrent in the same folder",
-                path.display()
+                shown(&path)
             )),
         };
         Ok((Self { disk: Arc::clone(disk), folder, stem, info_hash, dir, _lock: lock }, warning))
@@ -104,7 +105,7 @@ impl State {
     ) -> Result<Option<(Resume, Bitfield)>, String> {
         let path = self.resume_path();
         let warning =
-            |why: &str| format!("{}: {why}; what is there is checked instead", path.display());
+            |why: &str| format!("{}: {why}; what is there is checked instead", shown(&path));
         let (pieces, files) = (metainfo.pieces(), metainfo.files().len());
         let bytes = match read_at_most(&*self.disk, &path, Resume::len_max(pieces, files)) {
             Ok(bytes) => bytes,
@@ -175,10 +176,10 @@ fn stem(info_hash: InfoHash, dir: &Path) -> String {
 fn in_use(dir: &Path, lock: &Path) -> Trouble {
     Trouble {
         kind: TroubleKind::FileSystem,
-        what: dir.display().to_string(),
+        what: shown(dir),
         why: format!(
             "the torrent is in use in this folder by another rondalla process (which locks {})",
-            lock.display()
+            shown(lock)
         ),
     }
 }

@@ -3,7 +3,8 @@
 //! It reads events from a queue that never makes main wait, so a blocked pipe stops nobody else.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
+use std::path::Path;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use crate::cli::json;
 use crate::cli::options::OutputOptions;
 use crate::cli::progress::{ProgressLine, Traffic};
 use crate::cli::terminal::{CLEAR, Out, Terminal, escape};
+use crate::formats::path::shown;
 use crate::session::{Events, Goal};
 use crate::words::id::InfoHash;
 use crate::words::limits;
@@ -64,6 +66,7 @@ pub(super) fn start(
         goal,
         hook,
         terminal: Terminal::of_stderr(),
+        is_read_by_people: io::stdout().is_terminal(),
         torrents: BTreeMap::new(),
         outcome: Outcome::default(),
         drawn: false,
@@ -79,6 +82,8 @@ struct Console<W: Write, E: Write> {
     output: OutputOptions,
     goal: Goal,
     terminal: Terminal,
+    /// Whether stdout is a terminal.
+    is_read_by_people: bool,
     torrents: BTreeMap<InfoHash, Known>,
     outcome: Outcome,
     hook: Option<Hook>,
@@ -117,7 +122,7 @@ impl<W: Write, E: Write> Console<W, E> {
                 self.tell_json(&event);
                 // The first object of all says where we listen.
                 if matches!(event, Event::Listening(_)) {
-                    objects.drain(..).for_each(|object| self.print(&object.to_string()));
+                    objects.drain(..).for_each(|object| self.print(object.to_string()));
                 }
             }
             self.tell(event);
@@ -132,7 +137,7 @@ impl<W: Write, E: Write> Console<W, E> {
 
     fn tell_json(&mut self, event: &Event) {
         if let Some(object) = json::object(event, self.output.verbose > 0) {
-            self.print(&object.to_string());
+            self.print(object.to_string());
         }
     }
 
@@ -197,7 +202,7 @@ impl<W: Write, E: Write> Console<W, E> {
             TorrentEvent::Piece(_) => {}
             TorrentEvent::Finished { path, .. } => {
                 if !self.output.json {
-                    self.print(&escape(&path.to_string_lossy()));
+                    self.print_path(&path);
                 }
             }
             TorrentEvent::Settled { path } => {
@@ -228,11 +233,20 @@ impl<W: Write, E: Write> Console<W, E> {
         }
     }
 
+    /// A path for people, or for programs, which need the very bytes to find what is there.
+    fn print_path(&mut self, path: &Path) {
+        if self.is_read_by_people {
+            return self.print(escape(&shown(path)));
+        }
+        self.print(path.as_os_str().as_encoded_bytes());
+    }
+
     /// Data: to stdout, whole lines.
-    fn print(&mut self, line: &str) {
+    fn print(&mut self, line: impl AsRef<[u8]>) {
         self.clear();
+        let line = [line.as_ref(), b"\n"].concat();
         // A closed stdout ends the output, not the session.
-        writeln!(self.out, "{line}").and_then(|()| self.out.flush()).ok();
+        self.out.write_all(&line).and_then(|()| self.out.flush()).ok();
     }
 
     fn say(&mut self, line: &str) {
@@ -359,6 +373,7 @@ mod tests {
             output: OutputOptions::default(),
             goal: Goal::Complete,
             terminal: Terminal { redraws, colours: false, width: 80 },
+            is_read_by_people: redraws,
             torrents: BTreeMap::new(),
             outcome: Outcome::default(),
             hook: None,
@@ -400,6 +415,25 @@ mod tests {
         console.tell_of_torrent(A, TorrentEvent::Warning("it is slow".to_owned()));
         let said = String::from_utf8(console.err.into_inner()).unwrap();
         assert!(said.ends_with(&format!("{CLEAR}rondalla: warning: a: it is slow\n")), "{said:?}");
+    }
+
+    /// A script finds what was downloaded; nothing that moves the cursor reaches a person.
+    #[test]
+    #[cfg(unix)]
+    fn a_path_is_printed_for_people_or_for_programs() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let raw = b"a\xe9\xe2\x80\xae/b".as_slice();
+        for (people, wanted) in [(true, br"a%E9\u{202e}/b".as_slice()), (false, raw)] {
+            let mut console = console(people);
+            let path = std::ffi::OsStr::from_bytes(raw).into();
+            let event = TorrentEvent::Finished { seconds: 1.0, bytes: 1, uploaded: 0, path };
+            console.tell_of_torrent(A, event);
+            let printed = console.out.into_inner();
+            assert_eq!(
+                printed.escape_ascii().to_string(),
+                [wanted, b"\n"].concat().escape_ascii().to_string()
+            );
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::bus::{Event, PeerState, Progress, RingState, TorrentEvent};
 use crate::cli::console::slow_turn;
 use crate::cli::failure::Failure;
+use crate::formats::path::shown;
 
 /// The object of an event, or `None` for what has none.
 pub(super) fn object(event: &Event, verbose: bool) -> Option<Value> {
@@ -67,7 +68,7 @@ fn torrent_object(event: &TorrentEvent, verbose: bool) -> Option<Value> {
         TorrentEvent::Piece(_) => return None,
         TorrentEvent::Finished { seconds, bytes, uploaded, path } => json!({
             "event": "finished", "seconds": seconds, "bytes": bytes, "uploaded": uploaded,
-            "path": path.to_string_lossy(),
+            "path": shown(path),
         }),
         // It only matters to whoever works on the files.
         TorrentEvent::Settled { .. } => return None,

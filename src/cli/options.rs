@@ -185,7 +185,7 @@ pub struct CreateOptions {
     /// A comment.
     pub comment: Option<String>,
     /// The torrent's name; `None`: that of the file or folder.
-    pub name: Option<String>,
+    pub name: Option<OsString>,
     /// What sets the info-hash apart from others of the same data.
     pub source: Option<String>,
     /// Patterns of files to leave out.

@@ -11,6 +11,7 @@ use crate::cli::failure::Failure;
 use crate::cli::lookup::{cannot_ask, nobody_answers};
 use crate::cli::options::RingOptions;
 use crate::cli::picture::{Arrow, Line, Picture, Spot};
+use crate::formats::path::shown;
 use crate::session::ask::{Ask, MemberReport, Walk};
 use crate::words::ring_id::RingId;
 
@@ -45,7 +46,7 @@ pub fn run(options: &RingOptions, out: &mut dyn Write) -> Result<(), Failure> {
         return Err(nobody_answers(&ask));
     }
     if let Some(path) = &options.svg {
-        let what = path.display().to_string();
+        let what = shown(path);
         fs::write(path, draw(&walk)).map_err(|error| Failure::file(what, &error))?;
     }
     if options.output.json {

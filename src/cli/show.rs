@@ -13,6 +13,7 @@ use crate::cli::source::{self, Source};
 use crate::cli::terminal::escape;
 use crate::formats::magnet::Magnet;
 use crate::formats::metainfo::Metainfo;
+use crate::formats::path::shown;
 use crate::words::units::Size;
 
 /// Prints to `out`.
@@ -183,7 +184,7 @@ impl Page {
 }
 
 fn slashed(path: &Path) -> String {
-    let names: Vec<_> = path.iter().map(|name| name.to_string_lossy()).collect();
+    let names: Vec<_> = path.iter().map(shown).collect();
     names.join("/")
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::failure::{Exit, Failure};
 use crate::formats::magnet::{Magnet, parse_info_hash};
 use crate::formats::metainfo::Metainfo;
+use crate::formats::path::shown;
 use crate::words::limits::TORRENT_LEN_MAX;
 
 /// Where a torrent is to be had.
@@ -57,9 +58,9 @@ impl Source {
 /// # Errors
 /// If the file cannot be read ([`Exit::FileSystem`]) or holds none ([`Exit::NotATorrent`]).
 pub fn read_file(path: &Path) -> Result<Metainfo, Failure> {
-    let what = path.to_string_lossy();
+    let what = shown(path);
     fs::File::open(path)
-        .map_err(|error| Failure::file(&*what, &error))
+        .map_err(|error| Failure::file(&what, &error))
         .and_then(|file| read(file, &what))
 }
 

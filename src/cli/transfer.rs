@@ -18,6 +18,7 @@ use crate::cli::source::{self, Source};
 use crate::cli::watch::{self, WatcherHandle};
 use crate::cli::{json, signals};
 use crate::formats::metainfo::Metainfo;
+use crate::formats::path::shown;
 use crate::session::{ChordOptions, Goal, OpenError, Options, SeedUntil, Session, Torrent};
 use crate::words::address::ListenAddress;
 use crate::words::id::InfoHash;
@@ -138,7 +139,7 @@ fn transfer(
 }
 
 fn new_trace(path: &Path) -> Result<Arc<File>, Failure> {
-    File::create(path).map(Arc::new).map_err(|error| Failure::file(path.to_string_lossy(), &error))
+    File::create(path).map(Arc::new).map_err(|error| Failure::file(shown(path), &error))
 }
 
 fn watch_from_now_on(

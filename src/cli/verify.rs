@@ -16,6 +16,7 @@ use crate::cli::progress::ProgressLine;
 use crate::cli::source;
 use crate::cli::terminal::{CLEAR, Terminal, escape};
 use crate::formats::metainfo::Metainfo;
+use crate::formats::path::shown;
 use crate::words::bitfield::Bitfield;
 use crate::words::id::PieceIndex;
 use crate::words::limits;
@@ -39,7 +40,7 @@ pub fn run(
     err: &mut dyn Write,
 ) -> Result<ExitCode, Failure> {
     let metainfo = Arc::new(source::read_argument(&options.torrent)?);
-    let what = || options.dir.display().to_string();
+    let what = || shown(&options.dir);
     let found = options.dir.metadata().map_err(|error| Failure::file(what(), &error))?;
     if !found.is_dir() {
         let why = "it is no folder; --dir names the folder that holds the data".to_owned();
@@ -62,7 +63,7 @@ pub fn run(
     } else if !options.output.quiet {
         let (name, pieces) = (escape(metainfo.name()), metainfo.pieces());
         let text = match (bad.len(), missing) {
-            (1.., _) if !options.dir.join(metainfo.name()).exists() => {
+            (1.., _) if !options.dir.join(metainfo.root()).exists() => {
                 let dir = escape(&what());
                 format!("{name}: it is not in {dir}; --dir names the folder that holds it\n")
             }
@@ -152,7 +153,7 @@ fn missing_empty_file(
     let missing = |path: &std::path::Path| !options.dir.join(path).is_file();
     let selected = files.iter().map(|file| &metainfo.files()[*file]);
     let mut empty = selected.filter(|file| file.len == 0 && !file.pad);
-    empty.find(|file| missing(&file.path)).map(|file| file.path.display().to_string())
+    empty.find(|file| missing(&file.path)).map(|file| shown(&file.path))
 }
 
 /// Numbers as people write them: `0-3, 7`.

@@ -16,6 +16,7 @@ use crate::actors::clock::now;
 use crate::cli::failure::Failure;
 use crate::cli::source;
 use crate::formats::metainfo::Metainfo;
+use crate::formats::path::shown;
 use crate::session::{Remote, Torrent};
 use crate::words::id::InfoHash;
 use crate::words::limits;
@@ -83,7 +84,7 @@ impl Watcher {
             Ok(found) => found,
             Err(error) => {
                 if !std::mem::replace(&mut self.unreadable, true) {
-                    self.warn(&Failure::file(self.dir.to_string_lossy(), &error));
+                    self.warn(&Failure::file(shown(&self.dir), &error));
                 }
                 return;
             }
@@ -118,7 +119,7 @@ impl Watcher {
 /// # Errors
 /// If it cannot be read.
 pub(super) fn look_at(dir: &Path) -> Result<(), Failure> {
-    list(dir).map(drop).map_err(|error| Failure::file(dir.to_string_lossy(), &error))
+    list(dir).map(drop).map_err(|error| Failure::file(shown(dir), &error))
 }
 
 /// How a file looks from the outside: whoever writes to it changes that.
@@ -155,7 +156,7 @@ fn is_of_kind(name: &OsStr, extension: &str) -> bool {
 fn read(path: &Path) -> Result<Metainfo, Failure> {
     if is_of_kind(path.as_os_str(), "magnet") {
         let why = "magnet links are not in this version; put the .torrent file there";
-        return Err(Failure::usage(path.to_string_lossy(), why));
+        return Err(Failure::usage(shown(path), why));
     }
     source::read_file(path)
 }

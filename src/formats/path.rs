@@ -2,14 +2,15 @@
 //! that the user chose.
 //!
 //! A torrent names a file by components (BEP 3), each of which becomes one name in one folder.
-//! What is harmless is cleaned: separators, control characters and bytes that are not UTF-8 are
-//! replaced, long names are shortened, empty components and `.` are dropped. `..` is refused: no
-//! maker writes it, and a torrent that tries to climb is not to be trusted with anything else.
+//! What is harmless is cleaned: separators and control characters are replaced, long names are
+//! shortened, empty components and `.` are dropped. `..` is refused: no maker writes it, and a
+//! torrent that tries to climb is not to be trusted with anything else.
 //! A name that the system can hold is left as it is, since the data may be there already: what
-//! only Windows forbids is replaced on Windows only, and `README` and `Readme` are one file only
-//! where the system takes them for one.
+//! only Windows forbids is replaced on Windows only, bytes that are not UTF-8 only where names are
+//! text, and `README` and `Readme` are one file only where the system takes them for one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -18,11 +19,12 @@ use crate::words::limits::{NAME_LEN_MAX, PATH_LEN_MAX};
 /// Whose rules names follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum System {
-    /// `/` separates; case matters.
+    /// `/` separates; names are bytes, which need not be UTF-8, and case matters.
     Unix,
-    /// As Unix, but case does not matter.
+    /// `/` separates; names are text, and case does not matter.
     Mac,
-    /// `\` separates as well, `:` names drives and streams, case does not matter.
+    /// `\` separates as well, `:` names drives and streams; names are text, and case does not
+    /// matter.
     Windows,
 }
 
@@ -57,7 +59,7 @@ impl fmt::Display for PathError {
             Self::Empty => write!(f, "a file without a name"),
             Self::TooLong => write!(f, "a path longer than {PATH_LEN_MAX} bytes"),
             Self::FileAndFolder(path) => {
-                write!(f, "\"{}\", which is both a file and a folder", path.display())
+                write!(f, "\"{}\", which is both a file and a folder", shown(path))
             }
         }
     }
@@ -91,24 +93,51 @@ fn check_len(path: &Path) -> Result<(), PathError> {
 ///
 /// # Errors
 /// If it is `..`.
-pub fn safe_name(component: &[u8], system: System) -> Result<Option<String>, PathError> {
+pub fn safe_name(component: &[u8], system: System) -> Result<Option<OsString>, PathError> {
     match component {
         b".." => return Err(PathError::Parent),
         b"" | b"." => return Ok(None),
         _ => {}
     }
-    let mut name: String = readable(component).chars().map(|c| safe_char(c, system)).collect();
-    name = shortened(&name);
+    let mut name = shortened(&cleaned(component, system));
     // What was cut off may have been all that made it another name.
-    if system == System::Windows && is_device(&name) {
-        name.insert(0, '_');
+    if system == System::Windows && is_device(&readable(&name)) {
+        name.insert(0, b'_');
         name = shortened(&name);
     }
-    if system == System::Windows && name.ends_with(['.', ' ']) {
+    if system == System::Windows && name.ends_with(b".") | name.ends_with(b" ") {
         name.pop();
-        name.push('_');
+        name.push(b'_');
     }
-    Ok(Some(name))
+    Ok(Some(os_name(name)))
+}
+
+/// The component with another character for each that no name may hold.
+fn cleaned(component: &[u8], system: System) -> Vec<u8> {
+    let mut name = Vec::with_capacity(component.len());
+    for chunk in component.utf8_chunks() {
+        let valid: String = chunk.valid().chars().map(|c| safe_char(c, system)).collect();
+        name.extend_from_slice(valid.as_bytes());
+        match system {
+            System::Unix => name.extend_from_slice(chunk.invalid()),
+            System::Mac | System::Windows => {
+                name.extend_from_slice(readable(chunk.invalid()).as_bytes());
+            }
+        }
+    }
+    name
+}
+
+/// The bytes as a name.
+#[cfg(unix)]
+fn os_name(bytes: Vec<u8>) -> OsString {
+    std::os::unix::ffi::OsStringExt::from_vec(bytes)
+}
+
+/// The bytes as a name, which is text.
+#[cfg(not(unix))]
+fn os_name(bytes: Vec<u8>) -> OsString {
+    readable(&bytes).into()
 }
 
 /// The text, with `%E9` for each byte that is not UTF-8.
@@ -119,6 +148,11 @@ pub fn readable(bytes: &[u8]) -> String {
         chunk.invalid().iter().for_each(|byte| text.push_str(&format!("%{byte:02X}")));
     }
     text
+}
+
+/// A name or path as people are told of it, [`readable`] whatever its bytes are.
+pub fn shown(name: impl AsRef<OsStr>) -> String {
+    readable(name.as_ref().as_encoded_bytes())
 }
 
 fn safe_char(c: char, system: System) -> char {
@@ -144,24 +178,34 @@ fn is_device(name: &str) -> bool {
 }
 
 /// The name, cut to [`NAME_LEN_MAX`] bytes before its extension.
-fn shortened(name: &str) -> String {
+fn shortened(name: &[u8]) -> Vec<u8> {
     let (stem, extension) = split_extension(name);
     fitted(stem, extension)
 }
 
 /// `stem` and `tail`, of which `stem` is cut so that both fit into [`NAME_LEN_MAX`] bytes.
-fn fitted(stem: &str, tail: &str) -> String {
-    let room = NAME_LEN_MAX - tail.len();
-    let end = stem.floor_char_boundary(room.min(stem.len()));
-    format!("{}{tail}", &stem[..end])
+fn fitted(stem: &[u8], tail: &[u8]) -> Vec<u8> {
+    [cut(stem, NAME_LEN_MAX - tail.len()), tail].concat()
+}
+
+/// The first `len` bytes of the name, if it has so many, without the beginning of a character
+/// whose end is not among them.
+fn cut(name: &[u8], len: usize) -> &[u8] {
+    if name.len() <= len {
+        return name;
+    }
+    // A character has at most four bytes, and those behind its first begin with the bits 10.
+    let is_first = |&at: &usize| name[at] & 0b1100_0000 != 0b1000_0000;
+    let end = (len.saturating_sub(3)..=len).rev().find(is_first).unwrap_or(len);
+    &name[..end]
 }
 
 /// What comes before the extension, and the extension with its dot. What is longer than 16 bytes
 /// is no extension.
-fn split_extension(name: &str) -> (&str, &str) {
-    match name.rfind('.') {
+fn split_extension(name: &[u8]) -> (&[u8], &[u8]) {
+    match name.iter().rposition(|byte| *byte == b'.') {
         Some(dot) if dot > 0 && name.len() - dot <= 16 => name.split_at(dot),
-        Some(_) | None => (name, ""),
+        Some(_) | None => (name, b""),
     }
 }
 
@@ -199,24 +243,25 @@ pub fn tell_apart<'a>(
 /// Two paths are one to the system if these bytes are equal. A path begins with the bytes of its
 /// folder and a zero, which no name contains and which sorts before all that names contain.
 fn identity(path: &Path, system: System) -> Vec<u8> {
-    let names: Vec<_> = path.iter().map(|name| name.to_string_lossy()).collect();
-    let joined = names.join("\0");
+    let names: Vec<&[u8]> = path.iter().map(OsStr::as_encoded_bytes).collect();
+    let joined = names.join(&0);
     match system {
-        System::Unix => joined.into_bytes(),
+        System::Unix => joined,
         // Either alone leaves some apart that the other joins, such as the three letters sigma.
         System::Mac | System::Windows => {
-            joined.to_lowercase().to_uppercase().to_lowercase().into_bytes()
+            readable(&joined).to_lowercase().to_uppercase().to_lowercase().into_bytes()
         }
     }
 }
 
 fn numbered(path: &Path, number: u32, system: System) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let (stem, extension) = split_extension(&name);
-    let name = fitted(stem, &format!(".{number}{extension}"));
-    match safe_name(name.as_bytes(), system) {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    let (stem, extension) = split_extension(name);
+    let tail = [format!(".{number}").as_bytes(), extension].concat();
+    let name = fitted(stem, &tail);
+    match safe_name(&name, system) {
         Ok(Some(safe)) => path.with_file_name(safe),
-        Ok(None) | Err(_) => path.with_file_name(name),
+        Ok(None) | Err(_) => path.with_file_name(os_name(name)),
     }
 }
 
@@ -251,7 +296,7 @@ mod tests {
 
     #[test]
     fn nothing_climbs_on_any_system() {
-        let table: [Cleaned<'_>; 15] = [
+        let table: [Cleaned<'_>; 13] = [
             (&[b"a", b"b.txt"], Ok("a/b.txt")),
             (&[b".."], Err(PathError::Parent)),
             (&[b"a", b"..", b"..", b"b"], Err(PathError::Parent)),
@@ -264,8 +309,6 @@ mod tests {
             (&[b"a\0b"], Ok("a_b")),
             (&[b"a\nb\x1b[2J\x7f"], Ok("a_b_[2J_")),
             (&["\u{9b}31m".as_bytes()], Ok("_31m")),
-            (&[b"caf\xe9.txt"], Ok("caf%E9.txt")),
-            (&[b"\xff\xfe"], Ok("%FF%FE")),
             (&["日本.txt".as_bytes()], Ok("日本.txt")),
         ];
         for (components, wanted) in table {
@@ -318,10 +361,62 @@ mod tests {
             assert_eq!(clean(&[name.as_bytes()], System::Unix).unwrap(), wanted);
         }
         let bytes = [0xff; 255];
-        assert_eq!(clean(&[&bytes], System::Unix).unwrap(), "%FF".repeat(85));
+        assert_eq!(clean(&[&bytes], System::Mac).unwrap(), "%FF".repeat(85));
         let deep = [&b"0123456"[..]; 512];
         assert_eq!(clean(&deep, System::Unix).unwrap().len(), 4095);
         assert_eq!(clean(&[&b"01234567"[..]; 512], System::Unix), Err(PathError::TooLong));
+    }
+
+    /// Names in Latin-1, Shift JIS or no coding at all, whose files may be there under these bytes.
+    #[test]
+    #[cfg(unix)]
+    fn names_that_are_not_utf8_stay_where_names_are_bytes() {
+        let long = |tail: &[u8]| [&[0xa0; 251], tail].concat();
+        let table: [(&[u8], &[u8], &str); 9] = [
+            (b"caf\xe9.txt", b"caf\xe9.txt", "caf%E9.txt"),
+            (b"\xff\xfe", b"\xff\xfe", "%FF%FE"),
+            (b"\x83\x5c", b"\x83\x5c", "%83\\"),
+            (b"\xe9/../\x1b\0\xe9", b"\xe9_..___\xe9", "%E9_..___%E9"),
+            (b"..\xe9", b"..\xe9", "..%E9"),
+            // A control character in UTF-8; its second byte alone, which is not; one cut short.
+            (b"\xc2\x9b31m", b"_31m", "_31m"),
+            (b"\x9b31m", b"\x9b31m", "%9B31m"),
+            (b"\xc2\n\xc2/\x85", b"\xc2_\xc2_\x85", "%C2_%C2_%85"),
+            (&[0xe9; 300], &[0xe9; 255], "%E9"),
+        ];
+        for (name, kept, told) in table {
+            let path = safe_path([name], System::Unix).unwrap();
+            assert_eq!(path.as_os_str().as_encoded_bytes(), kept, "{}", name.escape_ascii());
+            assert!(shown(&path).starts_with(told), "{}", shown(&path));
+            for text in [System::Mac, System::Windows] {
+                assert!(safe_path([name], text).unwrap().to_str().is_some(), "{name:?}");
+            }
+        }
+        for (tail, wanted) in [
+            (b"\xe6\x97\xa5\xa0".as_slice(), long(b"\xe6\x97\xa5\xa0")),
+            (b"\xa0\xa0\xe6\x97\xa5", long(b"\xa0\xa0")),
+            (b"\xa0\xe6\x97\xa5\xa0", long(b"\xa0\xe6\x97\xa5")),
+            (b"\xa0\xa0\xa0\xa0\xa0", long(b"\xa0\xa0\xa0\xa0")),
+        ] {
+            let name = safe_name(&long(tail), System::Unix).unwrap().unwrap();
+            assert_eq!(name.as_encoded_bytes(), wanted, "{}", tail.escape_ascii());
+        }
+    }
+
+    /// As text they would be one, and as case is folded too.
+    #[test]
+    #[cfg(unix)]
+    fn twins_that_are_not_utf8_are_told_apart() {
+        let names: [&[u8]; 6] = [b"\xe9.x", b"\xe8.x", b"\xe9.x", b"%E9.x", b"\xc9.x", b"a\xe9/b"];
+        let wanted: [&[u8]; 6] =
+            [b"\xe9.x", b"\xe8.x", b"\xe9.1.x", b"%E9.x", b"\xc9.x", b"a\xe9/b"];
+        let path = |bytes: &&[u8]| PathBuf::from(os_name(bytes.to_vec()));
+        let mut paths: Vec<PathBuf> = names.iter().map(path).collect();
+        tell_apart(&mut paths, System::Unix).unwrap();
+        assert_eq!(paths, wanted.iter().map(path).collect::<Vec<_>>());
+        paths.push(path(&b"a\xe9".as_slice()));
+        let error = tell_apart(&mut paths, System::Unix).unwrap_err().to_string();
+        assert_eq!(error, "\"a%E9\", which is both a file and a folder");
     }
 
     #[test]

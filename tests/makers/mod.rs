@@ -5,6 +5,8 @@
 //! `cargo test --release -- --ignored makers`.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -40,6 +42,15 @@ fn folder(parent: &Path, name: &str) -> PathBuf {
     let root = parent.join(name);
     for (name, len) in sizes {
         file(&root, name, len);
+    }
+    root
+}
+
+/// Makes a folder whose names, and its own, are not UTF-8.
+fn folder_of_bytes(parent: &Path) -> PathBuf {
+    let root = parent.join(OsStr::from_bytes(b"not UTF-8 \xe9\xff"));
+    for (name, len) in [(b"caf\xe9".as_slice(), 40_000), (b"\x83\x5c/\x9b", 1), (b"z\xe6\x97", 0)] {
+        write_noise(&root.join(OsStr::from_bytes(name)), len, &mut Noise::new(len));
     }
     root
 }
@@ -93,6 +104,7 @@ fn create_gives_the_info_hash_of_mktorrent() {
         file(&parent, "whole pieces.bin", 4 * 32_768),
         file(&parent, "ümläut & co.bin", 1_234_567),
         folder(&parent, "a folder"),
+        folder_of_bytes(&parent),
     ];
     let options: [(&[&str], &[&str]); 4] = [
         (&["-l", "15"], &["--piece-length", "32KiB"]),

@@ -136,7 +136,7 @@ fn a_torrent_is_read_as_it_was_written() {
 
 /// Whether every name of the draft is clean and no two are one; then they must have stayed.
 fn keeps_its_names(draft: &Draft, torrent: &Metainfo) -> bool {
-    let is_clean = |name: &Vec<u8>| matches!(safe_name(name, System::HERE), Ok(Some(safe)) if safe.as_bytes() == name);
+    let is_clean = |name: &Vec<u8>| matches!(safe_name(name, System::HERE), Ok(Some(safe)) if safe.as_encoded_bytes() == name);
     let paths: BTreeSet<_> = draft.files.iter().map(|file| &file.path).collect();
     let clean = is_clean(&draft.name) && paths.iter().all(|path| path.iter().all(is_clean));
     if !clean || paths.len() < draft.files.len() {

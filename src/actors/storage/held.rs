@@ -516,7 +516,7 @@ impl Held {
     }
 
     fn trouble(&self, error: &io::Error) -> Trouble {
-        trouble(&self.place.dir.join(self.context.metainfo.name()), error)
+        trouble(&self.place.dir.join(self.context.metainfo.root()), error)
     }
 }
 

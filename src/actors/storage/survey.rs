@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::actors::disk::{Disk, Room};
 use crate::bus::TorrentContext;
 use crate::formats::metainfo::{File, Metainfo};
+use crate::formats::path::shown;
 use crate::formats::resume::{FileMark, Resume};
 use crate::words::bitfield::Bitfield;
 use crate::words::id::PieceIndex;
@@ -76,7 +77,7 @@ pub(super) fn lack_of_room(dir: &Path, needed: u64, room: Room) -> Option<String
         format!(
             "{}: {} MiB are needed and {} MiB are free; make room, or the download stops when the \
              disk is full",
-            dir.display(),
+            shown(dir),
             mib(needed),
             room.free >> 20
         )

@@ -116,7 +116,7 @@ pub(super) fn carry_out(job: &Job, files: &FileStore) -> Result<(), Trouble> {
     // Others write meanwhile: the marks are as old as what is synced, so that no file that is cut
     // off in between seems older than its mark.
     let marks = (!job.clean).then(|| state.marks(metainfo));
-    let data = place.dir.join(metainfo.name());
+    let data = place.dir.join(metainfo.root());
     sync(job, files).map_err(|error| trouble(&data, &error))?;
     if job.clean {
         files.close(job.torrent);

@@ -26,8 +26,8 @@ pub(super) struct Create {
     #[argh(option, arg_name = "SIZE", from_str_fn(values::piece_length))]
     pub(super) piece_length: Option<u32>,
     /// the torrent's name (default: that of the file or folder)
-    #[argh(option, arg_name = "NAME", from_str_fn(values::filled))]
-    pub(super) name: Option<String>,
+    #[argh(option, arg_name = "NAME")]
+    pub(super) name: Option<Shielded>,
     /// a comment
     #[argh(option, arg_name = "TEXT")]
     pub(super) comment: Option<String>,

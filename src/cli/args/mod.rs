@@ -23,6 +23,7 @@ use crate::cli::options::{
     VerifyOptions,
 };
 use crate::formats::magnet::parse_info_hash;
+use crate::formats::path::shown;
 use crate::words::limits;
 use declared::{Completions, Create, Lookup, Magnet, Node, Ring, Show, Transfer, Verify};
 use nearest::nearest;
@@ -199,7 +200,7 @@ pub fn parse(
 }
 
 fn subcommand(name: &OsStr) -> Result<&'static Subcommand, Failure> {
-    let name = name.to_string_lossy();
+    let name = shown(name);
     if let Some(found) = SUBCOMMANDS.iter().find(|subcommand| subcommand.name == name) {
         return Ok(found);
     }
@@ -276,7 +277,7 @@ fn create(rewritten: Rewritten) -> Result<CreateOptions, Failure> {
         nodes: given.node,
         private: given.private,
         comment: given.comment,
-        name: given.name,
+        name: given.name.map(|name| shield.take(name)),
         source: given.source,
         excludes: given.exclude,
         follow: given.follow,
@@ -319,7 +320,7 @@ fn completions(rewritten: Rewritten) -> Result<CompletionsOptions, Failure> {
     Ok(CompletionsOptions {
         shell: parsed.ok_or_else(|| {
             let why = "no completions for this shell; write bash, zsh or fish";
-            Failure::usage(shell.to_string_lossy(), why)
+            Failure::usage(shown(&shell), why)
         })?,
         output: OutputOptions { quiet: given.quiet, verbose: given.verbose, json: given.json },
     })
@@ -339,7 +340,7 @@ fn lookup(rewritten: Rewritten, environment: &Environment) -> Result<LookupOptio
     let (given, mut shield): (Lookup, _) = read(rewritten)?;
     let state = state_folder(given.state.map(|state| shield.take(state)), environment);
     let timeout = given.timeout.unwrap_or(limits::ASK_TIMEOUT);
-    let text = shield.take(given.info_hash).to_string_lossy().into_owned();
+    let text = shown(shield.take(given.info_hash));
     let info_hash = parse_info_hash(&text).ok_or_else(|| {
         Failure::usage(text, "it is no info-hash: write 40 hex or 32 base32 digits")
     })?;

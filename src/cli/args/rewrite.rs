@@ -15,7 +15,7 @@ use super::values::Shielded;
 use crate::cli::failure::Failure;
 
 /// Values that may be any bytes, by the name that the help gives them.
-const SHIELDED_VALUES: [&str; 3] = ["DIR", "FILE", "COMMAND"];
+const SHIELDED_VALUES: [&str; 4] = ["DIR", "FILE", "COMMAND", "NAME"];
 
 /// Arguments put aside, each under the number that stands in its place.
 #[derive(Debug, Default)]

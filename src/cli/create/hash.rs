@@ -13,6 +13,7 @@ use sha1::{Digest, Sha1};
 
 use super::walk::{Entry, refused};
 use crate::cli::failure::Failure;
+use crate::formats::path::shown;
 use crate::words::id::PieceIndex;
 use crate::words::limits::{HASH_READ_LEN, HASHERS_MAX};
 
@@ -142,7 +143,7 @@ impl<'a> Reader<'a> {
 
     fn feed(&mut self, n: usize, offset: u64, len: u64, sha1: &mut Sha1) -> Result<(), Failure> {
         let entry = &self.entries[n];
-        let unreadable = |error| Failure::file(entry.disk.to_string_lossy(), &error);
+        let unreadable = |error| Failure::file(shown(&entry.disk), &error);
         let mut file = match self.open.take() {
             Some((open, file)) if open == n => file,
             _ => File::open(&entry.disk).map_err(unreadable)?,

@@ -21,7 +21,7 @@ use crate::cli::progress::ProgressLine;
 use crate::cli::terminal::{CLEAR, Terminal, escape};
 use crate::formats::magnet::Magnet;
 use crate::formats::metainfo::{Draft, DraftFile, File, Metainfo, piece_length_for};
-use crate::formats::path::{System, safe_name};
+use crate::formats::path::{System, safe_name, shown};
 use crate::words::address::{Address, Host};
 use crate::words::limits::TORRENT_LEN_MAX;
 use save::Destination;
@@ -60,7 +60,7 @@ pub fn run(
     check_pieces(size, piece_length)?;
     let mut draft = draft(options, &name, &tree, piece_length);
     check_names(options, &name, &tree, &read_again(options, &draft.encode())?)?;
-    draft.hashes = console.with_progress(&name.to_string_lossy(), |progress| {
+    draft.hashes = console.with_progress(&shown(&name), |progress| {
         hash::hash(&tree.entries, piece_length, progress)
     })?;
     walk::check_unchanged(&tree.entries)?;
@@ -81,16 +81,17 @@ pub fn run(
 /// The name of the file or folder, or the one that was asked for.
 fn torrent_name(options: &CreateOptions) -> Result<OsString, Failure> {
     if let Some(name) = &options.name {
-        if matches!(name.as_str(), "" | "." | "..") || name.contains(['/', '\0']) {
+        let bytes = name.as_encoded_bytes();
+        if matches!(bytes, b"" | b"." | b"..") || bytes.contains(&b'/') || bytes.contains(&0) {
             return Err(Failure::usage("--name", "write a name without slashes, not . or .."));
         }
-        return Ok(name.into());
+        return Ok(name.clone());
     }
     if let Some(name) = options.path.file_name() {
         return Ok(name.to_owned());
     }
-    let what = options.path.to_string_lossy();
-    let whole = options.path.canonicalize().map_err(|error| Failure::file(&*what, &error))?;
+    let what = shown(&options.path);
+    let whole = options.path.canonicalize().map_err(|error| Failure::file(&what, &error))?;
     let name = whole.file_name().map(OsStr::to_owned);
     name.ok_or_else(|| Failure::usage(what, "has no name; give the torrent one with --name"))
 }
@@ -141,13 +142,14 @@ fn node(address: &Address) -> (String, u16) {
 fn read_again(options: &CreateOptions, bytes: &[u8]) -> Result<Metainfo, Failure> {
     Metainfo::parse(bytes).map_err(|error| {
         let why = format!("the torrent would be of no use: {error}");
-        Failure { exit: Exit::Failure, what: options.path.to_string_lossy().into_owned(), why }
+        Failure { exit: Exit::Failure, what: shown(&options.path), why }
     })
 }
 
-/// Whether the files are found again under the names that are read in the torrent. Names that are
-/// not UTF-8 or hold control characters are changed by all who download, by each in its own way:
-/// a torrent of them would be of different files to each, and its maker could not seed it.
+/// Whether the files are found again under the names that are read in the torrent. Names with
+/// control characters in them, and where names are text also those that are not UTF-8, are changed
+/// by all who download, by each in its own way: a torrent of them would be of different files to
+/// each, and its maker could not seed it.
 ///
 /// # Errors
 /// If a name is read as another one.
@@ -157,7 +159,7 @@ fn check_names(
     tree: &Tree,
     torrent: &Metainfo,
 ) -> Result<(), Failure> {
-    if torrent.name().as_bytes() != name.as_encoded_bytes() {
+    if torrent.root() != Path::new(name) {
         let why = format!("this name cannot be kept; it would become {}", torrent.name());
         if options.name.is_some() {
             return Err(Failure::usage("--name", why));
@@ -178,7 +180,7 @@ fn check_names(
     let becomes = if file.pad {
         "be taken for padding".to_owned()
     } else {
-        format!("become {}", file.path.display())
+        format!("become {}", shown(&file.path))
     };
     let why = format!(
         "its name cannot be kept{others}; it would {becomes}; rename it, or leave it out with \
@@ -198,7 +200,7 @@ fn report(
     if output.json {
         let object = Object {
             infohash: info_hash,
-            path: &to.path().map_or_else(|| "-".into(), Path::to_string_lossy),
+            path: &to.path().map_or_else(|| "-".to_owned(), shown),
             size: torrent.size(),
             pieces: torrent.pieces(),
             piece_length: torrent.piece_length(),
@@ -254,9 +256,8 @@ impl Console<'_> {
 fn file_name(name: &OsStr) -> PathBuf {
     let mut whole = name.to_owned();
     whole.push(".torrent");
-    let safe = whole.to_str().and_then(|text| safe_name(text.as_bytes(), System::HERE).ok());
-    match safe.flatten() {
-        Some(safe) => safe.into(),
-        None => whole.into(),
+    match safe_name(whole.as_encoded_bytes(), System::HERE) {
+        Ok(Some(safe)) => safe.into(),
+        Ok(None) | Err(_) => whole.into(),
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::file_name;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::options::CreateOptions;
+use crate::formats::path::shown;
 
 /// Where the torrent goes.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ impl Destination {
             None => file_name(name),
         };
         let refuse = |why: &str| {
-            let what = path.to_string_lossy().into_owned();
+            let what = shown(&path);
             Err(Failure { exit: Exit::FileSystem, what, why: why.to_owned() })
         };
         match fs::metadata(&path) {
@@ -55,7 +56,7 @@ impl Destination {
 /// # Errors
 /// If anything fails; then `path` is as it was and nothing else is left.
 pub(super) fn save(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let failed = |error| Failure::file(path.to_string_lossy(), &error);
+    let failed = |error| Failure::file(shown(path), &error);
     // A link stays a link: the file that it names is replaced.
     let path = path.canonicalize().unwrap_or_else(|_absent| path.to_owned());
     if fs::metadata(&path).is_ok_and(|existing| !existing.is_file()) {

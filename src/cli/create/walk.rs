@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::glob;
+use crate::formats::path::shown;
 use crate::words::limits::FILES_MAX;
 
 /// A file that goes into the torrent.
@@ -91,12 +92,12 @@ pub(super) fn check_unchanged(entries: &[Entry]) -> Result<(), Failure> {
 }
 
 pub(super) fn refused(path: &Path, why: &str) -> Failure {
-    let what = path.to_string_lossy().into_owned();
+    let what = shown(path);
     Failure { exit: Exit::FileSystem, what, why: why.to_owned() }
 }
 
 fn metadata(path: &Path) -> Result<Metadata, Failure> {
-    fs::metadata(path).map_err(|error| Failure::file(path.to_string_lossy(), &error))
+    fs::metadata(path).map_err(|error| Failure::file(shown(path), &error))
 }
 
 fn entry(disk: &Path, path: Vec<Vec<u8>>, metadata: &Metadata) -> Entry {
@@ -115,7 +116,7 @@ impl Walker<'_> {
     /// Goes through a folder. The system opens no path of more than some thousand bytes, which
     /// bounds the depth.
     fn folder(&mut self, disk: &Path, path: &mut Vec<Vec<u8>>) -> Result<(), Failure> {
-        let unreadable = |error| Failure::file(disk.to_string_lossy(), &error);
+        let unreadable = |error| Failure::file(shown(disk), &error);
         if self.rules.follow {
             let whole = disk.canonicalize().map_err(unreadable)?;
             if self.above.contains(&whole) {
@@ -140,8 +141,7 @@ impl Walker<'_> {
         if self.is_excluded(path) || self.is_output(disk) {
             return Ok(());
         }
-        let own = fs::symlink_metadata(disk)
-            .map_err(|error| Failure::file(disk.to_string_lossy(), &error))?;
+        let own = fs::symlink_metadata(disk).map_err(|error| Failure::file(shown(disk), &error))?;
         if own.is_symlink() && !self.rules.follow {
             self.leave_out(disk, "left out: a symbolic link (--follow takes it in)");
             return Ok(());
@@ -162,7 +162,7 @@ impl Walker<'_> {
     }
 
     fn leave_out(&mut self, disk: &Path, why: &str) {
-        self.tree.warnings.push((disk.to_string_lossy().into_owned(), why.to_owned()));
+        self.tree.warnings.push((shown(disk), why.to_owned()));
     }
 
     fn is_excluded(&self, path: &[Vec<u8>]) -> bool {

@@ -11,7 +11,7 @@ mod parse;
 
 use std::fmt;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::formats::path::PathError;
 use crate::words::bencode;
@@ -71,9 +71,17 @@ impl Metainfo {
         self.info_hash
     }
 
-    /// The name of the file, or of the folder of the files, safe to be used as one.
+    /// The name as people are told of it: text, whatever bytes the torrent has there, and without
+    /// control characters.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The file, or the folder of the files, below the folder that the user chose: one component,
+    /// the same as [`name`](Self::name) unless the torrent has bytes there that are not UTF-8.
+    pub fn root(&self) -> &Path {
+        let first = self.files.first().and_then(|file| file.path.iter().next());
+        Path::new(first.expect("a torrent has a file, and each file a name"))
     }
 
     /// All bytes that pieces are made of, those of pad files included.

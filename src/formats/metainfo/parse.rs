@@ -1,6 +1,7 @@
 //! Reading torrents: the scanner approves and finds, `serde_bencode` reads the typed values.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -8,7 +9,7 @@ use serde_bytes::ByteBuf;
 use sha1::{Digest, Sha1};
 
 use super::{Advice, File, Metainfo, MetainfoError};
-use crate::formats::path::{System, readable, safe_name, safe_path, tell_apart};
+use crate::formats::path::{System, readable, safe_name, safe_path, shown, tell_apart};
 use crate::words::bencode::{self, Form, Value};
 use crate::words::id::InfoHash;
 use crate::words::limits::{
@@ -74,7 +75,7 @@ impl Metainfo {
         Ok(Self {
             info: info.raw().to_vec(),
             info_hash,
-            name,
+            name: shown(&name),
             piece_length,
             hashes: end - hashes.len()..end,
             size: files.iter().filter(|file| !file.pad).map(|file| file.len).sum(),
@@ -148,16 +149,16 @@ impl<'a> Known<'a> {
 }
 
 /// The name, or the info-hash where nothing is left of it.
-fn read_name(known: &Known<'_>, info_hash: InfoHash) -> Result<String, MetainfoError> {
+fn read_name(known: &Known<'_>, info_hash: InfoHash) -> Result<OsString, MetainfoError> {
     let utf8 = known.get("name.utf-8").and_then(Value::string);
     let raw = match utf8.filter(|name| !name.is_empty() && str::from_utf8(name).is_ok()) {
         Some(name) => name,
         None => known.need("name")?.string().ok_or(MetainfoError::Invalid("name"))?,
     };
-    Ok(safe_name(raw, System::HERE)?.unwrap_or_else(|| info_hash.to_string()))
+    Ok(safe_name(raw, System::HERE)?.unwrap_or_else(|| info_hash.to_string().into()))
 }
 
-fn read_files(list: &Value<'_>, name: &str) -> Result<Vec<File>, MetainfoError> {
+fn read_files(list: &Value<'_>, name: &OsStr) -> Result<Vec<File>, MetainfoError> {
     if !list.is_list() {
         return Err(MetainfoError::Invalid("files"));
     }

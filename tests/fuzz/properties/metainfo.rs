@@ -5,6 +5,7 @@ use std::path::Component;
 
 use rondalla::formats::magnet::{Magnet, MagnetError, parse_info_hash};
 use rondalla::formats::metainfo::{Draft, DraftFile, Metainfo};
+use rondalla::formats::path::shown;
 use rondalla::words::id::{Block, PieceIndex};
 use rondalla::words::limits::{
     BLOCK_LEN, MAGNET_LEN_MAX, MAGNET_PEERS_MAX, MAGNET_RANGES_MAX, NAME_LEN_MAX, NODES_MAX,
@@ -58,16 +59,18 @@ fn check_torrent(torrent: &Metainfo) {
 /// Everything ends inside the folder, and no two files in one place.
 fn check_paths(torrent: &Metainfo) {
     let name = torrent.name();
-    assert!(!matches!(name, "" | "." | "..") && !name.contains(['/', '\0']));
+    assert!(!matches!(name, "" | "." | "..") && !name.contains('/'));
+    assert!(!name.contains(char::is_control));
+    assert_eq!(shown(torrent.root()), name, "the name is what people are told of");
     let mut paths = BTreeSet::new();
     for file in torrent.files().iter().filter(|file| !file.pad) {
         let components: Vec<Component<'_>> = file.path.components().collect();
         assert!(components.iter().all(|part| matches!(part, Component::Normal(_))));
         assert!(components.iter().all(|part| part.as_os_str().len() <= NAME_LEN_MAX));
         assert!(file.path.as_os_str().len() <= PATH_LEN_MAX);
-        assert_eq!(components[0].as_os_str(), name, "all is below one name");
+        assert_eq!(components[0].as_os_str(), torrent.root(), "all is below one name");
         assert_eq!(components.len() == 1, torrent.is_single_file());
-        let text = file.path.to_str().expect("what is read is UTF-8");
+        let text = shown(&file.path);
         assert!(!text.contains(char::is_control));
         assert!(paths.insert(&file.path), "{text} twice");
     }
@@ -141,7 +144,7 @@ fn draft(torrent: &Metainfo) -> Draft {
     };
     let hashes = (0..torrent.pieces()).flat_map(|piece| torrent.piece_hash(PieceIndex(piece)));
     Draft {
-        name: torrent.name().as_bytes().to_vec(),
+        name: torrent.root().as_os_str().as_encoded_bytes().to_vec(),
         piece_length: torrent.piece_length(),
         files: torrent.files().iter().map(file).collect(),
         hashes: hashes.collect(),

@@ -4,7 +4,9 @@ use std::path::{Component, Path, PathBuf};
 
 use rondalla::formats::client::{cleaned, client_name};
 use rondalla::formats::magnet::parse_info_hash;
-use rondalla::formats::path::{PathError, System, readable, safe_name, safe_path, tell_apart};
+use rondalla::formats::path::{
+    PathError, System, readable, safe_name, safe_path, shown, tell_apart,
+};
 use rondalla::words::address::{Address, Host, ListenAddress};
 use rondalla::words::id::PeerId;
 use rondalla::words::limits::{CLIENT_NAME_LEN_MAX, HOST_LEN_MAX, NAME_LEN_MAX, PATH_LEN_MAX};
@@ -81,8 +83,11 @@ fn check_name(bytes: &[u8], system: System) {
     assert!(!name.is_empty() && name.len() <= NAME_LEN_MAX);
     let parts: Vec<_> = Path::new(&name).components().collect();
     assert!(matches!(parts[..], [Component::Normal(_)]), "{name:?}");
+    let again = safe_name(name.as_encoded_bytes(), system);
+    assert_eq!(again, Ok(Some(name.clone())), "what is clean stays");
+    assert!(system == System::Unix || name.to_str().is_some(), "{name:?} is no text");
+    let name = shown(name);
     assert!(!name.contains(|c: char| c.is_control() || c == '/'));
-    assert_eq!(safe_name(name.as_bytes(), system), Ok(Some(name.clone())), "what is clean stays");
     assert!(
         !readable(bytes).contains('\u{fffd}')
             || bytes.windows(3).any(|w| w == "\u{fffd}".as_bytes())
@@ -117,13 +122,11 @@ fn check_paths(bytes: &[u8], system: System) {
         assert!(after.as_os_str().len() <= PATH_LEN_MAX);
         for name in after.iter() {
             let bytes = name.as_encoded_bytes();
-            let same = Ok(Some(name.to_str().expect("clean names are UTF-8").to_owned()));
-            assert_eq!(safe_name(bytes, system), same, "what is clean stays");
+            assert_eq!(safe_name(bytes, system), Ok(Some(name.into())), "what is clean stays");
         }
     }
     for fold in folds(system) {
-        let text = |path: &PathBuf| fold(path.to_str().expect("clean names are UTF-8")).into();
-        let mut folded: Vec<PathBuf> = paths.iter().map(text).collect();
+        let mut folded: Vec<PathBuf> = paths.iter().map(|path| fold(path)).collect();
         folded.sort();
         let is_apart = |pair: &[PathBuf]| pair[0] != pair[1];
         assert!(folded.windows(2).all(is_apart), "two files in one place: {paths:?}");
@@ -133,9 +136,14 @@ fn check_paths(bytes: &[u8], system: System) {
 }
 
 /// The ways in which the system may take two names for one.
-fn folds(system: System) -> &'static [fn(&str) -> String] {
+fn folds(system: System) -> &'static [fn(&Path) -> PathBuf] {
+    fn text(path: &Path) -> &str {
+        path.to_str().expect("names are text")
+    }
     match system {
-        System::Unix => &[str::to_owned],
-        System::Mac | System::Windows => &[str::to_lowercase, str::to_uppercase],
+        System::Unix => &[Path::to_owned],
+        System::Mac | System::Windows => {
+            &[|path| text(path).to_lowercase().into(), |path| text(path).to_uppercase().into()]
+        }
     }
 }

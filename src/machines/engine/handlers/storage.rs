@@ -73,7 +73,7 @@ fn handle_settled(engine: &mut Engine, key: TorrentKey) {
     if torrent.stage == Stage::GivenUp {
         return handle_given_up(engine, key);
     }
-    let path = torrent.place.dir.join(torrent.context.metainfo.name());
+    let path = torrent.place.dir.join(torrent.context.metainfo.root());
     engine.tell(key, TorrentEvent::Settled { path });
 }
 
@@ -215,7 +215,7 @@ fn tell_finished(engine: &mut Engine, key: TorrentKey) {
         seconds: now.duration_since(torrent.meter.started_at).as_secs_f64(),
         bytes: torrent.meter.downloaded,
         uploaded: torrent.meter.uploaded,
-        path: torrent.place.dir.join(metainfo.name()),
+        path: torrent.place.dir.join(metainfo.root()),
     };
     let progress = torrent.progress(now);
     engine.tell(key, TorrentEvent::Progress(progress));
