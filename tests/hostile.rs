@@ -17,6 +17,9 @@ const PIECE_LEN: usize = 32 * 1024;
 /// Ten pieces: the bit field has two bytes, six of its bits are spare, the last piece is short.
 const DATA_LEN: usize = 9 * PIECE_LEN + 5_088;
 
+/// Time between two bytes of a handshake that takes half a minute.
+const LULL: Duration = Duration::from_millis(450);
+
 /// The message ids of BEP 3.
 const CHOKE: u8 = 0;
 pub(crate) const UNCHOKE: u8 = 1;
@@ -182,6 +185,16 @@ impl Client {
         }
     }
 
+    /// Whether the seed hangs up within this time, saying nothing.
+    fn ends_within(&mut self, time: Duration) -> bool {
+        self.stream.set_read_timeout(Some(time)).unwrap();
+        match self.stream.read(&mut [0]) {
+            Ok(0) => true,
+            Ok(_) => panic!("the seed answers half a handshake"),
+            Err(error) => !is_timeout(&error),
+        }
+    }
+
     /// Reads whatever comes until the seed hangs up.
     fn wait_for_end(&mut self) -> bool {
         let mut buffer = [0; 4096];
@@ -308,6 +321,11 @@ fn whoever_breaks_the_protocol_is_hung_up_on_and_the_next_is_served() {
         assert_serves(&target, i % 10);
     }
 
+    let mut slow = Client::dial(&target);
+    let said = handshake(&target.infohash, b"-XX0000-says-a-byte-");
+    let mut waits = |byte: &u8| slow.stream.write_all(&[*byte]).is_ok() && !slow.ends_within(LULL);
+    assert!(said.iter().take_while(|byte| waits(byte)).count() < 48, "it may take any time");
+    target.assert_tells(slow.address, &["handshake"]);
     assert!(silent.wait_for_end(), "who says nothing keeps the connection");
     target.assert_tells(silent.address, &["silen", "said nothing", "time", "handshake"]);
     assert_serves(&target, 9);

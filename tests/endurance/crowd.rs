@@ -46,16 +46,19 @@ impl Idler {
         Self { stream, curious }
     }
 
-    /// Fetches a block of the first piece if it is unchoked by now; whether it has.
+    /// Fetches a block of the first piece as it is unchoked; whether it has it now. Who is choked
+    /// again before it is served asks again when it may.
     fn fetch(&mut self) -> bool {
-        // What is there is read, and nothing is waited for.
+        // What is there is read, and nothing is waited for but the rest of a message.
         while self.stream.peek(&mut [0]).is_ok() {
-            if self.receive().0 == UNCHOKE {
-                self.stream.write_all(&request(0, 0, 16 * 1024)).unwrap();
-                while self.receive().0 != PIECE {}
-                // Its slot is for the next.
-                self.stream.write_all(&message(NOT_INTERESTED, &[])).unwrap();
-                return true;
+            match self.receive().0 {
+                UNCHOKE => self.stream.write_all(&request(0, 0, 16 * 1024)).unwrap(),
+                PIECE => {
+                    // Its slot is for the next.
+                    self.stream.write_all(&message(NOT_INTERESTED, &[])).unwrap();
+                    return true;
+                }
+                _ => {}
             }
         }
         false

@@ -96,8 +96,8 @@ fn end_again_and_again(end: End, ends: u64) {
     assert_saved(&look);
     seeded.assert_is_at("copy");
 
-    let uploaded = uploaded(&seeded.seeder);
     let wanted = (rounds + 1) * size;
+    let uploaded = uploaded(&seeded.seeder, wanted);
     println!(
         "{ends} ends in {} downloads of {size} bytes: {} bytes were fetched again, {} an end",
         rounds + 1,
@@ -206,15 +206,16 @@ fn read(metainfo: &Metainfo, dir: &Path, piece: PieceIndex) -> Option<Vec<u8>> {
     Some(data)
 }
 
-/// What the seeder has uploaded, once it uploads no more.
-fn uploaded(seeder: &Running) -> u64 {
+/// What the seeder has uploaded, once it tells of at least `wanted` bytes and uploads no more.
+fn uploaded(seeder: &Running, wanted: u64) -> u64 {
     let mut before = None;
     let told = wait_until(|| {
         pause(Duration::from_millis(1_500));
         let events = seeder.events();
         let last = events.iter().rfind(|event| event["event"] == "progress")?;
         let now = last["uploaded"].as_u64();
-        (std::mem::replace(&mut before, now) == now).then_some(now)?
+        let rests = std::mem::replace(&mut before, now) == now;
+        now.filter(|bytes| rests && *bytes >= wanted)
     });
     told.expect("a seeder tells its progress")
 }
