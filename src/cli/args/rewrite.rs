@@ -13,6 +13,7 @@ use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality, PositionalI
 use super::nearest::nearest;
 use super::values::Shielded;
 use crate::cli::failure::Failure;
+use crate::formats::path::{readable, shown};
 
 /// Values that may be any bytes, by the name that the help gives them.
 const SHIELDED_VALUES: [&str; 4] = ["DIR", "FILE", "COMMAND", "NAME"];
@@ -103,7 +104,7 @@ impl Rewriter<'_> {
     ) -> Result<(), Failure> {
         let bytes = argument.as_encoded_bytes();
         let end = bytes.iter().position(|&byte| byte == b'=').unwrap_or(bytes.len());
-        let name = String::from_utf8_lossy(&bytes[..end]);
+        let name = readable(&bytes[..end]);
         let Some(flag) = self.info.flags.iter().find(|flag| flag.long == name) else {
             return Err(self.unknown(&name));
         };
@@ -129,7 +130,7 @@ impl Rewriter<'_> {
     ) -> Result<(), Failure> {
         for (place, &letter) in argument.as_encoded_bytes().iter().enumerate().skip(1) {
             let Some(flag) = self.flag_of(letter) else {
-                return Err(self.unknown(&argument.to_string_lossy()));
+                return Err(self.unknown(&shown(argument)));
             };
             if let Some(value_name) = value_name(flag) {
                 let attached = after(argument, place + 1)?;
@@ -198,7 +199,7 @@ impl Rewriter<'_> {
         let repeats =
             expected.last().is_some_and(|last| matches!(last.optionality, Optionality::Repeating));
         if self.operands.len() > expected.len() && !repeats {
-            let surplus = self.operands[expected.len()].to_string_lossy();
+            let surplus = shown(&self.operands[expected.len()]);
             return Err(Failure::usage(surplus, "one argument too many"));
         }
         for operand in self.operands {
@@ -231,9 +232,9 @@ fn after(argument: &OsStr, start: usize) -> Result<OsString, Failure> {
 /// What an argument holds from byte `start` on, behind an option in ASCII.
 #[cfg(not(unix))]
 fn after(argument: &OsStr, start: usize) -> Result<OsString, Failure> {
-    let text = argument.to_str().ok_or_else(|| {
-        Failure::usage(argument.to_string_lossy(), "write the option and its value apart")
-    })?;
+    let text = argument
+        .to_str()
+        .ok_or_else(|| Failure::usage(shown(argument), "write the option and its value apart"))?;
     Ok(text[start..].into())
 }
 
