@@ -24,6 +24,9 @@ mod hours;
 /// Torrents that are large, or have many pieces or files, and many torrents.
 mod sizes;
 
+/// A disk that stands still, and a peer that never reads, in the middle of others.
+mod stalls;
+
 /// Processes that are killed, or asked to end, at any moment.
 mod kills;
 
