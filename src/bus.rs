@@ -10,15 +10,16 @@
 //! Whoever has read this file knows the program.
 
 mod event;
+mod metadata;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::formats::krpc::Sharer;
 use crate::formats::metainfo::Metainfo;
-use crate::formats::wire::{ExtensionHandshake, Reserved};
+use crate::formats::wire::{ExtensionHandshake, MetadataMessage, Reserved};
 use crate::words::address::Address;
 use crate::words::bitfield::{SharedBitfield, Word};
 use crate::words::have_log::{HaveLog, Publisher};
@@ -26,6 +27,7 @@ use crate::words::id::{Block, BlockRange, InfoHash, PeerId, PeerKey, PieceIndex,
 use crate::words::limits;
 
 pub use event::{Event, PeerState, Progress, RingState, TorrentEvent, Trouble, TroubleKind};
+pub use metadata::{ClerkNews, MetadataWord, Select, ToClerk, Wish};
 
 // ------------------------------------------------------------------------------ Notification ---
 
@@ -45,6 +47,8 @@ pub enum Notification {
     Storage(TorrentKey, StorageNews),
     /// Something that the user should know, from whoever has nobody else to tell.
     Warning(String),
+    /// From the clerk, about the metadata of a torrent that is sought.
+    Clerk(TorrentKey, ClerkNews),
     /// From the reactor, about the ring.
     Chord(ChordNews),
     /// From the usher: nodes by which the ring may be entered.
@@ -104,6 +108,11 @@ pub enum PeerNews {
     Block(Block, Vec<u8>),
     /// The extension handshake (BEP 10).
     Extended(Box<ExtensionHandshake>),
+    /// It asks for a piece of metadata (BEP 9), or answers.
+    Metadata(MetadataMessage),
+    /// Its reader has found the torrent's metadata: what it says of pieces follows, and this is what
+    /// its threads and main share from now on.
+    Renewed(Arc<PeerShared>),
     /// It owes us blocks and has sent none for [`limits::STALL_AFTER`].
     Stalled,
     /// [`limits::SAMPLE_EVERY`] has passed since the last one: time to measure its rates.
@@ -218,6 +227,9 @@ pub struct NewTorrent {
     pub peers: Vec<Address>,
     /// Nodes by which the ring can be entered, as its maker named them.
     pub nodes: Vec<Address>,
+    /// What is to become of it when its metadata is here; `None`: it is here. Until then `context`
+    /// is [unknown](TorrentContext::unknown).
+    pub wish: Option<Arc<Wish>>,
 }
 
 /// Where a torrent's data and state are kept, and how much of it is trusted.
@@ -251,6 +263,8 @@ pub struct TorrentContext {
     pub growing: AtomicBool,
     /// How many writers look at the log: the more, the longer each waits between two looks.
     pub writers: AtomicU32,
+    /// What comes in place of this, once the metadata is here; `None`: it is here.
+    successor: Option<OnceLock<Arc<Self>>>,
 }
 
 impl TorrentContext {
@@ -265,7 +279,41 @@ impl TorrentContext {
             .sum();
         let metainfo = Arc::new(metainfo);
         let (growing, writers) = (AtomicBool::new(true), AtomicU32::new(0));
-        (publisher, Arc::new(Self { metainfo, have_log, wanted, wanted_len, growing, writers }))
+        let successor = None;
+        let context = Self { metainfo, have_log, wanted, wanted_len, growing, writers, successor };
+        (publisher, Arc::new(context))
+    }
+
+    /// What stands for a torrent whose metadata is not here: [`Metainfo::unknown`].
+    pub fn unknown(metainfo: Metainfo) -> (Publisher, Arc<Self>) {
+        let (publisher, have_log) = HaveLog::new(0);
+        let context = Self {
+            metainfo: Arc::new(metainfo),
+            have_log,
+            wanted: SharedBitfield::zeros(0),
+            wanted_len: 0,
+            growing: AtomicBool::new(false),
+            writers: AtomicU32::new(0),
+            successor: Some(OnceLock::new()),
+        };
+        (publisher, Arc::new(context))
+    }
+
+    /// Whether this stands for a torrent whose metadata is, or was, not here.
+    pub fn is_unknown(&self) -> bool {
+        self.successor.is_some()
+    }
+
+    /// What has come in place of this.
+    pub fn successor(&self) -> Option<&Arc<Self>> {
+        self.successor.as_ref()?.get()
+    }
+
+    /// The metadata is here: `known` comes in place of this, once.
+    pub fn make_room_for(&self, known: &Arc<Self>) {
+        if let Some(successor) = &self.successor {
+            successor.set(Arc::clone(known)).ok();
+        }
     }
 }
 
@@ -276,6 +324,29 @@ pub struct PeerShared {
     pub theirs: SharedBitfield,
     /// The blocks that it may send.
     pub credit: Credit,
+    /// What comes in place of this, once the torrent's metadata is here.
+    pub renewal: OnceLock<Renewal>,
+}
+
+/// What a peer's reader hands to its writer when the torrent's metadata is here.
+#[derive(Clone, Debug)]
+pub struct Renewal {
+    /// The torrent, whose pieces are known now.
+    pub context: Arc<TorrentContext>,
+    /// What is shared from now on.
+    pub shared: Arc<PeerShared>,
+}
+
+impl PeerShared {
+    /// What is shared of a peer that is known to have nothing yet of so many pieces.
+    pub fn new(pieces: u32) -> Self {
+        Self::of(SharedBitfield::zeros(pieces))
+    }
+
+    /// What is shared of a peer that has these pieces.
+    pub fn of(theirs: SharedBitfield) -> Self {
+        Self { theirs, credit: Credit::default(), renewal: OnceLock::new() }
+    }
 }
 
 /// How many blocks a peer may send: main grants them with each request, the reader takes one before
@@ -346,6 +417,8 @@ pub enum Order {
     Reap(PeerKey),
     /// To the storage.
     Storage(TorrentKey, ToStorage),
+    /// To the clerk, about a torrent that is sought.
+    Clerk(TorrentKey, ToClerk),
     /// To the reactor, about the ring.
     Chord(ToChord),
     /// To the usher.
@@ -373,6 +446,10 @@ pub enum ToPeer {
     Reject(Block),
     /// Look at the shared bit fields: it may have become interesting.
     Look,
+    /// Say this about metadata (BEP 9), as the extended message of its number.
+    Metadata(u8, MetadataWord),
+    /// Say that the metadata is here now, and may be asked for.
+    OfferMetadata,
 }
 
 /// What the storage is told about a torrent.

@@ -29,6 +29,7 @@
 
 pub mod ask;
 mod chord;
+mod magnets;
 mod names;
 mod options;
 mod traced;
@@ -46,6 +47,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use crate::actors::clerk::ClerkHandle;
 use crate::actors::clock::now;
 use crate::actors::events::EventQueue;
 use crate::actors::files::FileStore;
@@ -68,6 +70,7 @@ use turns::Turns;
 pub use crate::actors::events::Events;
 pub use crate::machines::engine::{Goal, SeedUntil};
 pub use chord::ChordOptions;
+pub use magnets::{Sought, remembered, save_torrent, selected};
 pub use options::{Options, Torrent};
 
 /// One client: its engine, its actors and their channels.
@@ -82,6 +85,7 @@ pub struct Session {
     listener: Option<ListenerHandle>,
     porter: PorterHandle,
     storage: StorageHandle,
+    clerk: ClerkHandle,
     chord: Option<ChordEnds>,
     trace: Option<TraceHandle>,
     turns: Turns,
@@ -114,6 +118,13 @@ impl Remote {
     /// the torrent's size is done here, on the calling thread.
     pub fn add(&self, torrent: Torrent) {
         let new = torrent.into_new(&self.state, self.goal);
+        self.publish(Notification::Command(Command::Add(Box::new(new))));
+    }
+
+    /// Adds a torrent of which a magnet link is known to a session that runs; one that has ended is
+    /// left alone.
+    pub fn seek(&self, sought: Sought) {
+        let new = sought.into_new(&self.state, self.goal);
         self.publish(Notification::Command(Command::Add(Box::new(new))));
     }
 
@@ -189,6 +200,7 @@ impl Session {
             PorterHandle::start(office, peers_max).map_err(no_thread("porter"))?;
         let storage = StorageHandle::start(options.memory, files, publisher.clone())
             .map_err(no_thread("storage"))?;
+        let clerk = ClerkHandle::start(publisher.clone()).map_err(no_thread("clerk"))?;
         let listener = listener.map(|listener| ListenerHandle::start(listener, sockets));
         let listener = listener.transpose().map_err(no_thread("listener"))?;
         let settings = Settings {
@@ -224,6 +236,7 @@ impl Session {
             listener,
             porter,
             storage,
+            clerk,
             chord,
             trace: trace.transpose().map_err(no_thread("trace"))?,
             turns: Turns::default(),
@@ -242,6 +255,13 @@ impl Session {
     /// Adds a torrent. What takes time by its size is done here, on the calling thread.
     pub fn add(&mut self, torrent: Torrent) {
         let new = torrent.into_new(&self.options.state, self.options.goal);
+        self.command(Command::Add(Box::new(new)));
+    }
+
+    /// Adds a torrent of which a magnet link is known: its metadata is had from peers. That of an
+    /// earlier time is [`remembered`].
+    pub fn seek(&mut self, sought: Sought) {
+        let new = sought.into_new(&self.options.state, self.options.goal);
         self.command(Command::Add(Box::new(new)));
     }
 
@@ -358,6 +378,13 @@ impl Session {
                     Order::Storage(torrent, to_storage)
                 })
             }
+            Order::Clerk(torrent, to_clerk) => {
+                let sent = self.clerk.orders.try_send((torrent, to_clerk));
+                sent.map_err(|unsent| {
+                    let (torrent, to_clerk) = unsent.into_inner();
+                    Order::Clerk(torrent, to_clerk)
+                })
+            }
             Order::Chord(order) => match &self.chord {
                 Some(chord) => chord.give(order).map_err(Order::Chord),
                 None => Err(Order::Chord(order)),
@@ -391,6 +418,7 @@ impl Session {
             | Order::Peer(..)
             | Order::HangUp(_)
             | Order::Storage(..)
+            | Order::Clerk(..)
             | Order::Chord(_)
             | Order::Usher(_)
             | Order::End => return Err(order),
@@ -419,6 +447,7 @@ impl Session {
             listener,
             porter,
             storage,
+            clerk,
             chord,
             trace,
             turns,
@@ -430,6 +459,7 @@ impl Session {
         if let Some(chord) = chord {
             chord.end();
         }
+        clerk.end();
         drop(listener);
         drop(porter);
         if engine.is_closed() {

@@ -201,7 +201,7 @@ fn bash_completes_subcommands_and_options() {
         ("rondalla dow", "download\n"),
         ("rondalla download --seed-", "--seed-ratio --seed-time\n"),
         ("rondalla create x --piece", "--piece-length\n"),
-        ("rondalla seed --metadata", "\n"),
+        ("rondalla seed --metadata", "--metadata-only\n"),
         // Names of files are bash's own to complete.
         ("rondalla seed --dir ", "\n"),
     ];

@@ -29,6 +29,9 @@ mod hostile;
 /// Exchanges with aria2, Transmission and libtorrent over loopback, compared to the byte.
 mod interop;
 
+/// Torrents by magnet link, of which the metadata comes from other processes.
+mod magnets;
+
 /// Torrents made and read by mktorrent, Transmission and libtorrent, compared with ours.
 mod makers;
 

@@ -148,3 +148,17 @@ fn who_asks_nobody_is_told_so() {
         );
     }
 }
+
+#[test]
+fn a_magnet_link_finds_its_metadata_through_the_ring() {
+    let scratch = Scratch::new();
+    let (torrent, info_hash) = tune(&scratch, &[]);
+    let (_node, join) = node(&scratch, "node", None);
+    let (mut seeder, _) = share(&scratch, "seeder", "seed", &torrent, Some(join));
+    wait_until_member(&mut seeder);
+    let link = PathBuf::from(format!("magnet:?xt=urn:btih:{info_hash}"));
+    let (mut leecher, _) = share(&scratch, "leecher", "download", &link, Some(join));
+    assert_eq!(leecher.wait_for_exit().code(), Some(0), "{}", leecher.stderr());
+    let [here, there] = ["leecher", "seeder"].map(|name| scratch.path(name).join("tune.bin"));
+    assert_eq!(fs::read(here).unwrap(), fs::read(there).unwrap());
+}

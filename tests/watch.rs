@@ -75,7 +75,7 @@ fn what_is_put_into_a_watched_folder_is_downloaded() {
     // One that is not whole yet is left until it is.
     let whole = watch.torrent("b");
     fs::write(watch.folder.join("two.torrent"), &whole[..whole.len() / 2]).unwrap();
-    fs::write(watch.folder.join("link.magnet"), "magnet:?xt=urn:btih:").unwrap();
+    fs::write(watch.folder.join("link.magnet"), "magnet:?xt=urn:btih:1").unwrap();
     let stderr = |running: &Running| running.stderr().contains("link.magnet").then_some(());
     running.wait_for("the link is refused", stderr);
     fs::write(watch.folder.join("two.torrent"), &whole).unwrap();

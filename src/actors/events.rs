@@ -55,7 +55,9 @@ fn weight(event: &Event) -> Weight {
         Event::Listening(_) | Event::Ring(_) | Event::Turns { .. } | Event::Ended => Weight::Kept,
         Event::Stranger { .. } | Event::Warning(_) | Event::SlowTurn { .. } => Weight::Minor,
         Event::Torrent(info_hash, event) => match event {
-            TorrentEvent::Started { .. }
+            TorrentEvent::Sought { .. }
+            | TorrentEvent::Metadata { .. }
+            | TorrentEvent::Started { .. }
             | TorrentEvent::Checked { .. }
             | TorrentEvent::Finished { .. }
             | TorrentEvent::Settled { .. }

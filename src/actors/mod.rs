@@ -1,5 +1,6 @@
 //! Whatever waits: threads that decide nothing. They meet only on the bus.
 
+pub(crate) mod clerk;
 pub(crate) mod clock;
 pub(crate) mod disk;
 pub(crate) mod events;
@@ -13,6 +14,7 @@ pub(crate) mod messenger;
 pub(crate) mod peer;
 pub(crate) mod porter;
 pub(crate) mod reactor;
+pub(crate) mod save;
 pub(crate) mod state;
 pub(crate) mod storage;
 pub(crate) mod trace;

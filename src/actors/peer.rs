@@ -22,15 +22,15 @@ use crate::actors::file_error::reason;
 use crate::actors::files::{Access, FileStore};
 use crate::actors::limiter::Limiter;
 use crate::actors::messenger::{Breakdown, HangUp, Messenger, TcpMessenger, Unsent, is_time_out};
-use crate::bus::{
-    Credit, Farewell, Fault, Notification, PeerNews, PeerShared, ToPeer, TorrentContext,
-};
+use crate::bus::{Farewell, Fault, Notification, PeerNews, PeerShared, ToPeer, TorrentContext};
 use crate::formats::allowed_fast::allowed_fast;
 use crate::formats::client;
-use crate::formats::wire::{EXTENSION_HANDSHAKE, ExtensionHandshake, Handshake, Message, Reserved};
+use crate::formats::wire::{
+    EXTENSION_HANDSHAKE, ExtensionHandshake, Handshake, Message, OUR_UT_METADATA, Reserved,
+    UT_METADATA,
+};
 use crate::machines::conversation::{Inbound, Outbound, Speech};
 use crate::words::address::{Address, Host, fold};
-use crate::words::bitfield::SharedBitfield;
 use crate::words::id::{Block, InfoHash, PeerId, PeerKey, PieceIndex, TorrentKey};
 use crate::words::limits;
 
@@ -270,10 +270,9 @@ impl Reader {
 
     fn talk(self, met: Met) -> (Farewell, WriterThread) {
         let Met { mut messenger, address, greeting, introduction: (torrent, context) } = met;
-        let shared = Arc::new(PeerShared {
-            theirs: SharedBitfield::zeros(context.metainfo.pieces()),
-            credit: Credit::default(),
-        });
+        // The metadata may have come while the handshakes were under way.
+        let context = context.successor().cloned().unwrap_or(context);
+        let shared = Arc::new(PeerShared::new(context.metainfo.pieces()));
         let fast = greeting.reserved.fast();
         let allowed_fast = if fast { self.allowed_fast(address, &context) } else { Vec::new() };
         let extension = greeting.reserved.extension().then(|| self.our_extensions(&context));
@@ -328,7 +327,7 @@ impl Reader {
         messenger: &mut dyn Messenger,
         inbound: &mut Inbound,
     ) -> Result<Infallible, Farewell> {
-        let pieces = inbound.pieces();
+        let pieces = inbound.pieces_max();
         loop {
             let message = messenger.receive(pieces, inbound.poll_deadline()).map_err(broken)?;
             if let Some(message) = message {
@@ -347,7 +346,7 @@ impl Reader {
 
     /// The pieces that a peer may ask for while it is choked, if it may ask for any.
     fn allowed_fast(&self, address: SocketAddr, context: &TorrentContext) -> Vec<PieceIndex> {
-        if !self.0.office.upload {
+        if !self.0.office.upload || context.is_unknown() {
             return Vec::new();
         }
         let (info_hash, pieces) = (context.metainfo.info_hash(), context.metainfo.pieces());
@@ -355,12 +354,18 @@ impl Reader {
     }
 
     fn our_extensions(&self, context: &TorrentContext) -> Message {
+        let metainfo = &context.metainfo;
+        // The metadata of a private torrent is its members' business, as libtorrent has it.
+        let metadata = (!metainfo.private()).then(|| (UT_METADATA.to_owned(), OUR_UT_METADATA));
+        let metadata_len = u32::try_from(metainfo.info_bytes().len()).ok().filter(|len| *len > 0);
         let handshake = ExtensionHandshake {
+            metadata_len: metadata_len.filter(|_| metadata.is_some() && self.0.office.upload),
+            extensions: metadata.into_iter().collect(),
             chord: self.0.office.port.filter(|_| self.0.office.chord),
             port: self.0.office.port,
             requests_max: u32::try_from(limits::UPLOADS_MAX).ok(),
             client: Some(client::our_name()),
-            upload_only: (context.wanted.count() == 0).then_some(true),
+            upload_only: (!context.is_unknown() && context.wanted.count() == 0).then_some(true),
             ..ExtensionHandshake::default()
         };
         Message::Extended { id: EXTENSION_HANDSHAKE, payload: handshake.emit() }
@@ -422,9 +427,9 @@ struct Writer {
     orders: Receiver<ToPeer>,
     line: Arc<Line>,
     office: Arc<Office>,
-    /// A block that the rate limit lets go at this time. What else there is to say goes before it:
-    /// a download must not be slow because uploads are.
-    paced: Option<(Block, Instant)>,
+    /// A block, or what is as large, that the rate limit lets go at this time. What else there is to
+    /// say goes before it: a download must not be slow because uploads are.
+    paced: Option<(Speech, Instant)>,
 }
 
 impl Writer {
@@ -439,7 +444,7 @@ impl Writer {
         loop {
             self.say_all()?;
             let look = self.outbound.poll_deadline(now());
-            let until = self.paced.map_or(look, |(_, at)| look.min(at));
+            let until = self.paced.as_ref().map_or(look, |(_, at)| look.min(*at));
             match self.orders.recv_deadline(until) {
                 Ok(order) => self.outbound.handle_order(order),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -454,7 +459,7 @@ impl Writer {
         self.take_orders();
         while let Some(speech) = self.next_speech() {
             match speech {
-                Speech::Message(message) => {
+                Speech::Message(message) | Speech::Metadata(message) => {
                     self.messenger.send(&message).map_err(|error| does_not_read(&error))?;
                 }
                 Speech::Upload(block) => {
@@ -478,22 +483,19 @@ impl Writer {
     /// The next thing to do that the rate limit allows.
     fn next_speech(&mut self) -> Option<Speech> {
         let time = now();
-        match self.paced {
-            Some((_, at)) if time < at => self.outbound.poll_message(time),
-            Some((block, _)) => {
-                self.paced = None;
-                Some(Speech::Upload(block))
+        if self.paced.as_ref().is_some_and(|(_, at)| time < *at) {
+            return self.outbound.poll_message(time);
+        }
+        if let Some((speech, _)) = self.paced.take() {
+            return Some(speech);
+        }
+        let speech = self.outbound.poll_speech(time)?;
+        match speech.payload_len().and_then(|len| self.office.up.take(len)) {
+            Some(at) => {
+                self.paced = Some((speech, at));
+                self.outbound.poll_message(time)
             }
-            None => match self.outbound.poll_speech(time) {
-                Some(Speech::Upload(block)) => match self.office.up.take(block.len) {
-                    Some(at) => {
-                        self.paced = Some((block, at));
-                        self.outbound.poll_message(time)
-                    }
-                    None => Some(Speech::Upload(block)),
-                },
-                speech @ (Some(Speech::Message(_) | Speech::Farewell) | None) => speech,
-            },
+            None => Some(speech),
         }
     }
 

@@ -67,6 +67,18 @@ pub enum TorrentEvent {
         /// Pieces.
         pieces: u32,
     },
+    /// It was accepted, and its metadata is being looked for.
+    Sought {
+        /// The name by which its link calls it, or its info-hash.
+        name: String,
+    },
+    /// Its metadata is here.
+    Metadata {
+        /// Its name.
+        name: String,
+        /// Bytes, pads left out.
+        size: u64,
+    },
     /// What was already there is being hashed.
     Checking {
         /// Bytes looked at.
@@ -176,6 +188,10 @@ pub enum TroubleKind {
     NoSpace,
     /// Stopped before it was done.
     Interrupted,
+    /// What came is no torrent that this program reads.
+    NotATorrent,
+    /// An option asks for what is not there.
+    Usage,
     /// Anything else.
     Other,
 }

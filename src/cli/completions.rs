@@ -93,13 +93,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_shell_is_told_of_every_option_and_of_nothing_that_is_not_there() {
+    fn every_shell_is_told_of_every_option() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let script = script(shell);
-            for word in ["download", "completions", "max-peers", "piece-length", "version"] {
+            let words = ["download", "completions", "max-peers", "metadata-only", "version"];
+            for word in words {
                 assert!(script.contains(word), "{shell:?}: {word}");
             }
-            assert!(!script.contains("metadata-only"), "{shell:?}");
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::cli::failure::{Exit, Failure};
 use crate::cli::hook::Hook;
 use crate::cli::json;
 use crate::cli::options::OutputOptions;
-use crate::cli::progress::{ProgressLine, Traffic};
+use crate::cli::progress::{ProgressLine, Traffic, draw_text};
 use crate::cli::terminal::{CLEAR, Out, Terminal, escape};
 use crate::formats::path::shown;
 use crate::session::{Events, Goal};
@@ -105,6 +105,8 @@ struct Known {
 enum Stage {
     #[default]
     Checking,
+    /// Its metadata is looked for.
+    Seeking,
     Running,
     Ended,
 }
@@ -175,6 +177,12 @@ impl<W: Write, E: Write> Console<W, E> {
     fn tell_of_torrent(&mut self, info_hash: InfoHash, event: TorrentEvent) {
         let known = self.torrents.entry(info_hash).or_default();
         match event {
+            TorrentEvent::Sought { name } => (known.name, known.stage) = (name, Stage::Seeking),
+            TorrentEvent::Metadata { name, size } => {
+                let remark = format!("{name}: its metadata is here");
+                (known.name, known.progress.size, known.stage) = (name, size, Stage::Checking);
+                self.remark(&remark);
+            }
             TorrentEvent::Started { name, size, pieces: _ } => {
                 (known.name, known.progress.size) = (name, size);
             }
@@ -283,14 +291,28 @@ impl<W: Write, E: Write> Console<W, E> {
             return;
         }
         if self.terminal.redraws {
-            let name = self.title();
-            self.line(&name).draw(&self.terminal.measured(), &mut self.err).ok();
+            let (name, terminal) = (self.title(), self.terminal.measured());
+            match self.search() {
+                Some(search) => draw_text(&search, &mut self.err).ok(),
+                None => self.line(&name).draw(&terminal, &mut self.err).ok(),
+            };
             self.drawn = true;
         } else if self.told_at.is_none_or(|at| now() >= at + LOG_EVERY) {
-            let sentence = self.line(&self.title()).sentence();
+            let search = self.search();
+            let sentence = search.unwrap_or_else(|| self.line(&self.title()).sentence());
             self.say(&sentence);
             self.told_at = Some(now());
         }
+    }
+
+    /// What is said while nothing has a size yet, since all metadata is still looked for.
+    fn search(&self) -> Option<String> {
+        if self.running().any(|known| known.stage != Stage::Seeking) {
+            return None;
+        }
+        let peers: u32 = self.running().map(|known| known.progress.peers).sum();
+        let peers = if peers == 1 { "1 peer".to_owned() } else { format!("{peers} peers") };
+        Some(format!("{}: looking for metadata, {peers}", escape(&self.title())))
     }
 
     /// The torrents that did not end early.
@@ -303,7 +325,7 @@ impl<W: Write, E: Write> Console<W, E> {
         match self.running().next() {
             Some(only) if self.torrents.len() == 1 => match only.stage {
                 Stage::Checking => format!("checking {}", only.name),
-                Stage::Running | Stage::Ended => only.name.clone(),
+                Stage::Seeking | Stage::Running | Stage::Ended => only.name.clone(),
             },
             _ => format!("{} torrents", self.torrents.len()),
         }

@@ -48,6 +48,11 @@ fn torrent_object(event: &TorrentEvent, verbose: bool) -> Option<Value> {
         TorrentEvent::Started { name, size, pieces } => {
             json!({ "event": "started", "name": name, "size": size, "pieces": pieces })
         }
+        // It is told by what is tried.
+        TorrentEvent::Sought { .. } => return None,
+        TorrentEvent::Metadata { name, size } => {
+            json!({ "event": "metadata", "name": name, "size": size })
+        }
         TorrentEvent::Checking { done, size } => {
             json!({ "event": "checking", "done": done, "size": size })
         }

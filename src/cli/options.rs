@@ -92,9 +92,7 @@ impl Selection {
     /// The selected files of a torrent, as indices into [`Metainfo::files`]. Pad files have no
     /// number, as `show` lists them.
     pub fn files_of(&self, metainfo: &Metainfo) -> BTreeSet<usize> {
-        let files = metainfo.files().iter().enumerate().filter(|(_, file)| !file.pad);
-        let is_selected = |number| self.0.iter().any(|range| range.contains(&number));
-        (1..).zip(files).filter(|(number, _)| is_selected(*number)).map(|(_, (at, _))| at).collect()
+        metainfo.files_numbered(&self.0)
     }
 }
 

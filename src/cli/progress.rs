@@ -55,9 +55,7 @@ impl ProgressLine<'_> {
     /// # Errors
     /// If the terminal takes nothing.
     pub fn draw(&self, terminal: &Terminal, to: &mut dyn Write) -> io::Result<()> {
-        let bar = self.bar(terminal.width, terminal.colours);
-        write!(to, "{CLEAR}{NO_WRAP}{bar}{WRAP}\r")?;
-        to.flush()
+        draw_text(&self.bar(terminal.width, terminal.colours), to)
     }
 
     /// The line for a terminal of `width` columns, without an end of line. It never takes more
@@ -157,6 +155,16 @@ impl Traffic {
         let seeders = if self.seeders == 1 { "seeder" } else { "seeders" };
         format!("{} {peers} ({} {seeders})", self.peers, self.seeders)
     }
+}
+
+/// Draws a text over the last line of the terminal, cut at its edge. See
+/// [`draw`](ProgressLine::draw).
+///
+/// # Errors
+/// If the terminal takes nothing.
+pub fn draw_text(text: &str, to: &mut dyn Write) -> io::Result<()> {
+    write!(to, "{CLEAR}{NO_WRAP}{text}{WRAP}\r")?;
+    to.flush()
 }
 
 /// A bar of `width` columns, exact to an eighth of one.

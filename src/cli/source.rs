@@ -6,10 +6,11 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::cli::failure::{Exit, Failure};
-use crate::formats::magnet::{Magnet, parse_info_hash};
+use crate::formats::magnet::{Magnet, MagnetError, parse_info_hash};
 use crate::formats::metainfo::Metainfo;
 use crate::formats::path::shown;
-use crate::words::limits::TORRENT_LEN_MAX;
+use crate::words::id::InfoHash;
+use crate::words::limits::{MAGNET_LEN_MAX, TORRENT_LEN_MAX};
 
 /// Where a torrent is to be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,61 @@ impl Source {
             Ok(magnet) => Ok(Self::Magnet(Box::new(magnet))),
             Err(error) => Err(not_a_torrent(text, &error)),
         }
+    }
+}
+
+/// What a source holds.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// A torrent.
+    Torrent(Box<Metainfo>),
+    /// A link, whose torrent is to be had from peers.
+    Magnet(Box<Magnet>),
+}
+
+impl Found {
+    /// The info-hash of its torrent.
+    pub fn info_hash(&self) -> InfoHash {
+        match self {
+            Self::Torrent(metainfo) => metainfo.info_hash(),
+            Self::Magnet(magnet) => magnet.info_hash,
+        }
+    }
+}
+
+/// Reads what a source holds.
+///
+/// # Errors
+/// As [`read_file`].
+pub fn find(source: Source) -> Result<Found, Failure> {
+    let torrent = match source {
+        Source::File(path) => read_file(&path)?,
+        Source::Stdin => read_stdin()?,
+        Source::Magnet(magnet) => return Ok(Found::Magnet(magnet)),
+        Source::Url(url) => {
+            let why = "not in this version; give the .torrent file".to_owned();
+            return Err(Failure { exit: Exit::Failure, what: url, why });
+        }
+    };
+    Ok(Found::Torrent(Box::new(torrent)))
+}
+
+/// Reads the magnet link, or the info-hash, in a file: its first line that is not empty.
+///
+/// # Errors
+/// As [`read_file`].
+pub fn read_link(path: &Path) -> Result<Magnet, Failure> {
+    let what = shown(path);
+    let mut text = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(MAGNET_LEN_MAX as u64 + 1024).read_to_end(&mut text))
+        .map_err(|error| Failure::file(&*what, &error))?;
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    match Source::recognise(OsStr::new(line)) {
+        Ok(Source::Magnet(magnet)) => Ok(*magnet),
+        Ok(_) => Err(not_a_torrent(&what, &MagnetError::NoMagnet)),
+        Err(failure) => Err(Failure { what, ..failure }),
     }
 }
 

@@ -1,25 +1,29 @@
 //! `rondalla download` and `rondalla seed`.
 
 use std::any::Any;
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::bus::{Trouble, TroubleKind};
+use crate::bus::{Event, Select, TorrentEvent, Trouble, TroubleKind};
 use crate::cli::console::{self, Outcome, Preface};
 use crate::cli::failure::{Exit, Failure, no_thread};
 use crate::cli::hook::Hook;
 use crate::cli::host::{Means, Wishes};
 use crate::cli::options::TransferOptions;
-use crate::cli::source::{self, Source};
+use crate::cli::source::{self, Found, Source};
+use crate::cli::terminal::escape;
 use crate::cli::watch::{self, WatcherHandle};
 use crate::cli::{json, signals};
+use crate::formats::magnet::Magnet;
 use crate::formats::metainfo::Metainfo;
 use crate::formats::path::shown;
-use crate::session::{ChordOptions, Goal, OpenError, Options, SeedUntil, Session, Torrent};
+use crate::session::{
+    ChordOptions, Goal, OpenError, Options, SeedUntil, Session, Sought, Torrent, remembered,
+    save_torrent, selected,
+};
 use crate::words::address::ListenAddress;
 use crate::words::id::InfoHash;
 
@@ -48,30 +52,38 @@ type Read = Result<InfoHash, Exit>;
 #[derive(Default)]
 struct Sources {
     reads: Vec<Read>,
-    torrents: Vec<Torrent>,
+    torrents: Vec<Added>,
     failures: Vec<Failure>,
+}
+
+/// A torrent to add to the session.
+pub(super) enum Added {
+    /// It is known.
+    Known(Box<Torrent>),
+    /// Its metadata is to be had from peers.
+    Sought(Box<Sought>),
 }
 
 impl Sources {
     fn read(options: &TransferOptions) -> Self {
         let mut sources = Self::default();
         for text in &options.sources {
-            let metainfo = match Source::recognise(text).and_then(read) {
-                Ok(metainfo) => metainfo,
+            let found = match Source::recognise(text).and_then(source::find) {
+                Ok(found) => found,
                 Err(failure) => {
                     sources.fail(failure);
                     continue;
                 }
             };
-            let info_hash = metainfo.info_hash();
+            let info_hash = found.info_hash();
             // Once is enough, however often it is named.
             if sources.reads.contains(&Ok(info_hash)) {
                 continue;
             }
-            match torrent_of(metainfo, options) {
-                Ok(torrent) => {
+            match added(found, options) {
+                Ok(added) => {
                     sources.reads.push(Ok(info_hash));
-                    sources.torrents.push(torrent);
+                    sources.torrents.extend(added);
                 }
                 Err(failure) => sources.fail(failure),
             }
@@ -85,20 +97,63 @@ impl Sources {
     }
 }
 
-/// What the options make of a torrent. A failure if `--select` names no file of it.
-fn torrent_of(metainfo: Metainfo, options: &TransferOptions) -> Result<Torrent, Failure> {
-    let select = options.select.as_ref().map(|selection| selection.files_of(&metainfo));
-    if select.as_ref().is_some_and(BTreeSet::is_empty) {
-        let why = format!("{} has no such file; see rondalla show", metainfo.name());
-        return Err(Failure::usage("--select", why));
+/// What the options make of a source; nothing is left to do if it is saved already. A failure if
+/// `--select`, or the link, names no file of it.
+fn added(found: Found, options: &TransferOptions) -> Result<Option<Added>, Failure> {
+    let (metainfo, select, mut peers) = match found {
+        Found::Torrent(metainfo) => (*metainfo, Select::All, Vec::new()),
+        Found::Magnet(magnet) => match remembered(&options.state, magnet.info_hash) {
+            Some(metainfo) => {
+                let metainfo = metainfo.with_link(&magnet.trackers, &magnet.web_seeds);
+                let peers = magnet.peers.iter().filter_map(|peer| peer.parse().ok()).collect();
+                let select = match magnet.select {
+                    files if files.is_empty() => Select::All,
+                    files => Select::Indices(files),
+                };
+                (metainfo, select, peers)
+            }
+            None => return Ok(Some(Added::Sought(Box::new(sought(*magnet, options))))),
+        },
+    };
+    if options.metadata_only {
+        let path = save_torrent(&options.dir, &metainfo, options.overwrite)?;
+        saved(&metainfo, &path, options);
+        return Ok(None);
     }
-    Ok(Torrent {
-        select,
-        peers: options.network.peers.clone(),
+    let chosen = options.select.as_ref().map(|selection| Select::Numbers(selection.0.clone()));
+    peers.extend(options.network.peers.iter().cloned());
+    let torrent = Torrent {
+        select: selected(&metainfo, &chosen.unwrap_or(select))?,
+        peers,
         check: options.check,
         overwrite: options.overwrite,
         ..Torrent::new(metainfo, &options.dir)
-    })
+    };
+    Ok(Some(Added::Known(Box::new(torrent))))
+}
+
+/// What the options make of a link whose metadata is to be had from peers.
+fn sought(magnet: Magnet, options: &TransferOptions) -> Sought {
+    Sought {
+        peers: options.network.peers.clone(),
+        check: options.check,
+        overwrite: options.overwrite,
+        select: options.select.as_ref().map(|selection| selection.0.clone()),
+        save_only: options.metadata_only,
+        ..Sought::new(magnet, &options.dir)
+    }
+}
+
+/// Tells, as the end of a session does, that a torrent is saved for which nobody had to be asked.
+fn saved(metainfo: &Metainfo, path: &Path, options: &TransferOptions) {
+    let event = TorrentEvent::Finished { seconds: 0.0, bytes: 0, uploaded: 0, path: path.into() };
+    let event = Event::Torrent(metainfo.info_hash(), event);
+    let line = match json::object(&event, false).filter(|_| options.output.json) {
+        Some(object) => object.to_string(),
+        None => escape(&shown(path)),
+    };
+    // Where nobody reads, the exit code speaks.
+    writeln!(io::stdout(), "{line}").ok();
 }
 
 fn transfer(
@@ -110,6 +165,8 @@ fn transfer(
     if torrents.is_empty() && options.watch.is_none() {
         return Ok(only_failures(options, &failures, err));
     }
+    // Whoever wants the metadata alone has nothing to seed.
+    let goal = if options.metadata_only { Goal::Complete } else { goal };
     if let Some(dir) = &options.watch {
         watch::look_at(dir)?;
     }
@@ -127,7 +184,12 @@ fn transfer(
     let preface = Preface { failures, warnings: means.warnings, remarks: means.reasons };
     let console = console::start(session.events(), options.output, goal, hook, preface)
         .map_err(|error| no_thread("console", &error))?;
-    torrents.into_iter().for_each(|torrent| session.add(torrent));
+    for added in torrents {
+        match added {
+            Added::Known(torrent) => session.add(*torrent),
+            Added::Sought(sought) => session.seek(*sought),
+        }
+    }
     let watcher = match &options.watch {
         Some(dir) => Some(watch_from_now_on(dir, options, &session, &reads)?),
         None => None,
@@ -150,7 +212,7 @@ fn watch_from_now_on(
 ) -> Result<WatcherHandle, Failure> {
     let started = reads.iter().copied().filter_map(Result::ok).collect();
     let options = options.clone();
-    let make = Box::new(move |metainfo| torrent_of(metainfo, &options));
+    let make = Box::new(move |found| added(found, &options));
     WatcherHandle::start(dir.to_owned(), session.remote(), started, make)
         .map_err(|error| no_thread("watcher", &error))
 }
@@ -164,21 +226,7 @@ fn only_failures(options: &TransferOptions, failures: &[Failure], err: &mut dyn 
         }
         writeln!(err, "rondalla: {failure}").ok();
     }
-    failures.first().expect("there is a source, and none was read").exit.into()
-}
-
-fn read(source: Source) -> Result<Metainfo, Failure> {
-    let later = |what: String| Failure {
-        exit: Exit::Failure,
-        what,
-        why: "not in this version; give the .torrent file".to_owned(),
-    };
-    match source {
-        Source::File(path) => source::read_file(&path),
-        Source::Stdin => source::read_stdin(),
-        Source::Url(url) => Err(later(url)),
-        Source::Magnet(magnet) => Err(later(magnet.info_hash.to_string())),
-    }
+    failures.first().map_or(ExitCode::SUCCESS, |failure| failure.exit.into())
 }
 
 fn session_options(options: &TransferOptions, goal: Goal, means: &Means) -> Options {
@@ -242,6 +290,8 @@ impl From<Trouble> for Failure {
             TroubleKind::FileSystem => Exit::FileSystem,
             TroubleKind::NoSpace => Exit::NoSpace,
             TroubleKind::Interrupted => Exit::Interrupted,
+            TroubleKind::NotATorrent => Exit::NotATorrent,
+            TroubleKind::Usage => Exit::Usage,
             TroubleKind::Other => Exit::Failure,
         };
         Self { exit, what: trouble.what, why: trouble.why }

@@ -14,15 +14,15 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::actors::clock::now;
 use crate::cli::failure::Failure;
-use crate::cli::source;
-use crate::formats::metainfo::Metainfo;
+use crate::cli::source::{self, Found};
+use crate::cli::transfer::Added;
 use crate::formats::path::shown;
-use crate::session::{Remote, Torrent};
+use crate::session::Remote;
 use crate::words::id::InfoHash;
 use crate::words::limits;
 
-/// What becomes of a torrent that is found.
-pub(super) type MakeTorrent = Box<dyn Fn(Metainfo) -> Result<Torrent, Failure> + Send>;
+/// What becomes of a torrent or a link that is found.
+pub(super) type MakeTorrent = Box<dyn Fn(Found) -> Result<Option<Added>, Failure> + Send>;
 
 /// The thread that looks; dropped, it ends and is joined.
 #[derive(Debug)]
@@ -93,18 +93,20 @@ impl Watcher {
         let dir = &self.dir;
         for finding in self.folder.look(found, now(), |name| read(&dir.join(name))) {
             match finding {
-                Finding::Torrent(metainfo) => self.start(*metainfo),
+                Finding::Source(found) => self.start(found),
                 Finding::Bad(failure) => self.warn(&failure),
             }
         }
     }
 
-    fn start(&mut self, metainfo: Metainfo) {
-        if !self.started.insert(metainfo.info_hash()) {
+    fn start(&mut self, found: Found) {
+        if !self.started.insert(found.info_hash()) {
             return;
         }
-        match (self.make)(metainfo) {
-            Ok(torrent) => self.remote.add(torrent),
+        match (self.make)(found) {
+            Ok(None) => {}
+            Ok(Some(Added::Known(torrent))) => self.remote.add(*torrent),
+            Ok(Some(Added::Sought(sought))) => self.remote.seek(*sought),
             Err(failure) => self.warn(&failure),
         }
     }
@@ -153,12 +155,12 @@ fn is_of_kind(name: &OsStr, extension: &str) -> bool {
     Path::new(name).extension().is_some_and(|found| found.eq_ignore_ascii_case(extension))
 }
 
-fn read(path: &Path) -> Result<Metainfo, Failure> {
+fn read(path: &Path) -> Result<Found, Failure> {
     if is_of_kind(path.as_os_str(), "magnet") {
-        let why = "magnet links are not in this version; put the .torrent file there";
-        return Err(Failure::usage(shown(path), why));
+        source::read_link(path).map(Box::new).map(Found::Magnet)
+    } else {
+        source::read_file(path).map(Box::new).map(Found::Torrent)
     }
-    source::read_file(path)
 }
 
 /// What is known of the files of a folder.
@@ -177,7 +179,7 @@ enum Known {
 
 /// What was found in a file.
 enum Finding {
-    Torrent(Box<Metainfo>),
+    Source(Found),
     Bad(Failure),
 }
 
@@ -188,7 +190,7 @@ impl Folder {
         &mut self,
         found: BTreeMap<OsString, Stamp>,
         now: Instant,
-        read: impl Fn(&OsStr) -> Result<Metainfo, Failure>,
+        read: impl Fn(&OsStr) -> Result<Found, Failure>,
     ) -> Vec<Finding> {
         self.0.retain(|name, _| found.contains_key(name));
         let mut findings = Vec::new();
@@ -204,8 +206,8 @@ impl Folder {
                 Some(Known::Settled(_) | Known::Unread(..)) | None => false,
             };
             let known = match read(&name) {
-                Ok(metainfo) => {
-                    findings.push(Finding::Torrent(Box::new(metainfo)));
+                Ok(found) => {
+                    findings.push(Finding::Source(found));
                     Known::Settled(stamp)
                 }
                 Err(failure) if is_still => {
@@ -251,14 +253,16 @@ mod tests {
                 let name = name.to_str().unwrap();
                 reads.borrow_mut().push(format!("reads {name}"));
                 if lens[name] >= 100 {
-                    return Ok(made_up::torrent(name, 16_384, 16_384));
+                    let torrent = made_up::torrent(name, 16_384, 16_384);
+                    return Ok(Found::Torrent(Box::new(torrent)));
                 }
                 Err(Failure { exit: Exit::NotATorrent, what: name.into(), why: "short".into() })
             };
             let now = self.start + Duration::from_secs(seconds);
             let findings = self.folder.look(found.collect(), now, read);
             let findings = findings.into_iter().map(|finding| match finding {
-                Finding::Torrent(metainfo) => format!("starts {}", metainfo.name()),
+                Finding::Source(Found::Torrent(metainfo)) => format!("starts {}", metainfo.name()),
+                Finding::Source(Found::Magnet(magnet)) => format!("seeks {}", magnet.info_hash),
                 Finding::Bad(failure) => failure.to_string(),
             });
             reads.into_inner().into_iter().chain(findings).collect::<Vec<_>>().join(", ")

@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 
 use crate::formats::metainfo::Metainfo;
 use crate::formats::path::readable;
+use crate::words::address::{Address, Host};
 use crate::words::id::InfoHash;
 use crate::words::limits::{
     MAGNET_LEN_MAX, MAGNET_PEERS_MAX, MAGNET_RANGES_MAX, TRACKERS_MAX, URL_LEN_MAX, WEB_SEEDS_MAX,
@@ -45,6 +46,12 @@ pub enum MagnetError {
     V2Only,
     /// `so` is no list of numbers and ranges.
     BadSelection,
+    /// `tr` is no URL.
+    BadTracker,
+    /// `ws` is no URL.
+    BadWebSeed,
+    /// `x.pe` is no address.
+    BadPeer,
 }
 
 impl fmt::Display for MagnetError {
@@ -58,6 +65,9 @@ impl fmt::Display for MagnetError {
                 write!(f, "it names a v2-only torrent (BEP 52), which this version cannot read")
             }
             Self::BadSelection => write!(f, "its \"so\" is not a list of files such as 0,2,4-6"),
+            Self::BadTracker => write!(f, "its \"tr\" is no URL of a tracker"),
+            Self::BadWebSeed => write!(f, "its \"ws\" is no URL of a web seed"),
+            Self::BadPeer => write!(f, "its \"x.pe\" is no peer's HOST:PORT"),
         }
     }
 }
@@ -70,8 +80,14 @@ impl Magnet {
         Self {
             info_hash: torrent.info_hash(),
             name: Some(torrent.name().to_owned()),
-            trackers: torrent.trackers().iter().flatten().cloned().collect(),
-            web_seeds: torrent.web_seeds().to_vec(),
+            trackers: torrent
+                .trackers()
+                .iter()
+                .flatten()
+                .filter(|url| is_url(url))
+                .cloned()
+                .collect(),
+            web_seeds: torrent.web_seeds().iter().filter(|url| is_url(url)).cloned().collect(),
             peers: Vec::new(),
             select: Vec::new(),
         }
@@ -99,8 +115,13 @@ impl Magnet {
         for (key, value) in parameters(query) {
             match key {
                 "dn" => magnet.name = Some(value).filter(|name| !name.is_empty()),
+                // What stands empty says nothing.
+                "tr" | "ws" | "x.pe" if value.is_empty() => {}
+                "tr" if !is_url(&value) => return Err(MagnetError::BadTracker),
                 "tr" => keep(&mut magnet.trackers, value, TRACKERS_MAX),
+                "ws" if !is_url(&value) => return Err(MagnetError::BadWebSeed),
                 "ws" => keep(&mut magnet.web_seeds, value, WEB_SEEDS_MAX),
+                "x.pe" if !is_peer(&value) => return Err(MagnetError::BadPeer),
                 "x.pe" => keep(&mut magnet.peers, value, MAGNET_PEERS_MAX),
                 "so" => magnet.select = parse_selection(&value)?,
                 _ => {}
@@ -191,10 +212,28 @@ fn parameters(query: &str) -> impl Iterator<Item = (&str, String)> {
 }
 
 fn keep(list: &mut Vec<String>, value: String, max: usize) {
-    let is_clean = !value.contains(|c: char| c.is_control() || c.is_whitespace());
-    if list.len() < max && is_clean && !value.is_empty() && value.len() <= URL_LEN_MAX {
+    if list.len() < max {
         list.push(value);
     }
+}
+
+/// Whether a text can be a URL: a scheme, `://`, and something behind it. Whether somebody speaks
+/// that scheme is for others to see.
+fn is_url(text: &str) -> bool {
+    let is_clean = !text.contains(|c: char| c.is_control() || c.is_whitespace());
+    let parts = text.split_once("://");
+    let is_scheme = |scheme: &str| {
+        let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(letter)
+    };
+    let has_both = parts.is_some_and(|(scheme, rest)| is_scheme(scheme) && !rest.is_empty());
+    is_clean && text.len() <= URL_LEN_MAX && has_both
+}
+
+/// Whether a text is an address that can be dialled.
+fn is_peer(text: &str) -> bool {
+    let address = text.parse::<Address>();
+    address.is_ok_and(|address| address.port > 0 && !matches!(address.host, Host::Any))
 }
 
 fn parse_selection(text: &str) -> Result<Vec<RangeInclusive<u32>>, MagnetError> {
@@ -291,10 +330,10 @@ mod tests {
 
     #[test]
     fn writes_what_others_read() {
-        let mut magnet = read("&dn=a&tr=udp://t:1/x?y=1&ws=h:/");
+        let mut magnet = read("&dn=a&tr=udp://t:1/x?y=1&ws=h://s");
         magnet.name = Some("a&b c/é%".to_owned());
         let wanted = format!(
-            "magnet:?xt=urn:btih:{HEX}&dn=a%26b%20c%2F%C3%A9%25&tr=udp%3A%2F%2Ft%3A1%2Fx%3Fy%3D1&ws=h%3A%2F"
+            "magnet:?xt=urn:btih:{HEX}&dn=a%26b%20c%2F%C3%A9%25&tr=udp%3A%2F%2Ft%3A1%2Fx%3Fy%3D1&ws=h%3A%2F%2Fs"
         );
         assert_eq!(magnet.to_string(), wanted);
         assert_eq!(Magnet::parse(&wanted).unwrap(), magnet);
@@ -327,6 +366,16 @@ mod tests {
             ("magnet:?xt=urn:btmh:1220ab".to_owned(), MagnetError::V2Only),
             (format!("magnet:?xt=urn:btih:{HEX}&so=x"), MagnetError::BadSelection),
             (format!("magnet:?xt=urn:btih:{HEX}&so=3-1"), MagnetError::BadSelection),
+            (format!("magnet:?xt=urn:btih:{HEX}&so=0,1-4294967296"), MagnetError::BadSelection),
+            (format!("magnet:?xt=urn:btih:{HEX}&tr=tracker"), MagnetError::BadTracker),
+            (format!("magnet:?xt=urn:btih:{HEX}&tr=http%3A%2F%2Fa%0Ab"), MagnetError::BadTracker),
+            (format!("magnet:?xt=urn:btih:{HEX}&tr=://x"), MagnetError::BadTracker),
+            (format!("magnet:?xt=urn:btih:{HEX}&ws=http:/one"), MagnetError::BadWebSeed),
+            (format!("magnet:?xt=urn:btih:{HEX}&x.pe=a"), MagnetError::BadPeer),
+            (format!("magnet:?xt=urn:btih:{HEX}&x.pe=a:0"), MagnetError::BadPeer),
+            (format!("magnet:?xt=urn:btih:{HEX}&x.pe=:7"), MagnetError::BadPeer),
+            (format!("magnet:?xt=urn:btih:{HEX}&x.pe=1.2.3.4:65536"), MagnetError::BadPeer),
+            (format!("magnet:?xt=urn:btih:{}", "1".repeat(32)), MagnetError::BadInfoHash),
             ("magnet:?".to_owned() + &"x".repeat(MAGNET_LEN_MAX), MagnetError::TooLong),
         ];
         for (link, wanted) in table {
@@ -338,9 +387,9 @@ mod tests {
 
     #[test]
     fn lists_are_bounded() {
-        let magnet = read(&"&tr=u:1".repeat(TRACKERS_MAX + 1));
-        assert_eq!(magnet.trackers.len(), TRACKERS_MAX);
-        let long = read(&format!("&tr={}&x.pe=a%0Ab", "u".repeat(URL_LEN_MAX + 1)));
-        assert_eq!(long.trackers.len() + long.peers.len(), 0);
+        let many: String = (0..=TRACKERS_MAX).map(|n| format!("&tr=u://{n}")).collect();
+        assert_eq!(read(&many).trackers.len(), TRACKERS_MAX);
+        let long = format!("magnet:?xt=urn:btih:{HEX}&tr=u://{}", "u".repeat(URL_LEN_MAX));
+        assert_eq!(Magnet::parse(&long), Err(MagnetError::BadTracker));
     }
 }

@@ -1,8 +1,8 @@
 //! What notifications and orders are called where the user is told of them.
 
 use crate::bus::{
-    ChordNews, Command, Notification, Order, PeerNews, StorageNews, ToChord, ToPeer, ToStorage,
-    ToUsher,
+    ChordNews, ClerkNews, Command, Notification, Order, PeerNews, StorageNews, ToChord, ToClerk,
+    ToPeer, ToStorage, ToUsher,
 };
 
 /// The name of a kind of notification, as `src/bus.rs` has it.
@@ -12,6 +12,7 @@ pub(super) fn of_notification(notification: &Notification) -> &'static str {
         Notification::Accepted { .. } => "Accepted",
         Notification::Storage(_, news) => of_storage_news(news),
         Notification::Warning(_) => "Warning",
+        Notification::Clerk(_, news) => of_clerk_news(news),
         Notification::Chord(news) => of_chord_news(news),
         Notification::Entries(_) => "Entries",
         Notification::Command(command) => of_command(command),
@@ -36,6 +37,8 @@ fn of_peer_news(news: &PeerNews) -> &'static str {
         PeerNews::AllowedFast(_) => "AllowedFast",
         PeerNews::Block(..) => "Block",
         PeerNews::Extended(_) => "Extended",
+        PeerNews::Metadata(_) => "Metadata",
+        PeerNews::Renewed(_) => "Renewed",
         PeerNews::Stalled => "Stalled",
         PeerNews::Sample => "Sample",
         PeerNews::Performed { .. } => "Performed",
@@ -59,6 +62,15 @@ fn of_storage_news(news: &StorageNews) -> &'static str {
         StorageNews::Warned(_) => "Warned",
         StorageNews::Settled => "Settled",
         StorageNews::Closed => "Closed",
+    }
+}
+
+fn of_clerk_news(news: &ClerkNews) -> &'static str {
+    match news {
+        ClerkNews::Wrong { .. } => "Wrong",
+        ClerkNews::Unusable(_) => "Unusable",
+        ClerkNews::Made(_) => "Made",
+        ClerkNews::Saved { .. } => "Saved",
     }
 }
 
@@ -97,6 +109,8 @@ pub(super) fn of_order(order: &Order) -> &'static str {
             ToPeer::Withdraw(_) => "Withdraw",
             ToPeer::Reject(_) => "Reject",
             ToPeer::Look => "Look",
+            ToPeer::Metadata(..) => "Metadata",
+            ToPeer::OfferMetadata => "OfferMetadata",
         },
         Order::HangUp(_) => "HangUp",
         Order::Reap(_) => "Reap",
@@ -107,6 +121,7 @@ pub(super) fn of_order(order: &Order) -> &'static str {
             ToStorage::Settle => "Settle",
             ToStorage::Close => "Close",
         },
+        Order::Clerk(_, ToClerk::Check { .. }) => "Check",
         Order::Chord(order) => match order {
             ToChord::Join(_) => "Join",
             ToChord::Announce { .. } => "Announce",

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::chord::ChordOptions;
-use crate::bus::{NewTorrent, Place, TorrentContext};
+use crate::actors::clerk;
+use crate::bus::{NewTorrent, Place};
 use crate::formats::metainfo::Metainfo;
 use crate::machines::engine::{Goal, SeedUntil};
 use crate::words::address::{Address, ListenAddress};
-use crate::words::bitfield::SharedBitfield;
 use crate::words::limits;
 
 /// How a session works, for all its torrents.
@@ -107,21 +107,7 @@ impl Torrent {
     pub(super) fn into_new(self, state: &Path, goal: Goal) -> NewTorrent {
         let Self { metainfo, dir, peers, check, overwrite, select } = self;
         let read_only = goal == Goal::Seed;
-        let wanted = match select {
-            _ if read_only => SharedBitfield::zeros(metainfo.pieces()),
-            Some(files) => metainfo.pieces_of_files(&files),
-            None => SharedBitfield::ones(metainfo.pieces()),
-        };
-        let nodes = metainfo.chord_nodes().iter().filter_map(|(host, port)| node(host, *port));
-        let nodes = nodes.collect();
-        let (publisher, context) = TorrentContext::new(metainfo, wanted);
         let place = Place { dir, state: state.to_owned(), check, overwrite, read_only };
-        NewTorrent { context, publisher, place, peers, nodes }
+        clerk::new_torrent(metainfo, place, peers, select.as_ref())
     }
-}
-
-/// A node that a torrent's maker named; one that nobody can dial is passed over.
-fn node(host: &str, port: u16) -> Option<Address> {
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    host.parse().ok().map(|host| Address { host, port })
 }

@@ -13,6 +13,7 @@ pub(super) fn heard(notification: &Notification, at: Instant) -> Entry {
         Notification::Peer(peer, news) => of_peer(*peer, news),
         Notification::Accepted { .. } => (Speaker::Named("porter"), About::Nothing),
         Notification::Storage(_, news) => of_storage(news),
+        Notification::Clerk(..) => (Speaker::Named("clerk"), About::Nothing),
         Notification::Chord(_) => (Speaker::Named("chord"), About::Nothing),
         Notification::Entries(_) => (Speaker::Named("usher"), About::Nothing),
         Notification::Warning(_) | Notification::Command(_) => {
@@ -46,6 +47,8 @@ fn of_peer(peer: PeerKey, news: &PeerNews) -> (Speaker, About) {
         | PeerNews::Interested
         | PeerNews::NotInterested
         | PeerNews::Extended(_)
+        | PeerNews::Metadata(_)
+        | PeerNews::Renewed(_)
         | PeerNews::Stalled
         | PeerNews::Sample
         | PeerNews::Gone(_) => (reader, About::Nothing),
@@ -87,6 +90,7 @@ pub(super) fn ordered(order: &Order, at: Instant) -> Entry {
         Order::Storage(_, to_storage) => {
             (Speaker::Named("storage"), of_order_to_storage(to_storage))
         }
+        Order::Clerk(..) => (Speaker::Named("clerk"), About::Nothing),
         Order::Chord(_) => (Speaker::Named("chord"), About::Nothing),
         Order::Usher(_) => (Speaker::Named("usher"), About::Nothing),
         Order::End => (Speaker::Named("main"), About::Nothing),
@@ -101,6 +105,7 @@ fn of_order_to_peer(order: ToPeer) -> About {
         | ToPeer::Upload(block)
         | ToPeer::Withdraw(block)
         | ToPeer::Reject(block) => About::Block(block),
+        ToPeer::Metadata(..) | ToPeer::OfferMetadata => About::Nothing,
         ToPeer::Choke | ToPeer::Unchoke | ToPeer::Look => About::Nothing,
     }
 }

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 pub mod mainline;
+pub mod metadata;
 pub mod ring;
 
 // ---------------------------------------------------- Torrents: what is read, and what is made ---
@@ -259,6 +260,9 @@ pub const PEERS_A_NETWORK: u32 = 3;
 /// Peers that the user may name for a torrent with `--peer`.
 pub const CONTACTS_MAX: usize = 64;
 
+/// Contacts that a message names.
+pub const CONTACTS_SHOWN: usize = 4;
+
 /// Peers of a torrent that were found, beside those that the user named: more than are dialled
 /// before the next lookup.
 pub const FOUND_MAX: usize = 192;
@@ -444,8 +448,9 @@ pub const PEER_THREADS: u64 = 2;
 /// 16 KiB of stack and 8 KiB of tables in the kernel, which count in a control group.
 pub const PEER_MEMORY: u64 = 24 * 1024 + PEER_THREADS * 24 * 1024;
 
-/// Threads beside those of the peers: main, listener, porter, storage and one that syncs for it,
-/// console, watcher, trace, two for signals, one hasher, and some that greet us (each has one).
+/// Threads beside those of the peers: main, listener, porter, clerk, storage and one that syncs for
+/// it, the ring's two, console, watcher, trace, two for signals, one hasher, and some that greet us
+/// (each has one).
 pub const THREADS_BESIDE_PEERS: u64 = 16;
 
 /// Descriptors beside those of the peers and of the torrents' locks: three streams, the listener,

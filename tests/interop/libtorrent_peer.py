@@ -1,6 +1,6 @@
 """A libtorrent peer for the tests: shares one torrent until its standard input ends.
 
-Says {"event": "checked"} when it would take a handshake, {"event": "complete"} when all is there
+The torrent may be a magnet link. Says {"event": "checked"} when it would take a handshake, {"event": "complete"} when all is there
 and verified, one JSON object a line. Run with the system's Python, which has python3-libtorrent.
 """
 
@@ -47,8 +47,11 @@ def start_session(listen):
 
 
 def add_torrent(session, torrent, folder):
-    parameters = libtorrent.add_torrent_params()
-    parameters.ti = libtorrent.torrent_info(torrent)
+    if torrent.startswith("magnet:"):
+        parameters = libtorrent.parse_magnet_uri(torrent)
+    else:
+        parameters = libtorrent.add_torrent_params()
+        parameters.ti = libtorrent.torrent_info(torrent)
     parameters.save_path = folder
     parameters.flags &= ~libtorrent.torrent_flags.auto_managed
     parameters.flags &= ~libtorrent.torrent_flags.paused
@@ -59,6 +62,9 @@ def main():
     arguments = parse_arguments()
     session = start_session(arguments.listen)
     handle = add_torrent(session, arguments.torrent, arguments.dir)
+    if arguments.torrent.startswith("magnet:"):
+        # There is nothing to check before the metadata is here.
+        say("checked")
     ended = threading.Event()
     threading.Thread(target=wait_for_end_of_input, args=(ended,), daemon=True).start()
     while not ended.is_set():

@@ -193,6 +193,54 @@ exchanges! {
     libtorrent_leeches: Kind::Libtorrent, Role::Leeches;
 }
 
+/// The other client listens, rondalla dials; whoever leeches knows a magnet link alone.
+fn exchange_by_magnet(kind: Kind, role: Role) {
+    let mut setup = Setup::new(Input::Folder, "16KiB");
+    let torrent = setup.torrent.clone();
+    let link = rondalla::show(&torrent)["magnet"].as_str().expect("a link").to_owned();
+    if role == Role::Leeches {
+        setup.torrent = PathBuf::from(&link);
+    }
+    let share = setup.other(role, LOOPBACK);
+    let mut other = kind.start(&share);
+    other.wait_ready();
+    let peers = [share.listen];
+    setup.torrent = if role == Role::Leeches { torrent } else { PathBuf::from(link) };
+    let rondalla = setup.rondalla_opposite(role, "127.0.0.1:0", &peers);
+    setup.may_lack_empty_files = matches!((kind, role), (Kind::Transmission, Role::Leeches));
+    setup.assert_exchange(role, other, rondalla);
+}
+
+#[test]
+#[ignore = "needs aria2, Transmission and libtorrent (apt)"]
+fn a_magnet_link_is_resolved_by_aria2() {
+    exchange_by_magnet(Kind::Aria2, Role::Seeds);
+}
+
+#[test]
+#[ignore = "needs aria2, Transmission and libtorrent (apt)"]
+fn aria2_resolves_a_magnet_link_by_us() {
+    exchange_by_magnet(Kind::Aria2, Role::Leeches);
+}
+
+#[test]
+#[ignore = "needs aria2, Transmission and libtorrent (apt)"]
+fn a_magnet_link_is_resolved_by_transmission() {
+    exchange_by_magnet(Kind::Transmission, Role::Seeds);
+}
+
+#[test]
+#[ignore = "needs aria2, Transmission and libtorrent (apt)"]
+fn a_magnet_link_is_resolved_by_libtorrent() {
+    exchange_by_magnet(Kind::Libtorrent, Role::Seeds);
+}
+
+#[test]
+#[ignore = "needs aria2, Transmission and libtorrent (apt)"]
+fn libtorrent_resolves_a_magnet_link_by_us() {
+    exchange_by_magnet(Kind::Libtorrent, Role::Leeches);
+}
+
 /// rondalla listens, libtorrent dials.
 fn accept(role: Role, ip: IpAddr) {
     if let Err(error) = TcpListener::bind((ip, 0)) {

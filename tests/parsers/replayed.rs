@@ -58,6 +58,11 @@ fn messages() {
 }
 
 #[test]
+fn messages_about_metadata() {
+    replay("metadata", properties::metadata::check);
+}
+
+#[test]
 fn datagrams() {
     replay("datagram", properties::datagram::check);
 }

@@ -173,9 +173,11 @@ fn a_magnet_link_is_read_as_it_was_written() {
         let magnet = Magnet {
             info_hash: info_hash(&mut rng),
             name: maybe(&mut rng, text).filter(|name| !name.is_empty()),
-            trackers: several(&mut rng, 5, url),
-            web_seeds: several(&mut rng, 5, url),
-            peers: several(&mut rng, 5, |rng| address(rng).to_string()),
+            trackers: several(&mut rng, 5, |rng| format!("udp://{}", url(rng))),
+            web_seeds: several(&mut rng, 5, |rng| format!("http://{}", url(rng))),
+            peers: several(&mut rng, 5, |rng| {
+                Address { host: Host::Ip(ip(rng)), port: 7 }.to_string()
+            }),
             select: several(&mut rng, 5, |rng| {
                 let (one, other) = (rng.below(u32::MAX), rng.below(100));
                 one.min(other)..=one.max(other)

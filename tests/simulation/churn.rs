@@ -26,6 +26,7 @@ fn member(index: usize, members: usize, torrents: Vec<usize>) -> Member {
         goal: if index == 0 { Goal::Seed } else { Goal::CompleteAndSeed },
         upload: true,
         fast: index.is_multiple_of(2),
+        by_link: false,
         sequential: false,
         seed_time: None,
         memory: 1 << 20,

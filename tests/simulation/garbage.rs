@@ -55,6 +55,7 @@ fn plan(scale: &Scale, rng: &mut Rng) -> Plan {
         goal: if index == 0 { Goal::CompleteAndSeed } else { Goal::Seed },
         upload: true,
         fast: rng.chance(1, 2),
+        by_link: false,
         sequential: false,
         seed_time: None,
         memory: scale.memory,

@@ -7,16 +7,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rondalla::bus::{
-    Credit, Farewell, Fault, Notification, PeerNews, PeerShared, ToPeer, TorrentContext,
-};
+use rondalla::bus::{Farewell, Fault, Notification, PeerNews, PeerShared, ToPeer, TorrentContext};
 use rondalla::formats::allowed_fast::allowed_fast;
 use rondalla::formats::wire::{
     Decoder, EXTENSION_HANDSHAKE, ExtensionHandshake, Handshake, HandshakeDecoder, Message,
-    Reserved,
+    OUR_UT_METADATA, Reserved, UT_METADATA,
 };
 use rondalla::machines::conversation::{Inbound, Outbound, Violation};
-use rondalla::words::bitfield::SharedBitfield;
 use rondalla::words::id::{InfoHash, PeerId, PeerKey, PieceIndex, TorrentKey};
 use rondalla::words::limits;
 
@@ -254,6 +251,9 @@ impl Line {
                 let plug = self.plug.expect("whoever talks is connected");
                 let deaf = matches!(self.call.manner, Manner::Deaf(most) if self.heard >= most);
                 let next = talking.listen(scene, plug, now, deaf, &mut self.heard)?;
+                if let Some(renewal) = talking.shared.renewal.get().cloned() {
+                    talking.shared = renewal.shared;
+                }
                 if talking.shared.theirs.changes() != changes
                     && let Some(speaker) = &mut self.speaker
                 {
@@ -282,12 +282,12 @@ impl Line {
     /// The handshakes are done.
     fn meet(&mut self, scene: &mut Scene, greeting: Handshake) -> Result<Next, Farewell> {
         let (_, context) = self.introduction.clone().expect("whoever greets is introduced");
+        let context = context.successor().cloned().unwrap_or(context);
         if greeting.info_hash != context.metainfo.info_hash() {
             return Err(farewell(Fault::Theirs, "it answered with another torrent"));
         }
-        let (pieces, info_hash) = (context.metainfo.pieces(), context.metainfo.info_hash());
-        let theirs = SharedBitfield::zeros(pieces);
-        let shared = Arc::new(PeerShared { theirs, credit: Credit::default() });
+        let info_hash = context.metainfo.info_hash();
+        let shared = Arc::new(PeerShared::new(context.metainfo.pieces()));
         let fast = self.call.fast && greeting.reserved.fast();
         let allowed_fast = if fast { self.allowed_fast(&context) } else { Vec::new() };
         let (both, now) = ((Arc::clone(&context), Arc::clone(&shared)), scene.clock.instant());
@@ -307,13 +307,13 @@ impl Line {
         }
         let plug = self.plug.expect("whoever greets is connected");
         self.speaker = Some(Speaker::new(&self.call, plug, info_hash, outbound, scene));
-        let decoder = Decoder::new(pieces);
+        let decoder = Decoder::new(inbound.pieces_max());
         self.hearing = Hearing::Talking(Box::new(Talking { decoder, inbound, shared }));
         Ok(Next::GoOn)
     }
 
     fn allowed_fast(&self, context: &TorrentContext) -> Vec<PieceIndex> {
-        if !self.call.upload {
+        if !self.call.upload || context.is_unknown() {
             return Vec::new();
         }
         let (info_hash, pieces) = (context.metainfo.info_hash(), context.metainfo.pieces());
@@ -321,8 +321,11 @@ impl Line {
     }
 
     fn our_extensions(&self, context: &TorrentContext) -> Message {
+        let len = u32::try_from(context.metainfo.info_bytes().len()).ok();
         let handshake = ExtensionHandshake {
-            upload_only: (context.wanted.count() == 0).then_some(true),
+            extensions: [(UT_METADATA.to_owned(), OUR_UT_METADATA)].into(),
+            metadata_len: len.filter(|len| *len > 0 && self.call.upload),
+            upload_only: (!context.is_unknown() && context.wanted.count() == 0).then_some(true),
             port: Some(self.call.our_port),
             requests_max: u32::try_from(limits::UPLOADS_MAX).ok(),
             client: Some("a simulated client".to_owned()),

@@ -92,6 +92,8 @@ pub(super) struct Member {
     pub(super) upload: bool,
     /// Whether it knows the fast extension.
     pub(super) fast: bool,
+    /// It knows the info-hashes alone, and has the metadata from others.
+    pub(super) by_link: bool,
     pub(super) sequential: bool,
     /// How long it seeds when it is complete, if that is limited.
     pub(super) seed_time: Option<Duration>,
@@ -223,6 +225,7 @@ impl Plan {
             goal,
             upload: goal == Goal::Seed || rng.chance(7, 8),
             fast: rng.chance(3, 4),
+            by_link: index > 0 && manner == Manner::Honest && rng.chance(1, 4),
             sequential: rng.chance(1, 5),
             seed_time: (index > 0 && rng.chance(1, 6)).then(|| seconds(0, 60, rng)),
             memory,

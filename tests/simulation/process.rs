@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rondalla::bus::{
-    Command, Event, Fault, NewTorrent, Notification, Order, PeerNews, PeerState, Place,
-    SocketNumber, ToPeer, ToStorage, TorrentContext, TorrentEvent,
+    ClerkNews, Command, Event, Fault, NewTorrent, Notification, Order, PeerNews, PeerState, Place,
+    Select, SocketNumber, ToClerk, ToPeer, ToStorage, TorrentContext, TorrentEvent, Wish,
 };
 use rondalla::formats::client;
+use rondalla::formats::metainfo::Metainfo;
 use rondalla::machines::engine::{Engine, Goal, SeedUntil, Settings};
 use rondalla::words::address::{Address, Host};
 use rondalla::words::bitfield::SharedBitfield;
@@ -117,13 +118,28 @@ impl Process {
         let pieces = metainfo.pieces();
         let wanted =
             if read_only { SharedBitfield::zeros(pieces) } else { SharedBitfield::ones(pieces) };
-        let (publisher, context) = TorrentContext::new(metainfo, wanted);
+        let info_hash = metainfo.info_hash();
+        let (publisher, context) = if member.by_link {
+            TorrentContext::unknown(Metainfo::unknown(info_hash, None))
+        } else {
+            TorrentContext::new(metainfo, wanted)
+        };
         let (dir, state) = ("dir".into(), "state".into());
         let place = Place { dir, state, check: false, overwrite: false, read_only };
         let address = |to: &SocketAddr| Address { host: Host::Ip(to.ip()), port: to.port() };
         let peers = member.contacts.iter().map(address).collect();
         self.contexts.push((Arc::clone(&context), 0));
-        let new = NewTorrent { context, publisher, place, peers, nodes: Vec::new() };
+        let wish = member.by_link.then(|| {
+            Arc::new(Wish {
+                info_hash,
+                trackers: Vec::new(),
+                web_seeds: Vec::new(),
+                place: place.clone(),
+                select: Select::All,
+                save_only: false,
+            })
+        });
+        let new = NewTorrent { context, publisher, place, peers, nodes: Vec::new(), wish };
         self.command(scene, home, Command::Add(Box::new(new)));
     }
 
@@ -227,6 +243,9 @@ impl Process {
             TorrentEvent::Error(_) => self.troubled = true,
             TorrentEvent::Piece(PieceIndex(piece)) => scene.clock.note(u64::from(piece)),
             TorrentEvent::Peer { address, state: PeerState::Gone { reason: why, .. }, .. } => {
+                if why == "it sent metadata that is not the torrent's" {
+                    assert!(home.plan.is_hostile(&address), "{address} has sent what it has");
+                }
                 if why == "it sent corrupt data" {
                     let guilty = home.plan.is_hostile(&address);
                     assert!(guilty, "{address} is banned, and has done nothing");
@@ -234,6 +253,8 @@ impl Process {
                 }
             }
             TorrentEvent::Peer { state: PeerState::Connected, .. }
+            | TorrentEvent::Sought { .. }
+            | TorrentEvent::Metadata { .. }
             | TorrentEvent::Started { .. }
             | TorrentEvent::Checking { .. }
             | TorrentEvent::Checked { .. }
@@ -295,6 +316,11 @@ impl Process {
                 self.line(peer).order(scene, to_peer);
             }
             Order::HangUp(peer) => self.line(peer).hang_up(scene),
+            Order::Clerk(torrent, ToClerk::Check { len, pieces, wish }) => {
+                let news = self.check_metadata(home, len, &pieces.concat(), &wish);
+                self.porter.push_back(Notification::Clerk(torrent, news));
+                self.publish_as_porter(scene);
+            }
             Order::Chord(_) | Order::Usher(_) => panic!("these swarms have no ring"),
             Order::Reap(peer) => {
                 // A dial whose thread could not be started leaves nothing.
@@ -312,6 +338,30 @@ impl Process {
             Order::End => self.ended = true,
         }
         Ok(())
+    }
+
+    /// What the clerk does, who has a thread of its own.
+    fn check_metadata(&mut self, home: &Home<'_>, len: u32, info: &[u8], wish: &Wish) -> ClerkNews {
+        let mut shapes = home.plan.shapes.iter().map(|shape| &shape.metainfo);
+        let known = shapes.find(|metainfo| metainfo.info_hash() == wish.info_hash);
+        let metainfo = known.expect("somebody has it").clone();
+        if metainfo.info_bytes() != info {
+            return ClerkNews::Wrong { len };
+        }
+        let (pieces, place) = (metainfo.pieces(), wish.place.clone());
+        let wanted = match place.read_only {
+            true => SharedBitfield::zeros(pieces),
+            false => SharedBitfield::ones(pieces),
+        };
+        let (publisher, context) = TorrentContext::new(metainfo, wanted);
+        let is_it = |known: &&mut (Arc<TorrentContext>, u32)| {
+            known.0.metainfo.info_hash() == wish.info_hash
+        };
+        let known = self.contexts.iter_mut().find(is_it).expect("it was added");
+        *known = (Arc::clone(&context), 0);
+        let (peers, nodes) = (Vec::new(), Vec::new());
+        let new = NewTorrent { context, publisher, place, peers, nodes, wish: None };
+        ClerkNews::Made(Box::new(new))
     }
 
     fn call(&self, member: &Member, peer: PeerKey, address: SocketAddr) -> Call {

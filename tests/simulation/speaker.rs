@@ -211,6 +211,14 @@ impl Speaker {
     ) -> Result<(), Option<Farewell>> {
         let now = scene.clock.instant();
         match self.outbound.poll_speech(now) {
+            Some(Speech::Metadata(mut message)) => {
+                if let (Message::Extended { payload, .. }, Manner::Liar | Manner::Spoiler) =
+                    (&mut message, self.manner)
+                {
+                    *payload.last_mut().expect("it ends in metadata") ^= 1;
+                }
+                message.emit(&mut self.outgoing);
+            }
             Some(Speech::Message(message)) => {
                 message.emit(&mut self.outgoing);
                 self.babble(scene);

@@ -10,6 +10,7 @@ use super::*;
 use crate::actors::messenger::in_memory::{self, MemoryMessenger};
 use crate::actors::scratch::Scratch;
 use crate::machines::made_up;
+use crate::words::bitfield::SharedBitfield;
 use crate::words::have_log::Publisher;
 use crate::words::id::{Block, BlockRange, PieceIndex};
 use crate::words::limits::BLOCK_LEN;
@@ -93,6 +94,7 @@ impl Main {
             other @ (Notification::Accepted { .. }
             | Notification::Storage(..)
             | Notification::Warning(_)
+            | Notification::Clerk(..)
             | Notification::Chord(_)
             | Notification::Entries(_)
             | Notification::Command(_)) => panic!("{other:?}"),
@@ -116,7 +118,7 @@ impl Main {
     fn writer(&self) -> (Writer, MemoryMessenger, Arc<PeerShared>) {
         let (near, far) = in_memory::pair();
         let theirs = SharedBitfield::zeros(PIECES);
-        let shared = Arc::new(PeerShared { theirs, credit: Credit::default() });
+        let shared = Arc::new(PeerShared::of(theirs));
         let context = Arc::clone(&self.context);
         let outbound = Outbound::new(context, Arc::clone(&shared), false, Vec::new(), now());
         self.line.open(near.line());
@@ -137,7 +139,7 @@ impl Main {
     fn reader(&self) -> (JoinHandle<Farewell>, MemoryMessenger, Arc<PeerShared>) {
         let (mut near, far) = in_memory::pair();
         let theirs = SharedBitfield::zeros(PIECES);
-        let shared = Arc::new(PeerShared { theirs, credit: Credit::default() });
+        let shared = Arc::new(PeerShared::of(theirs));
         let reader =
             Reader(self.call(Way::Out("127.0.0.1:1".parse().unwrap(), self.introduction())));
         let mut inbound =

@@ -112,6 +112,7 @@ impl Disk {
             | Notification::Accepted { .. }
             | Notification::Storage(..)
             | Notification::Warning(_)
+            | Notification::Clerk(..)
             | Notification::Chord(_)
             | Notification::Entries(_)
             | Notification::Command(_)) => panic!("{other:?}"),

@@ -230,7 +230,7 @@ pub(super) struct Transfer {
     /// write to files that no state of ours knows and of which no piece matches
     #[argh(switch)]
     pub(super) overwrite: bool,
-    /// a magnet link: save NAME.torrent and exit
+    /// only save NAME.torrent in DIR, and exit: for magnet links
     #[argh(switch)]
     pub(super) metadata_only: bool,
     /// start the torrents that are put there, and go on until a signal; a SOURCE is not needed
@@ -314,7 +314,7 @@ pub(super) struct Transfer {
     /// say more; -vv says most
     #[argh(switch, short = 'v')]
     pub(super) verbose: u8,
-    /// a .torrent file, or - for stdin
+    /// a .torrent file, - for stdin, a magnet link or an info-hash
     #[argh(positional, arg_name = "SOURCE")]
     pub(super) sources: Vec<Shielded>,
 }

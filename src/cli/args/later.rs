@@ -7,14 +7,13 @@ use crate::cli::options::{Encryption, TransferOptions};
 pub(super) const SUBCOMMANDS: [&str; 1] = ["tracker"];
 
 /// Options of `download` and `seed` that no value makes work yet.
-pub(super) const TRANSFER: [&str; 2] = ["--tracker", "--metadata-only"];
+pub(super) const TRANSFER: [&str; 1] = ["--tracker"];
 
 /// Refuses what `download` and `seed` cannot do yet.
 pub(super) fn refuse_unbuilt(options: &TransferOptions) -> Result<(), Failure> {
     first_given(&[
         ("--tracker", !options.network.trackers.is_empty()),
         ("--encryption require", options.network.encryption == Encryption::Require),
-        ("--metadata-only", options.metadata_only),
     ])
 }
 

@@ -554,11 +554,8 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_is_refused_by_name() {
-        let table: [&[&str]; 3] = [
-            &["--tracker", "http://a/announce"],
-            &["--metadata-only"],
-            &["--encryption", "require"],
-        ];
+        let table: [&[&str]; 2] =
+            [&["--tracker", "http://a/announce"], &["--encryption", "require"]];
         for (options, subcommand) in table.iter().flat_map(|o| [(o, "download"), (o, "seed")]) {
             let failure = parsed(&[&[subcommand, "x"], *options].concat()).unwrap_err();
             assert!(failure.what.starts_with(options[0]), "{failure}");

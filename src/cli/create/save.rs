@@ -1,8 +1,7 @@
 //! Where a torrent is written, whole or not at all.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::file_name;
@@ -50,32 +49,10 @@ impl Destination {
     }
 }
 
-/// Writes a file beside `path` and gives it that name once it is whole. What is there and no
-/// regular file (a pipe, `/dev/null`) is written to as it is.
+/// Writes the torrent.
 ///
 /// # Errors
 /// If anything fails; then `path` is as it was and nothing else is left.
 pub(super) fn save(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let failed = |error| Failure::file(shown(path), &error);
-    // A link stays a link: the file that it names is replaced.
-    let path = path.canonicalize().unwrap_or_else(|_absent| path.to_owned());
-    if fs::metadata(&path).is_ok_and(|existing| !existing.is_file()) {
-        return File::options()
-            .write(true)
-            .open(&path)
-            .and_then(|mut file| file.write_all(bytes))
-            .map_err(failed);
-    }
-    let part = path.with_file_name(format!(".rondalla-{}.part", std::process::id()));
-    write_whole(&part, bytes).and_then(|()| fs::rename(&part, &path)).map_err(|error| {
-        // The first error tells more than one of cleaning up.
-        fs::remove_file(&part).ok();
-        failed(error)
-    })
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    crate::actors::save::save(path, bytes).map_err(|error| Failure::file(shown(path), &error))
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_bytes::Bytes;
 
+use super::Metainfo;
 use crate::words::limits::{PIECE_LEN_CHOSEN_MAX, PIECE_LEN_MIN};
 
 /// A torrent before it is written. Its `info` has the keys of BEP 3, `private` (BEP 27) and
@@ -121,6 +122,34 @@ impl<'a> Item<'a> {
     fn of(file: &'a DraftFile) -> Self {
         Self { length: file.len, path: file.path.iter().map(|part| Bytes::new(part)).collect() }
     }
+}
+
+impl Metainfo {
+    /// The bytes of a `.torrent` file with `info` as it came, the trackers and the web seeds.
+    pub fn to_torrent(&self) -> Vec<u8> {
+        let mut torrent = b"d".to_vec();
+        let mut put = |key: &str, value: &[u8]| {
+            torrent.extend(format!("{}:{key}", key.len()).as_bytes());
+            torrent.extend(value);
+        };
+        let trackers = self.trackers();
+        if let Some(first) = trackers.iter().flatten().next() {
+            put("announce", &bencoded(first));
+        }
+        if trackers.iter().map(Vec::len).sum::<usize>() > 1 {
+            put("announce-list", &bencoded(&trackers));
+        }
+        put("info", self.info_bytes());
+        if !self.web_seeds().is_empty() {
+            put("url-list", &bencoded(&self.web_seeds()));
+        }
+        torrent.push(b'e');
+        torrent
+    }
+}
+
+fn bencoded(value: &impl Serialize) -> Vec<u8> {
+    serde_bencode::to_bytes(value).expect("strings and lists of them")
 }
 
 /// The piece length for so many bytes, as libtorrent chooses it: whenever a torrent is four times

@@ -4,7 +4,7 @@
 //! lengths, blocks cut the pieces; the last of each is shorter.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::Metainfo;
 use crate::words::bitfield::SharedBitfield;
@@ -76,6 +76,22 @@ impl Metainfo {
             let len = to.checked_sub(from).filter(|len| *len > 0)?;
             Some(Stretch { file: index, offset: from - file.offset, len })
         })
+    }
+
+    /// The files with these numbers, as indices into [`files`](Self::files): counted from 1, without
+    /// pad files, which have none.
+    pub fn files_numbered(&self, numbers: &[RangeInclusive<u32>]) -> BTreeSet<usize> {
+        let files = self.files.iter().enumerate().filter(|(_, file)| !file.pad);
+        let is_meant = |number| numbers.iter().any(|range| range.contains(&number));
+        (1..).zip(files).filter(|(number, _)| is_meant(*number)).map(|(_, (at, _))| at).collect()
+    }
+
+    /// The files with these indices that are no pad files (BEP 53).
+    pub fn files_indexed(&self, indices: &[RangeInclusive<u32>]) -> BTreeSet<usize> {
+        let is_meant = |index| indices.iter().any(|range| range.contains(&index));
+        let files = (0..).zip(self.files.iter().enumerate());
+        let meant = files.filter(|(index, (_, file))| !file.pad && is_meant(*index));
+        meant.map(|(_, (at, _))| at).collect()
     }
 
     /// The pieces that hold bytes of `files`, given by their index.

@@ -80,8 +80,9 @@ impl Metainfo {
     /// The file, or the folder of the files, below the folder that the user chose: one component,
     /// the same as [`name`](Self::name) unless the torrent has bytes there that are not UTF-8.
     pub fn root(&self) -> &Path {
+        // Only an unknown one has no files.
         let first = self.files.first().and_then(|file| file.path.iter().next());
-        Path::new(first.expect("a torrent has a file, and each file a name"))
+        first.map_or_else(|| Path::new(&self.name), Path::new)
     }
 
     /// All bytes that pieces are made of, those of pad files included.

@@ -13,7 +13,7 @@ use crate::formats::path::{System, readable, safe_name, safe_path, shown, tell_a
 use crate::words::bencode::{self, Form, Value};
 use crate::words::id::InfoHash;
 use crate::words::limits::{
-    FILES_MAX, NODES_MAX, PIECE_LEN_MAX, PIECES_MAX, TORRENT_DEPTH_MAX, TORRENT_LEN_MAX,
+    BLOCK_LEN, FILES_MAX, NODES_MAX, PIECE_LEN_MAX, PIECES_MAX, TORRENT_DEPTH_MAX, TORRENT_LEN_MAX,
     TRACKERS_MAX, URL_LEN_MAX, WEB_SEEDS_MAX,
 };
 
@@ -46,6 +46,46 @@ impl Metainfo {
             return Err(MetainfoError::TooLong);
         }
         Self::from_value(&bencode::scan(info, TORRENT_DEPTH_MAX, Form::Unsorted)?)
+    }
+
+    /// What stands for a torrent of which the info-hash alone is known, and perhaps what somebody
+    /// calls it: it has no pieces, no files and no metadata.
+    pub fn unknown(info_hash: InfoHash, name: Option<&str>) -> Self {
+        let safe = |name: &str| safe_name(name.as_bytes(), System::HERE).ok().flatten();
+        Self {
+            info: Vec::new(),
+            info_hash,
+            name: name.and_then(safe).map_or_else(|| info_hash.to_string(), shown),
+            piece_length: BLOCK_LEN,
+            hashes: 0..0,
+            size: 0,
+            files: Vec::new(),
+            is_single_file: true,
+            len: 0,
+            private: false,
+            source: None,
+            advice: Advice::default(),
+        }
+    }
+
+    /// The same with these trackers, each in a tier of its own, and web seeds beside those that it
+    /// has: what a magnet link says.
+    #[must_use]
+    pub fn with_link(mut self, trackers: &[String], web_seeds: &[String]) -> Self {
+        for tracker in trackers {
+            let known = self.advice.trackers.iter().flatten();
+            let full = self.advice.trackers.len() >= TRACKERS_MAX;
+            if !full && !known.into_iter().any(|known| known == tracker) {
+                self.advice.trackers.push(vec![tracker.clone()]);
+            }
+        }
+        for web_seed in web_seeds {
+            let full = self.advice.web_seeds.len() >= WEB_SEEDS_MAX;
+            if !full && !self.advice.web_seeds.contains(web_seed) {
+                self.advice.web_seeds.push(web_seed.clone());
+            }
+        }
+        self
     }
 
     fn from_value(info: &Value<'_>) -> Result<Self, MetainfoError> {

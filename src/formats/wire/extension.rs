@@ -17,6 +17,9 @@ use crate::words::limits::{BENCODE_DEPTH_MAX, EXTENSION_NAME_LEN_MAX, EXTENSIONS
 /// The id of the extended message that holds an extension handshake.
 pub const EXTENSION_HANDSHAKE: u8 = 0;
 
+/// The id under which we want messages about metadata (BEP 9).
+pub const OUR_UT_METADATA: u8 = 1;
+
 /// What a side says of itself and of the extensions that it understands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExtensionHandshake {

@@ -7,11 +7,13 @@ pub mod decoder;
 pub mod extension;
 pub mod handshake;
 pub mod message;
+pub mod metadata;
 
 pub use decoder::Decoder;
-pub use extension::{EXTENSION_HANDSHAKE, ExtensionHandshake};
+pub use extension::{EXTENSION_HANDSHAKE, ExtensionHandshake, OUR_UT_METADATA};
 pub use handshake::{Handshake, HandshakeDecoder, HandshakeHead, Reserved};
 pub use message::{Message, PieceHeader};
+pub use metadata::{MetadataMessage, UT_METADATA};
 
 use std::fmt;
 

@@ -5,11 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::bus::{PeerNews, PeerShared, TorrentContext};
-use crate::formats::wire::{ExtensionHandshake, Message};
+use crate::bus::{PeerNews, PeerShared, Renewal, TorrentContext};
+use crate::formats::wire::{ExtensionHandshake, Message, MetadataMessage, OUR_UT_METADATA};
+use crate::machines::conversation::early::Early;
 use crate::words::bitfield::{WORD_BITS, Word, wire_len, word_from_wire, words_for};
 use crate::words::id::{Block, PieceIndex};
 use crate::words::limits;
+use crate::words::limits::metadata::{EARLY_LOOK_EVERY, EARLY_PIECES_MAX};
 
 /// The reader's machine: messages in, news out.
 #[derive(Debug)]
@@ -29,6 +31,10 @@ pub struct Inbound {
     fast: bool,
     /// Pieces that it said we may ask for while it chokes us.
     allowed_fast: usize,
+    /// What it said of pieces before the torrent's metadata was here; `None`: it is here.
+    early: Option<Early>,
+    /// When to look whether it is.
+    look_at: Instant,
     stall_at: Option<Instant>,
     sample_at: Instant,
     heard_at: Instant,
@@ -58,6 +64,7 @@ impl Inbound {
         fast: bool,
         now: Instant,
     ) -> Self {
+        let early = context.is_unknown().then(Early::default);
         Self {
             context,
             shared,
@@ -69,6 +76,8 @@ impl Inbound {
             choking: true,
             fast,
             allowed_fast: 0,
+            early,
+            look_at: now + EARLY_LOOK_EVERY,
             stall_at: None,
             sample_at: now + limits::SAMPLE_EVERY,
             heard_at: now,
@@ -79,7 +88,8 @@ impl Inbound {
     pub fn poll_deadline(&self) -> Instant {
         let silence = self.heard_at + limits::SILENCE_MAX;
         let stall = self.stall_at.unwrap_or(silence);
-        silence.min(stall).min(self.sample_at)
+        let look = if self.early.is_some() { self.look_at } else { silence };
+        silence.min(stall).min(self.sample_at).min(look)
     }
 
     /// The time is `now`, and maybe nothing has been heard.
@@ -87,6 +97,12 @@ impl Inbound {
         if now >= self.heard_at + limits::SILENCE_MAX {
             let silence = limits::SILENCE_MAX.as_secs();
             return Err(Violation(format!("it said nothing for {silence} s")));
+        }
+        if self.early.is_some() {
+            self.look_at = now + EARLY_LOOK_EVERY;
+            if let Some(context) = self.context.successor().cloned() {
+                self.renew(context, now)?;
+            }
         }
         if now >= self.sample_at {
             self.sample_at = now + limits::SAMPLE_EVERY;
@@ -109,6 +125,13 @@ impl Inbound {
     /// The peer sent `message`.
     pub fn handle_message(&mut self, message: Message, now: Instant) -> Result<(), Violation> {
         self.heard_at = now;
+        let message = match &mut self.early {
+            None => message,
+            Some(early) => match early.keep(message)? {
+                Some(message) => message,
+                None => return Ok(()),
+            },
+        };
         match message {
             Message::KeepAlive | Message::Port(_) | Message::Unknown { .. } => {}
             Message::Choke => {
@@ -138,7 +161,10 @@ impl Inbound {
                     .map_err(|error| Violation(error.to_string()))?;
                 self.news.push_back(PeerNews::Extended(Box::new(handshake)));
             }
-            // We offer no extension message, so it has no id to send one under.
+            Message::Extended { id: OUR_UT_METADATA, payload } => {
+                self.handle_metadata(&payload)?;
+            }
+            // We offer no other extension, so it has no id to send a message under.
             Message::Extended { .. } => {}
             Message::Suggest(_)
             | Message::HaveAll
@@ -174,9 +200,29 @@ impl Inbound {
         })
     }
 
-    /// The number of pieces of the torrent.
-    pub fn pieces(&self) -> u32 {
+    /// The number of pieces of the torrent, or the most that it may have while that is not known.
+    pub fn pieces_max(&self) -> u32 {
+        if self.early.is_some() { EARLY_PIECES_MAX } else { self.pieces() }
+    }
+
+    fn pieces(&self) -> u32 {
         self.shared.theirs.len()
+    }
+
+    /// The torrent's metadata is here: what was said of its pieces is heard now.
+    fn renew(&mut self, context: Arc<TorrentContext>, now: Instant) -> Result<(), Violation> {
+        let Some(early) = self.early.take() else { return Ok(()) };
+        let shared = Arc::new(PeerShared::new(context.metainfo.pieces()));
+        let renewal = Renewal { context: Arc::clone(&context), shared: Arc::clone(&shared) };
+        self.shared.renewal.set(renewal).ok();
+        (self.context, self.shared) = (context, Arc::clone(&shared));
+        self.news.push_back(PeerNews::Renewed(shared));
+        let heard_at = self.heard_at;
+        for message in early.replay(self.pieces())? {
+            self.handle_message(message, now)?;
+        }
+        self.heard_at = heard_at;
+        Ok(())
     }
 
     fn handle_interest(&mut self, interested: bool) {
@@ -292,6 +338,25 @@ impl Inbound {
             self.told_complete = true;
             self.news.push_back(PeerNews::Completed);
         }
+    }
+
+    /// Whoever has the metadata waits for no answer.
+    fn handle_metadata(&mut self, payload: &[u8]) -> Result<(), Violation> {
+        let message = MetadataMessage::parse(payload);
+        match message.map_err(|error| Violation(error.to_string()))? {
+            message @ MetadataMessage::Request(_) => {
+                self.news.push_back(PeerNews::Metadata(message));
+            }
+            message @ (MetadataMessage::Data { .. } | MetadataMessage::Reject(_))
+                if self.early.is_some() =>
+            {
+                self.news.push_back(PeerNews::Metadata(message));
+            }
+            MetadataMessage::Data { .. }
+            | MetadataMessage::Reject(_)
+            | MetadataMessage::Unknown => {}
+        }
+        Ok(())
     }
 
     /// A block that the peer names in a request or a cancel.

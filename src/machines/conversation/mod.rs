@@ -2,6 +2,7 @@
 //! its writer. What main decides reaches them as orders; what they share with it are the peer's bit
 //! field and its credit.
 
+mod early;
 mod inbound;
 mod outbound;
 

@@ -9,12 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::bus::{PeerShared, ToPeer, TorrentContext};
-use crate::formats::wire::Message;
+use crate::bus::{MetadataWord, PeerShared, Renewal, ToPeer, TorrentContext};
+use crate::formats::wire::{
+    EXTENSION_HANDSHAKE, ExtensionHandshake, Message, MetadataMessage, OUR_UT_METADATA, UT_METADATA,
+};
 use crate::words::bitfield::{Bitfield, words_for};
 use crate::words::have_log::Subscription;
 use crate::words::id::Block;
 use crate::words::limits;
+use crate::words::limits::metadata::METADATA_PIECE_LEN;
 
 /// The writer's machine: orders in, speech out.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub struct Outbound {
     haves: Subscription,
     messages: VecDeque<Message>,
     uploads: VecDeque<Block>,
+    /// The pieces of metadata that it is to be sent, and as which message.
+    metadata: VecDeque<(u8, u32)>,
     interest: Interest,
     spoke_at: Instant,
     performed: u32,
@@ -39,8 +44,21 @@ pub enum Speech {
     Message(Message),
     /// Send this block from the disk.
     Upload(Block),
+    /// Send this message, which is as large as a block: a piece of metadata.
+    Metadata(Message),
     /// End the connection: both sides have everything.
     Farewell,
+}
+
+impl Speech {
+    /// The bytes of a block, or of what is as large: the rate limit is for these.
+    pub fn payload_len(&self) -> Option<u32> {
+        match self {
+            Self::Upload(block) => Some(block.len),
+            Self::Metadata(Message::Extended { payload, .. }) => u32::try_from(payload.len()).ok(),
+            Self::Message(_) | Self::Metadata(_) | Self::Farewell => None,
+        }
+    }
 }
 
 const KEEP_ALIVE: Speech = Speech::Message(Message::KeepAlive);
@@ -102,6 +120,7 @@ impl Outbound {
             haves,
             messages: bitfield.into_iter().chain(greetings).collect(),
             uploads: VecDeque::new(),
+            metadata: VecDeque::new(),
             interest: Interest::default(),
             spoke_at: now,
             performed: 0,
@@ -113,6 +132,7 @@ impl Outbound {
     /// An upload counts as performed when it was sent or taken back, so a peer that does not read
     /// cannot make this queue grow.
     pub fn handle_order(&mut self, order: ToPeer) {
+        self.renew();
         match order {
             ToPeer::Request(range) => {
                 let blocks = range.first..range.first + range.count;
@@ -132,12 +152,24 @@ impl Outbound {
             ToPeer::Withdraw(block) => self.drop_uploads(|waiting| waiting == block),
             ToPeer::Reject(block) => self.messages.push_back(Message::Reject(block)),
             ToPeer::Look => {}
+            ToPeer::OfferMetadata => self.offer_metadata(),
+            ToPeer::Metadata(id, MetadataWord::Ask(piece)) => {
+                self.say_of_metadata(id, &MetadataMessage::Request(piece));
+            }
+            ToPeer::Metadata(id, MetadataWord::Refuse(piece)) => {
+                self.say_of_metadata(id, &MetadataMessage::Reject(piece));
+            }
+            ToPeer::Metadata(id, MetadataWord::Give(piece)) => {
+                self.metadata.push_back((id, piece));
+                return;
+            }
         }
         self.performed += 1;
     }
 
     /// The next thing to do, if there is any just now.
     pub fn poll_speech(&mut self, now: Instant) -> Option<Speech> {
+        self.renew();
         let speech = self.next_speech(now);
         if speech.is_some() {
             self.spoke_at = now;
@@ -187,6 +219,43 @@ impl Outbound {
         (performed != (0, 0)).then_some(performed)
     }
 
+    /// The torrent's metadata has come to the reader: from now on there are pieces to talk about.
+    fn renew(&mut self) {
+        if !self.context.is_unknown() {
+            return;
+        }
+        let Some(Renewal { context, shared }) = self.shared.renewal.get().cloned() else { return };
+        context.writers.fetch_add(1, Ordering::Relaxed);
+        self.context.writers.fetch_sub(1, Ordering::Relaxed);
+        self.haves = context.have_log.subscribe();
+        self.interest = Interest::default();
+        (self.context, self.shared) = (context, shared);
+    }
+
+    /// What a peer leaves out of a further handshake is as it was (BEP 10).
+    fn offer_metadata(&mut self) {
+        let handshake = ExtensionHandshake {
+            extensions: [(UT_METADATA.to_owned(), OUR_UT_METADATA)].into(),
+            metadata_len: u32::try_from(self.context.metainfo.info_bytes().len()).ok(),
+            ..ExtensionHandshake::default()
+        };
+        let (id, payload) = (EXTENSION_HANDSHAKE, handshake.emit());
+        self.messages.push_back(Message::Extended { id, payload });
+    }
+
+    fn say_of_metadata(&mut self, id: u8, message: &MetadataMessage) {
+        self.messages.push_back(Message::Extended { id, payload: message.emit() });
+    }
+
+    /// Main has made sure that there is such a piece.
+    fn piece_of_metadata(&self, id: u8, piece: u32) -> Message {
+        let info = self.context.metainfo.info_bytes();
+        let total_len = u32::try_from(info.len()).expect("a torrent is shorter than 4 GiB");
+        let data = info.chunks(METADATA_PIECE_LEN as usize).nth(piece as usize).unwrap_or_default();
+        let data = MetadataMessage::Data { piece, total_len, data: data.to_vec() };
+        Message::Extended { id, payload: data.emit() }
+    }
+
     fn drop_uploads(&mut self, dropped: impl Fn(Block) -> bool) {
         for block in std::mem::take(&mut self.uploads) {
             if !dropped(block) {
@@ -206,10 +275,15 @@ impl Outbound {
         if message.is_some() {
             return message;
         }
+        if let Some((id, piece)) = self.metadata.pop_front() {
+            self.performed += 1;
+            return Some(Speech::Metadata(self.piece_of_metadata(id, piece)));
+        }
         if let Some(block) = self.uploads.pop_front() {
             return Some(Speech::Upload(block));
         }
-        if self.haves.is_over() && self.shared.theirs.is_full() {
+        let is_known = !self.context.is_unknown();
+        if is_known && self.haves.is_over() && self.shared.theirs.is_full() {
             return Some(Speech::Farewell);
         }
         self.is_silent(now).then_some(KEEP_ALIVE)
@@ -245,333 +319,4 @@ fn have_delay(writers: u32) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bus::Credit;
-    use crate::machines::made_up;
-    use crate::words::bitfield::SharedBitfield;
-    use crate::words::have_log::Publisher;
-    use crate::words::id::{BlockRange, PieceIndex};
-    use crate::words::limits::{BLOCK_LEN, HAVE_DELAY, HAVE_DELAY_WRITERS, KEEP_ALIVE_EVERY};
-
-    /// Our side of a torrent whose pieces have two blocks; the last has one, of 100 bytes.
-    struct Speaking {
-        outbound: Outbound,
-        publisher: Publisher,
-        start: Instant,
-    }
-
-    /// What we have before the peer comes, and what it has. We want all the rest.
-    fn speaking(ours: &str, theirs: &str) -> Speaking {
-        speaking_with(ours, theirs, false)
-    }
-
-    /// The same with the fast extension.
-    fn speaking_fast(ours: &str, theirs: &str) -> Speaking {
-        speaking_with(ours, theirs, true)
-    }
-
-    fn speaking_with(ours: &str, theirs: &str, fast: bool) -> Speaking {
-        let pieces = u64::try_from(ours.len()).unwrap();
-        let len = (pieces - 1) * 2 * u64::from(BLOCK_LEN) + 100;
-        let metainfo = made_up::torrent("t", 2 * BLOCK_LEN, len);
-        let (mut publisher, context) =
-            TorrentContext::new(metainfo, made_up::shared(&"#".repeat(ours.len())));
-        made_up::pieces(ours).for_each(|piece| have(&mut publisher, &context, piece));
-        let theirs = made_up::shared(theirs);
-        let shared = Arc::new(PeerShared { theirs, credit: Credit::default() });
-        let start = made_up::start();
-        Speaking {
-            outbound: Outbound::new(context, shared, fast, Vec::new(), start),
-            publisher,
-            start,
-        }
-    }
-
-    fn have(publisher: &mut Publisher, context: &TorrentContext, piece: PieceIndex) {
-        publisher.publish(piece);
-        context.wanted.clear(piece);
-    }
-
-    impl Speaking {
-        /// We verify this piece.
-        fn verifies(&mut self, piece: u32) {
-            have(&mut self.publisher, &self.outbound.context, PieceIndex(piece));
-        }
-
-        fn theirs(&self) -> &SharedBitfield {
-            &self.outbound.shared.theirs
-        }
-
-        fn ordered(&mut self, orders: &[ToPeer]) {
-            orders.iter().for_each(|order| self.outbound.handle_order(*order));
-        }
-
-        /// All there is to say at once.
-        fn says(&mut self) -> String {
-            self.says_after(Duration::ZERO)
-        }
-
-        fn says_after(&mut self, after: Duration) -> String {
-            let mut said = Vec::new();
-            while let Some(speech) = self.outbound.poll_speech(self.start + after) {
-                said.push(drawn(&speech));
-                if speech == Speech::Farewell {
-                    break;
-                }
-            }
-            said.join(" ")
-        }
-    }
-
-    /// One word for each thing that is done.
-    fn drawn(speech: &Speech) -> String {
-        let named = |name: &str, Block { piece, offset, len }: Block| {
-            format!("{name}({},{offset},{len})", piece.0)
-        };
-        match speech {
-            Speech::Farewell => "Farewell".to_owned(),
-            Speech::Upload(block) => named("Upload", *block),
-            Speech::Message(Message::Request(block)) => named("Request", *block),
-            Speech::Message(Message::Cancel(block)) => named("Cancel", *block),
-            Speech::Message(Message::Reject(block)) => named("Reject", *block),
-            Speech::Message(Message::Have(piece)) => format!("Have({})", piece.0),
-            Speech::Message(Message::Bitfield(bytes)) => {
-                let bits: Vec<_> = bytes.iter().map(|byte| format!("{byte:08b}")).collect();
-                format!("Bitfield({})", bits.join(","))
-            }
-            Speech::Message(message) => format!("{message:?}"),
-        }
-    }
-
-    fn block(piece: u32, offset: u32, len: u32) -> Block {
-        Block { piece: PieceIndex(piece), offset, len }
-    }
-
-    fn range(piece: u32, first: u32, count: u32) -> ToPeer {
-        ToPeer::Request(BlockRange { piece: PieceIndex(piece), first, count })
-    }
-
-    #[test]
-    fn every_order_is_said_and_counted() {
-        let table: [(ToPeer, &str); 8] = [
-            (range(0, 0, 2), "Request(0,0,16384) Request(0,16384,16384)"),
-            (range(3, 0, 1), "Request(3,0,100)"),
-            (ToPeer::Cancel(block(0, 0, 16384)), "Cancel(0,0,16384)"),
-            (ToPeer::Choke, "Choke"),
-            (ToPeer::Unchoke, "Unchoke"),
-            (ToPeer::Withdraw(block(0, 0, 16384)), ""),
-            (ToPeer::Reject(block(0, 0, 16384)), "Reject(0,0,16384)"),
-            (ToPeer::Look, ""),
-        ];
-        let mut speaking = speaking("....", "....");
-        for (order, said) in table {
-            speaking.ordered(&[order]);
-            assert_eq!(speaking.says(), said, "{order:?}");
-            assert_eq!(speaking.outbound.poll_performed(), Some((1, 0)), "{order:?}");
-            assert_eq!(speaking.outbound.poll_performed(), None);
-        }
-    }
-
-    #[test]
-    fn the_bitfield_is_the_logs_prefix_and_haves_go_on_from_there() {
-        let table = [
-            ("....", "", "nothing verified is not worth a message"),
-            ("#..#", "Bitfield(10010000)", "two are"),
-            ("########.#", "Bitfield(11111111,01000000)", "in two bytes"),
-        ];
-        for (ours, said, why) in table {
-            let nobody = ".".repeat(ours.len());
-            assert_eq!(speaking(ours, &nobody).says(), said, "{why}");
-        }
-        let mut speaking = speaking("#...", "....");
-        speaking.verifies(2);
-        assert_eq!(speaking.says(), "Bitfield(10000000) Have(2)");
-        speaking.verifies(3);
-        speaking.verifies(1);
-        assert_eq!(speaking.says(), "Have(3) Have(1)", "in the order of the log");
-        assert_eq!(speaking.says(), "");
-    }
-
-    #[test]
-    fn the_extension_handshake_follows_the_bitfield() {
-        let Speaking { outbound, start, .. } = speaking("#...", "....");
-        let (context, shared) = (Arc::clone(&outbound.context), Arc::clone(&outbound.shared));
-        let extension = Message::Extended { id: 0, payload: b"de".to_vec() };
-        let mut outbound = Outbound::new(context, shared, false, vec![extension.clone()], start);
-        let said: Vec<_> = std::iter::from_fn(|| outbound.poll_speech(start)).collect();
-        assert_eq!(drawn(&said[0]), "Bitfield(10000000)");
-        assert_eq!(said[1..], [Speech::Message(extension)]);
-    }
-
-    #[test]
-    fn interest_is_told_once_and_only_when_it_changes() {
-        let mut speaking = speaking("#...", "#...");
-        assert_eq!(speaking.says(), "Bitfield(10000000)", "it has nothing new");
-        speaking.theirs().set(PieceIndex(1));
-        assert_eq!(speaking.says(), "Interested");
-        speaking.theirs().set(PieceIndex(2));
-        assert_eq!(speaking.says(), "", "that is known");
-        speaking.verifies(1);
-        assert_eq!(speaking.says(), "Have(1)", "there is still another");
-        speaking.verifies(2);
-        assert_eq!(speaking.says(), "Have(2) NotInterested");
-        speaking.theirs().set(PieceIndex(3));
-        assert_eq!(speaking.says(), "Interested");
-    }
-
-    #[test]
-    fn interest_is_found_in_any_word() {
-        for piece in [0, 63, 64, 200, 299] {
-            let nothing = ".".repeat(300);
-            let mut speaking = speaking(&nothing, &nothing);
-            assert_eq!(speaking.says(), "");
-            speaking.theirs().set(PieceIndex(piece));
-            assert_eq!(speaking.says(), "Interested", "{piece}");
-        }
-    }
-
-    #[test]
-    fn messages_come_before_uploads() {
-        let mut speaking = speaking("#...", ".#..");
-        speaking.ordered(&[ToPeer::Unchoke, ToPeer::Upload(block(0, 0, 9)), range(1, 0, 1)]);
-        speaking.verifies(3);
-        assert_eq!(
-            speaking.says(),
-            "Bitfield(10000000) Unchoke Request(1,0,16384) Have(3) Interested Upload(0,0,9)"
-        );
-        assert_eq!(speaking.outbound.offset_of(block(1, 5, 9)), u64::from(2 * BLOCK_LEN) + 5);
-    }
-
-    #[test]
-    fn uploads_are_performed_when_sent_withdrawn_or_choked() {
-        let upload = |n| ToPeer::Upload(block(0, n, 10));
-        let mut speaking = speaking("#...", "....");
-        speaking.ordered(&[upload(1), upload(2), upload(3), upload(4)]);
-        assert_eq!(speaking.outbound.poll_performed(), None, "nothing is sent yet");
-        speaking.ordered(&[ToPeer::Withdraw(block(0, 2, 10))]);
-        assert_eq!(speaking.outbound.poll_performed(), Some((2, 0)), "the order and the upload");
-        assert_eq!(
-            speaking.says(),
-            "Bitfield(10000000) Upload(0,1,10) Upload(0,3,10) Upload(0,4,10)"
-        );
-        (0..3).for_each(|_| speaking.outbound.handle_uploaded(10));
-        assert_eq!(speaking.outbound.poll_performed(), Some((3, 30)));
-        speaking.ordered(&[upload(5), upload(6), ToPeer::Choke]);
-        assert_eq!(speaking.says(), "Choke", "BEP 3: what is not sent before a choke is dropped");
-        assert_eq!(speaking.outbound.poll_performed(), Some((3, 0)));
-    }
-
-    #[test]
-    fn with_the_fast_extension_all_and_nothing_are_a_word_each() {
-        let table = [
-            ("....", "HaveNone"),
-            ("#..#", "Bitfield(10010000)"),
-            ("####", "HaveAll"),
-            ("########.#", "Bitfield(11111111,01000000)"),
-        ];
-        for (ours, said) in table {
-            let nobody = ".".repeat(ours.len());
-            assert_eq!(speaking_fast(ours, &nobody).says(), said, "{ours}");
-        }
-    }
-
-    #[test]
-    fn with_the_fast_extension_what_is_not_sent_is_rejected() {
-        let upload = |n| ToPeer::Upload(block(0, n, 10));
-        let mut speaking = speaking_fast("####", "....");
-        assert_eq!(speaking.says(), "HaveAll");
-        speaking.ordered(&[upload(1), upload(2), upload(3)]);
-        speaking.ordered(&[ToPeer::Withdraw(block(0, 2, 10)), ToPeer::Reject(block(1, 0, 10))]);
-        assert_eq!(speaking.outbound.poll_performed(), Some((3, 0)), "two orders and an upload");
-        speaking.ordered(&[ToPeer::Choke]);
-        let rejected = "Reject(0,2,10) Reject(1,0,10) Choke Reject(0,1,10) Reject(0,3,10)";
-        assert_eq!(speaking.says(), rejected, "BEP 6: a choke rejects what it drops");
-        assert_eq!(speaking.outbound.poll_performed(), Some((3, 0)));
-    }
-
-    #[test]
-    fn every_order_is_performed_exactly_once() {
-        let mut rng = crate::words::rng::Rng::new(3);
-        let mut speaking = speaking("#...", "....");
-        let (mut ordered, mut performed, mut sent, mut uploaded) = (0, 0, 0, 0);
-        for _ in 0..2_000 {
-            let some = block(0, rng.below(4), 10);
-            let order = match rng.below(30) {
-                0..20 => ToPeer::Upload(some),
-                20..24 => ToPeer::Withdraw(some),
-                24 => ToPeer::Choke,
-                25..28 => ToPeer::Unchoke,
-                _ => range(1, 0, 2),
-            };
-            speaking.ordered(&[order]);
-            ordered += 1;
-            for _ in 0..rng.below(3) {
-                if let Some(Speech::Upload(block)) = speaking.outbound.poll_speech(speaking.start) {
-                    speaking.outbound.handle_uploaded(block.len);
-                    sent += u64::from(block.len);
-                }
-            }
-            let (orders, bytes) = speaking.outbound.poll_performed().unwrap_or_default();
-            (performed, uploaded) = (performed + orders, uploaded + bytes);
-            assert!(performed <= ordered);
-        }
-        speaking.ordered(&[ToPeer::Choke]);
-        let (orders, bytes) = speaking.outbound.poll_performed().unwrap();
-        assert_eq!((performed + orders, uploaded + bytes), (ordered + 1, sent));
-        assert!(sent > 0);
-    }
-
-    #[test]
-    fn silence_is_broken_by_a_keep_alive() {
-        let mut speaking = speaking("....", "....");
-        let short = Duration::from_millis(1);
-        assert_eq!(speaking.says_after(KEEP_ALIVE_EVERY - short), "");
-        assert_eq!(speaking.says_after(KEEP_ALIVE_EVERY), "KeepAlive");
-        speaking.verifies(0);
-        assert_eq!(speaking.says_after(KEEP_ALIVE_EVERY * 3 / 2), "Have(0)");
-        assert_eq!(speaking.says_after(KEEP_ALIVE_EVERY * 5 / 2 - short), "", "it was not silent");
-        assert_eq!(speaking.says_after(KEEP_ALIVE_EVERY * 5 / 2), "KeepAlive");
-    }
-
-    #[test]
-    fn when_both_have_everything_there_is_nothing_left_to_say() {
-        let table = [
-            ("####", "####", "Bitfield(11110000) Farewell"),
-            ("####", "###.", "Bitfield(11110000)"),
-            ("###.", "####", "Bitfield(11100000) Interested"),
-        ];
-        for (ours, theirs, said) in table {
-            assert_eq!(speaking(ours, theirs).says(), said, "{ours} {theirs}");
-        }
-        let mut speaking = speaking("###.", "####");
-        speaking.says();
-        speaking.verifies(3);
-        speaking.ordered(&[ToPeer::Upload(block(0, 0, 9))]);
-        assert_eq!(speaking.says(), "Have(3) NotInterested Upload(0,0,9) Farewell");
-    }
-
-    #[test]
-    fn the_log_is_looked_at_more_rarely_by_many_and_not_at_all_when_it_is_full() {
-        let deadline = |ours, writers| {
-            let speaking = speaking(ours, "....");
-            speaking.outbound.context.writers.store(writers, Ordering::Relaxed);
-            let deadline = speaking.outbound.poll_deadline(speaking.start) - speaking.start;
-            speaking.outbound.context.writers.store(1, Ordering::Relaxed);
-            deadline
-        };
-        assert_eq!(deadline("....", 1), HAVE_DELAY);
-        assert_eq!(deadline("....", HAVE_DELAY_WRITERS), HAVE_DELAY);
-        assert_eq!(deadline("....", 3 * HAVE_DELAY_WRITERS), 3 * HAVE_DELAY);
-        assert_eq!(deadline("####", 1), KEEP_ALIVE_EVERY);
-    }
-
-    #[test]
-    fn writers_are_counted_while_they_live() {
-        let Speaking { outbound, publisher: _publisher, .. } = speaking("....", "....");
-        let context = Arc::clone(&outbound.context);
-        assert_eq!(context.writers.load(Ordering::Relaxed), 1);
-        drop(outbound);
-        assert_eq!(context.writers.load(Ordering::Relaxed), 0);
-    }
-}
+mod tests;

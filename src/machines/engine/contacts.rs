@@ -18,6 +18,8 @@ pub(super) struct Contacts {
     by_address: BTreeMap<Address, Key>,
     /// Where the peers listen that dialled us, as they say: they need not be dialled.
     callers: BTreeMap<Address, PeerKey>,
+    /// How many were found, each time anew.
+    found: u32,
 }
 
 /// A peer known by its address.
@@ -40,6 +42,7 @@ impl Contacts {
             table: Slab::new(u32::try_from(capacity).expect("a few hundred")),
             by_address: BTreeMap::new(),
             callers: BTreeMap::new(),
+            found: 0,
         };
         // Bound: limits::CONTACTS_MAX
         for address in named.into_iter().take(limits::CONTACTS_MAX) {
@@ -53,7 +56,9 @@ impl Contacts {
     pub(super) fn find(&mut self, address: SocketAddr) -> Option<Key> {
         let address = Address { host: Host::Ip(address.ip()), port: address.port() };
         let free = !self.callers.contains_key(&address) && address.port > 0;
-        if free { self.insert(address, false) } else { None }
+        let found = if free { self.insert(address, false) } else { None };
+        self.found = self.found.saturating_add(u32::from(found.is_some()));
+        found
     }
 
     fn insert(&mut self, address: Address, named: bool) -> Option<Key> {
@@ -64,6 +69,39 @@ impl Contacts {
         let key = self.table.insert(contact).ok()?;
         self.by_address.insert(address, key);
         Some(key)
+    }
+
+    /// How many were found so far, those that are forgotten among them.
+    pub(super) fn found_ever(&self) -> u32 {
+        self.found
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_address.len()
+    }
+
+    /// Some of them for a message, those that the user named first.
+    pub(super) fn named_first(&self) -> Vec<String> {
+        // Bound: limits::CONTACTS_MAX, limits::FOUND_MAX
+        let mut all: Vec<_> = self.table.iter().map(|(_, contact)| contact).collect();
+        // Bound: limits::CONTACTS_MAX, limits::FOUND_MAX
+        all.sort_by_key(|contact| !contact.named);
+        // Bound: limits::CONTACTS_SHOWN
+        all.iter().take(limits::CONTACTS_SHOWN).map(|contact| contact.address.to_string()).collect()
+    }
+
+    /// Only those that the user named are left: the others came from where they must not.
+    pub(super) fn forget_found(&mut self) {
+        // Bound: limits::CONTACTS_MAX, limits::FOUND_MAX
+        let found = self.table.iter().filter(|(_, contact)| !contact.named);
+        // Bound: limits::CONTACTS_MAX, limits::FOUND_MAX
+        let found: Vec<_> = found.map(|(key, _)| key).collect();
+        // Bound: limits::CONTACTS_MAX, limits::FOUND_MAX
+        for key in found {
+            if let Some(contact) = self.table.remove(key) {
+                self.by_address.remove(&contact.address);
+            }
+        }
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&Contact> {

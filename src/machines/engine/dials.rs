@@ -90,10 +90,13 @@ pub(super) fn handle_dial_due(engine: &mut Engine) {
 }
 
 fn dial(engine: &mut Engine, key: TorrentKey, contact: Key) {
-    let Some(torrent) = engine.torrents.get(key.0) else { return };
+    let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
     let Some(to) = torrent.contacts.get(contact).map(|contact| contact.address.clone()) else {
         return;
     };
+    if let Some(seek) = &mut torrent.seek {
+        seek.dialled += 1;
+    }
     let context = Arc::clone(&torrent.context);
     let peer = Peer {
         torrent: Some(key),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::bus::{Fault, Order, ToStorage, TorrentEvent, Trouble, TroubleKind};
 use crate::machines::engine::timers::Timer;
-use crate::machines::engine::{Engine, Goal, Phase, exchange, ring};
+use crate::machines::engine::torrent::Stage;
+use crate::machines::engine::{Engine, Goal, Phase, exchange, metadata, ring};
 use crate::words::id::{PeerKey, TorrentKey};
 use crate::words::limits;
 
@@ -78,11 +79,13 @@ fn is_through(engine: &Engine) -> bool {
 fn close(engine: &mut Engine, key: TorrentKey) {
     let Some(torrent) = engine.torrents.get(key.0) else { return };
     if torrent.is_unfinished() && engine.settings.goal != Goal::Seed {
-        let trouble = Trouble {
-            kind: TroubleKind::Interrupted,
-            what: torrent.context.metainfo.name().to_owned(),
-            why: "stopped before it was complete; the same command resumes it".to_owned(),
+        let why = if torrent.stage == Stage::Unknown {
+            format!("stopped before its metadata was here; tried: {}", metadata::tried(engine, key))
+        } else {
+            "stopped before it was complete; the same command resumes it".to_owned()
         };
+        let what = torrent.context.metainfo.name().to_owned();
+        let trouble = Trouble { kind: TroubleKind::Interrupted, what, why };
         engine.tell(key, TorrentEvent::Error(trouble));
     }
     engine.order(Order::Storage(key, ToStorage::Close));

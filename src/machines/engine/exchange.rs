@@ -6,7 +6,7 @@ use crate::bus::{Farewell, Fault, Order, ToPeer, ToStorage};
 use crate::machines::choker::Change;
 use crate::machines::engine::peer::Stage;
 use crate::machines::engine::timers::Timer;
-use crate::machines::engine::{Engine, pair, torrent};
+use crate::machines::engine::{Engine, metadata, pair, torrent};
 use crate::machines::outstanding::Askers;
 use crate::machines::picker::{Pick, Turn};
 use crate::words::id::{Block, PeerKey, TorrentKey};
@@ -37,7 +37,10 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
             torrent::Stage::Downloading => {}
             // It dialled us before we knew what is there: it is tried when we do.
             torrent::Stage::Opening => return retry_later(engine, key),
-            torrent::Stage::Complete | torrent::Stage::Seeded | torrent::Stage::GivenUp => return,
+            torrent::Stage::Unknown
+            | torrent::Stage::Complete
+            | torrent::Stage::Seeded
+            | torrent::Stage::GivenUp => return,
         }
         let (Some(at), Some(talk)) = (peer.torrent, peer.talk()) else { return };
         let outstanding = u32::try_from(talk.outstanding.len()).unwrap_or(u32::MAX);
@@ -286,4 +289,5 @@ pub(super) fn hang_up(engine: &mut Engine, key: PeerKey, fault: Fault, reason: &
     engine.order(Order::HangUp(key));
     put_back(engine, key);
     abandon(engine, key);
+    metadata::handle_gone(engine, key);
 }

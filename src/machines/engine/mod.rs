@@ -11,8 +11,10 @@ mod contacts;
 mod dials;
 mod ending;
 mod exchange;
+mod fetch;
 mod greetings;
 mod handlers;
+mod metadata;
 mod peer;
 mod ring;
 mod timers;
@@ -112,6 +114,8 @@ pub struct Engine {
     ending: Ending,
     /// Connections whose threads can be woken: all but those that are being dialled.
     connected: u32,
+    /// Bytes that the metadata may come to hold that is being fetched, of all torrents.
+    metadata_reserved: u64,
     /// Orders that the storage had no room for; at most a few a torrent.
     postponed: VecDeque<Order>,
     /// There was no room for the first of them again.
@@ -154,6 +158,7 @@ impl Engine {
             phase: Phase::Running,
             ending: Ending::default(),
             connected: 0,
+            metadata_reserved: 0,
             postponed: VecDeque::new(),
             refused_again: false,
             orders: VecDeque::new(),
@@ -169,6 +174,7 @@ impl Engine {
             Notification::Accepted { .. }
             | Notification::Storage(..)
             | Notification::Warning(_)
+            | Notification::Clerk(..)
             | Notification::Chord(_)
             | Notification::Entries(_)
             | Notification::Command(_) => None,
@@ -182,6 +188,7 @@ impl Engine {
                 handlers::storage::handle_news(self, torrent, news);
             }
             Notification::Warning(message) => self.events.push_back(Event::Warning(message)),
+            Notification::Clerk(torrent, news) => metadata::handle_news(self, torrent, news),
             Notification::Chord(news) => handlers::chord::handle_news(self, news),
             Notification::Entries(nodes) => handlers::chord::handle_entries(self, nodes),
             Notification::Command(command) => handlers::command::handle_command(self, command),
@@ -271,6 +278,7 @@ impl Engine {
             | Order::Peer(..)
             | Order::HangUp(_)
             | Order::Reap(_)
+            | Order::Clerk(..)
             | Order::Chord(_)
             | Order::Usher(_)
             | Order::End => false,
@@ -326,10 +334,11 @@ impl Engine {
     /// Asserts every invariant; O(everything), for tests.
     pub fn check(&self) {
         let size = self.settings.memory;
-        let mut reserved = 0;
+        let (mut reserved, mut metadata) = (0, 0);
         // Bound: none; for tests.
         for (key, torrent) in self.torrents.iter() {
             torrent.check();
+            metadata += torrent.seek.as_ref().map_or(0, |seek| seek.fetch.reserved());
             // Bound: none; for tests.
             let talking = self.peers.iter().filter(|(_, peer)| {
                 peer.network.is_some() && peer.torrent == Some(TorrentKey(key))
@@ -338,6 +347,7 @@ impl Engine {
             assert_eq!(torrent.networks.values().sum::<u32>() as usize, talking.count());
             reserved += torrent.picker.reserved(size);
         }
+        assert_eq!(self.metadata_reserved, metadata);
         assert_eq!(self.budget.reserved(), reserved, "the budget knows what is reserved");
         // Bound: none; for tests.
         let half_open = self.peers.iter().filter(|(_, peer)| peer.is_dialling()).count();

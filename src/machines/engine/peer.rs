@@ -68,6 +68,12 @@ pub(super) struct Talk {
     pub(super) ask_after: Option<Instant>,
     /// It wants nothing any more (BEP 21).
     pub(super) upload_only: bool,
+    /// Under which number it wants messages about metadata (BEP 9), if it understands them.
+    pub(super) metadata_id: Option<u8>,
+    /// Bytes of the metadata that it offers.
+    pub(super) metadata_len: Option<u32>,
+    /// Pieces of metadata that it was given.
+    pub(super) metadata_given: u32,
     /// What we asked it for and have not received.
     pub(super) outstanding: VecDeque<Block>,
     /// The blocks that it has credit for, less those that have arrived here: what is outstanding,
@@ -91,6 +97,8 @@ pub(super) struct Talk {
     pub(super) downloaded: u64,
     pub(super) uploaded: u64,
     pub(super) sampled: Sampled,
+    /// When its handshakes were done.
+    pub(super) met_at: Instant,
 }
 
 /// By what a peer is known again: see [`bans`](crate::machines::engine::bans).
@@ -176,6 +184,9 @@ impl Talk {
             allowed_blocks: 0,
             ask_after: None,
             upload_only: false,
+            metadata_id: None,
+            metadata_len: None,
+            metadata_given: 0,
             outstanding: VecDeque::new(),
             owed: 0,
             pipeline: limits::PIPELINE_START,
@@ -189,6 +200,7 @@ impl Talk {
             downloaded: 0,
             uploaded: 0,
             sampled: Sampled { at: now, downloaded: 0, uploaded: 0 },
+            met_at: now,
         }
     }
 
@@ -208,7 +220,8 @@ impl Talk {
     pub(super) fn decline_all(&mut self, steps: &mut Steps) {
         steps.turns(self.answers.len());
         if !self.fast {
-            self.answers.clear();
+            // Bound: limits::UPLOADS_MAX
+            self.answers.retain(|answer| matches!(answer, ToPeer::Metadata(..)));
         }
         // Bound: limits::UPLOADS_MAX
         for answer in &mut self.answers {

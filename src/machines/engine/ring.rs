@@ -106,9 +106,12 @@ pub(super) fn handle_due(engine: &mut Engine, key: TorrentKey) {
         return;
     }
     let info_hash = torrent.info_hash();
-    let seeder = torrent.good() == torrent.context.metainfo.pieces();
+    let unknown = torrent.context.is_unknown();
+    let seeder = !unknown && torrent.good() == torrent.context.metainfo.pieces();
     let shared = match torrent.stage {
-        Stage::Downloading | Stage::Complete | Stage::GivenUp => engine.settings.upload,
+        // Whoever has the metadata may dial us, where we cannot dial them.
+        Stage::Unknown | Stage::Downloading | Stage::Complete => engine.settings.upload,
+        Stage::GivenUp => engine.settings.upload && !unknown,
         Stage::Opening | Stage::Seeded => false,
     };
     let announce = engine.ring.port.filter(|_| shared);
@@ -132,6 +135,16 @@ pub(super) fn handle_due(engine: &mut Engine, key: TorrentKey) {
         (false, false) => limits::LOOKUP_EVERY_SEEDING,
     };
     look_after(engine, key, delay.min(limits::LOOKUP_EVERY_SEEDING));
+}
+
+/// A torrent turns out to be private: nobody on the ring is to know of it.
+pub(super) fn withdraw(engine: &mut Engine, key: TorrentKey) {
+    let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
+    torrent.on_ring.due = None;
+    if torrent.on_ring.announced.take().is_some() {
+        let order = ToChord::Withdraw(torrent.context.metainfo.info_hash());
+        engine.orders.push_back(Order::Chord(order));
+    }
 }
 
 /// A peer says that a node of the ring is at `address`.

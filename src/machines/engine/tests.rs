@@ -24,6 +24,8 @@ mod endgame;
 #[cfg(test)]
 mod fast;
 #[cfg(test)]
+mod metadata;
+#[cfg(test)]
 mod ring;
 #[cfg(test)]
 mod scenarios;
@@ -35,8 +37,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::bus::{
-    Command, Credit, Farewell, Fault, NewTorrent, PeerNews, PeerShared, PeerState, Place,
-    SocketNumber, StorageNews, ToChord, ToPeer, ToStorage, ToUsher, TorrentContext,
+    Command, Farewell, Fault, NewTorrent, PeerNews, PeerShared, PeerState, Place, SocketNumber,
+    StorageNews, ToChord, ToClerk, ToPeer, ToStorage, ToUsher, TorrentContext,
 };
 use crate::formats::metainfo::Metainfo;
 use crate::formats::wire::Reserved;
@@ -158,7 +160,7 @@ impl Drive {
         };
         let peers = contacts.iter().map(|address| address.parse().unwrap()).collect();
         self.torrents.push(Arc::clone(&context));
-        let new = NewTorrent { context, publisher, place, peers, nodes: Vec::new() };
+        let new = NewTorrent { context, publisher, place, peers, nodes: Vec::new(), wish: None };
         self.handle(Notification::Command(Command::Add(Box::new(new))))
     }
 
@@ -216,7 +218,7 @@ impl Drive {
     fn greeted(&mut self, peer: u32, greeting: Greeting) -> String {
         let pieces = self.torrents[0].metainfo.pieces();
         let theirs = SharedBitfield::zeros(pieces);
-        let shared = Arc::new(PeerShared { theirs, credit: Credit::default() });
+        let shared = Arc::new(PeerShared::of(theirs));
         self.peers.get_mut(&peer).unwrap().shared = Some(Arc::clone(&shared));
         let Greeting { ip, peer_id, reserved, allowed_fast } = greeting;
         let address = SocketAddr::new(ip.parse().unwrap(), 1);
@@ -384,6 +386,7 @@ impl Drive {
             | Order::Introduce { .. }
             | Order::Reap(_)
             | Order::Storage(..)
+            | Order::Clerk(..)
             | Order::Chord(_)
             | Order::Usher(_)
             | Order::End => {}
@@ -422,11 +425,20 @@ fn draw_order(order: &Order) -> String {
         Order::Peer(peer, ToPeer::Withdraw(n)) => format!("withdraw {} of {peer}", block(n)),
         Order::Peer(peer, ToPeer::Reject(n)) => format!("reject {} of {peer}", block(n)),
         Order::Peer(peer, ToPeer::Look) => format!("let {peer} look"),
+        Order::Peer(peer, ToPeer::Metadata(id, word)) => {
+            let word = format!("{word:?}").to_lowercase();
+            format!("metadata {word} to {peer} as {id}")
+        }
         Order::Storage(_, ToStorage::Open { .. }) => "open".into(),
         Order::Storage(_, ToStorage::Store(n, _)) => format!("store {}", block(n)),
         Order::Storage(_, ToStorage::Forget(piece)) => format!("forget {}", piece.0),
         Order::Storage(_, ToStorage::Settle) => "settle".into(),
         Order::Storage(_, ToStorage::Close) => "close".into(),
+        Order::Peer(peer, ToPeer::OfferMetadata) => format!("offer {peer} the metadata"),
+        Order::Clerk(_, ToClerk::Check { len, pieces, .. }) => {
+            assert_eq!(pieces.concat().len(), *len as usize);
+            format!("check {len}")
+        }
         Order::Chord(ToChord::Join(nodes)) => format!("join by {nodes:?}"),
         Order::Chord(ToChord::Announce { port, seeder, .. }) => {
             format!("announce {} at {port}", if *seeder { "a seeder" } else { "a leecher" })
@@ -444,6 +456,8 @@ fn draw_event(event: &Event) -> Option<String> {
     let Event::Torrent(_, event) = event else { return Some(format!("{event:?}")) };
     Some(match event {
         TorrentEvent::Progress(_) => return None,
+        TorrentEvent::Sought { name } => format!("sought {name}"),
+        TorrentEvent::Metadata { name, size } => format!("metadata of {name}, {size}"),
         TorrentEvent::Started { pieces, .. } => format!("started {pieces}"),
         TorrentEvent::Checking { done, size } => format!("checking {done}/{size}"),
         TorrentEvent::Checked { good, pieces } => format!("checked {good}/{pieces}"),

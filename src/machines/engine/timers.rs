@@ -14,6 +14,8 @@ pub(super) enum Timer {
     Rotate(TorrentKey),
     /// Give a torrent up if nothing arrived.
     Timeout(TorrentKey),
+    /// Tell the user what was tried for a torrent's metadata.
+    Sought(TorrentKey),
     /// Dial this contact of a torrent again.
     Redial(TorrentKey, Key),
     /// Dial those who wait for it.

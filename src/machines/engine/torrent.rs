@@ -11,6 +11,7 @@ use crate::bus::{NewTorrent, Place, Progress, TorrentContext};
 use crate::machines::choker::Choker;
 use crate::machines::engine::SeedUntil;
 use crate::machines::engine::contacts::Contacts;
+use crate::machines::engine::metadata::Seek;
 use crate::machines::engine::ring::OnRing;
 use crate::machines::picker::Picker;
 use crate::words::address::is_local;
@@ -38,6 +39,10 @@ pub(super) struct Torrent {
     pub(super) meter: Meter,
     /// Who is told of it on the ring, and when.
     pub(super) on_ring: OnRing,
+    /// The search for its metadata, while it is unknown.
+    pub(super) seek: Option<Box<Seek>>,
+    /// Its contacts are dialled as they are found.
+    pub(super) dials_begun: bool,
     publisher: Publisher,
     have: Bitfield,
 }
@@ -45,6 +50,8 @@ pub(super) struct Torrent {
 /// How far a torrent is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// Its info-hash alone is known, and its metadata is looked for.
+    Unknown,
     /// What is already there is being looked at.
     Opening,
     /// Some pieces are missing.
@@ -102,14 +109,16 @@ impl Rate {
 
 impl Torrent {
     pub(super) fn new(new: NewTorrent, sequential: bool, now: Instant) -> Self {
-        let NewTorrent { context, publisher, place, peers, nodes: _ } = new;
+        let NewTorrent { context, publisher, place, peers, nodes: _, wish } = new;
         Self {
             picker: Picker::new(Arc::clone(&context.metainfo), sequential),
             choker: Choker::default(),
             contacts: Contacts::new(peers),
             peer_ids: BTreeMap::new(),
             networks: BTreeMap::new(),
-            stage: Stage::Opening,
+            stage: if wish.is_some() { Stage::Unknown } else { Stage::Opening },
+            seek: wish.map(|wish| Box::new(Seek::new(wish))),
+            dials_begun: false,
             seeders: 0,
             meter: Meter {
                 started_at: now,
@@ -127,6 +136,17 @@ impl Torrent {
             place,
             context,
         }
+    }
+
+    /// Its metadata is here: what stood for it makes room, and it is as if it was added now, but
+    /// for whom it has met.
+    pub(super) fn make_known(&mut self, new: NewTorrent, sequential: bool) {
+        let NewTorrent { context, publisher, place, peers: _, nodes: _, wish: _ } = new;
+        self.picker = Picker::new(Arc::clone(&context.metainfo), sequential);
+        self.have = Bitfield::zeros(context.metainfo.pieces());
+        self.context.make_room_for(&context);
+        self.stage = Stage::Opening;
+        (self.context, self.publisher, self.place) = (context, publisher, place);
     }
 
     pub(super) fn info_hash(&self) -> InfoHash {
@@ -188,7 +208,7 @@ impl Torrent {
 
     /// Whether it is neither complete nor given up.
     pub(super) fn is_unfinished(&self) -> bool {
-        matches!(self.stage, Stage::Opening | Stage::Downloading)
+        matches!(self.stage, Stage::Unknown | Stage::Opening | Stage::Downloading)
     }
 
     /// Whether nothing that we want is missing.
@@ -233,6 +253,10 @@ impl Torrent {
     /// Asserts every invariant; O(pieces), for tests.
     pub(super) fn check(&self) {
         self.picker.check();
+        assert_eq!(self.seek.is_some(), self.stage == Stage::Unknown);
+        if let Some(seek) = &self.seek {
+            seek.fetch.check();
+        }
         self.choker.check();
         let wanted = &self.context.wanted;
         // Bound: none; for tests.

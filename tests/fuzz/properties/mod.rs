@@ -4,6 +4,7 @@
 pub(crate) mod bencode;
 pub(crate) mod datagram;
 pub(crate) mod handshake;
+pub(crate) mod metadata;
 pub(crate) mod metainfo;
 pub(crate) mod resume;
 pub(crate) mod text;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rondalla::bus::{Credit, PeerNews, PeerShared, TorrentContext};
+use rondalla::bus::{PeerNews, PeerShared, TorrentContext};
 use rondalla::formats::metainfo::{Draft, DraftFile, Metainfo};
 use rondalla::formats::wire::{Decoder, ExtensionHandshake, Message, WireError};
 use rondalla::machines::conversation::Inbound;
@@ -147,7 +147,7 @@ impl Hearing {
     #[expect(clippy::disallowed_methods, reason = "nothing depends on what the clock says")]
     fn new(pieces: u32, credit: u32, fast: bool) -> Self {
         let theirs = SharedBitfield::zeros(pieces);
-        let shared = Arc::new(PeerShared { theirs, credit: Credit::default() });
+        let shared = Arc::new(PeerShared::of(theirs));
         shared.credit.grant(credit);
         let (_, context) = TorrentContext::new(torrent(pieces), SharedBitfield::ones(pieces));
         let (now, metainfo) = (Instant::now(), Arc::clone(&context.metainfo));

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::*;
-use crate::bus::Credit;
 use crate::machines::made_up;
 use crate::words::bitfield::{Bitfield, SharedBitfield};
 use crate::words::limits::{BLOCK_LEN, SAMPLE_EVERY, SILENCE_MAX, STALL_AFTER};
@@ -29,7 +28,7 @@ impl Hearing {
         let len = u64::from(pieces - 1) * 2 * u64::from(BLOCK_LEN) + 100;
         let metainfo = made_up::torrent("t", 2 * BLOCK_LEN, len);
         let theirs = SharedBitfield::zeros(pieces);
-        let shared = Arc::new(PeerShared { theirs, credit: Credit::default() });
+        let shared = Arc::new(PeerShared::of(theirs));
         let (_, context) = TorrentContext::new(metainfo, SharedBitfield::ones(pieces));
         let start = made_up::start();
         let inbound = Inbound::new(context, Arc::clone(&shared), fast, start);
@@ -79,6 +78,8 @@ fn drawn(news: &PeerNews) -> String {
         PeerNews::Extended(handshake) => {
             format!("Extended({})", handshake.client.as_deref().unwrap_or_default())
         }
+        PeerNews::Renewed(shared) => format!("Renewed({})", shared.theirs.len()),
+        PeerNews::Metadata(message) => format!("Metadata({message:?})"),
         PeerNews::Hello(_)
         | PeerNews::Connected { .. }
         | PeerNews::Lost(_)
@@ -412,4 +413,99 @@ fn each_block_gives_new_time_and_the_last_ends_it() {
     assert_eq!(hearing.inbound.stall_at, Some(later + STALL_AFTER));
     hearing.inbound.handle_message(piece(3, 0, 100), later).unwrap();
     assert_eq!(hearing.inbound.stall_at, None);
+}
+
+#[test]
+fn of_metadata_only_requests_are_news() {
+    use crate::formats::wire::MetadataMessage;
+
+    let ours = OUR_UT_METADATA;
+    let mut hearing = Hearing::of(3);
+    let request = extended(ours, &MetadataMessage::Request(5).emit());
+    assert_eq!(hearing.hears(request), Ok("Metadata(Request(5))".into()));
+    let data = MetadataMessage::Data { piece: 0, total_len: 9, data: vec![1; 9] };
+    for idle in [data, MetadataMessage::Reject(0), MetadataMessage::Unknown] {
+        assert_eq!(hearing.hears(extended(ours, &idle.emit())), Ok(String::new()));
+    }
+    let why = "its ut_metadata message is not bencoded, from byte 0 on";
+    assert_eq!(hearing.hears(extended(ours, b"x")), Err(why.into()));
+}
+
+/// A peer that speaks before the torrent's metadata is here, and what comes in its place.
+fn early(fast: bool) -> (Hearing, Arc<TorrentContext>) {
+    use crate::formats::metainfo::Metainfo;
+    use crate::words::id::InfoHash;
+
+    let (_, unknown) = TorrentContext::unknown(Metainfo::unknown(InfoHash([1; 20]), None));
+    let shared = Arc::new(PeerShared::new(0));
+    let start = made_up::start();
+    let inbound = Inbound::new(Arc::clone(&unknown), Arc::clone(&shared), fast, start);
+    (Hearing { inbound, shared, start }, unknown)
+}
+
+/// The metadata of a torrent of ten pieces is here.
+fn is_known(unknown: &TorrentContext) {
+    let metainfo = made_up::torrent("t", 2 * BLOCK_LEN, 20 * u64::from(BLOCK_LEN));
+    let (_, known) = TorrentContext::new(metainfo, SharedBitfield::ones(10));
+    unknown.make_room_for(&known);
+}
+
+#[test]
+fn what_was_said_of_pieces_too_early_is_heard_when_there_are_some() {
+    let table: [(bool, &[Message], &str); 6] = [
+        (false, &[bitfield("#...#....."), have(9), Message::Unchoke], "Unchoked Gained(0,4,9)"),
+        (false, &[have(3), Message::Interested, Message::NotInterested], "Gained(3)"),
+        (true, &[Message::HaveAll, Message::Unchoke, Message::Choke], "Seeder"),
+        (true, &[Message::HaveNone, have(2), Message::Interested], "Interested Gained(2)"),
+        (true, &[Message::AllowedFast(PieceIndex(7))], "AllowedFast(7)"),
+        (false, &[bitfield("##########")], "Seeder"),
+    ];
+    for (fast, messages, news) in table {
+        let (mut hearing, unknown) = early(fast);
+        for message in messages {
+            assert_eq!(hearing.hears(message.clone()), Ok(String::new()), "{message:?}");
+        }
+        assert_eq!(hearing.at(EARLY_LOOK_EVERY), Ok(String::new()));
+        assert_eq!(hearing.inbound.poll_deadline(), hearing.start + 2 * EARLY_LOOK_EVERY);
+        is_known(&unknown);
+        let renewed = format!("Renewed(10) {news}");
+        assert_eq!(hearing.at(2 * EARLY_LOOK_EVERY), Ok(renewed.trim_end().to_owned()));
+        let renewal = hearing.shared.renewal.get().expect("its writer finds it");
+        assert_eq!(renewal.shared.theirs.len(), 10);
+        assert_eq!(hearing.inbound.pieces_max(), 10);
+        assert!(hearing.hears(have(5)).is_ok());
+    }
+}
+
+#[test]
+fn what_turns_out_to_be_wrong_is_a_violation_then() {
+    let table: [(bool, Message, &str); 4] = [
+        (false, bitfield("#"), "its bitfield has 1 bytes instead of 2"),
+        (false, have(16), "it has a piece beyond the 10 that there are"),
+        (false, Message::HaveAll, "it used the fast extension, which was not agreed"),
+        (false, have(12), "its bitfield has spare bits set"),
+    ];
+    for (fast, message, why) in table {
+        let (mut hearing, unknown) = early(fast);
+        assert_eq!(hearing.hears(message), Ok(String::new()));
+        is_known(&unknown);
+        assert_eq!(hearing.at(EARLY_LOOK_EVERY), Err(why.to_owned()));
+    }
+}
+
+#[test]
+fn too_early_is_no_excuse_for_nonsense_and_metadata_is_news() {
+    let (mut hearing, _unknown) = early(true);
+    let why = "it sent a block that nobody asked for";
+    assert_eq!(hearing.hears(piece(0, 0, 16_384)), Err(why.into()));
+    let (mut hearing, _unknown) = early(true);
+    assert!(hearing.hears(have(EARLY_PIECES_MAX)).is_err());
+    let (mut hearing, _unknown) = early(true);
+    assert_eq!(hearing.hears(have(EARLY_PIECES_MAX - 1)), Ok(String::new()));
+    assert_eq!(hearing.hears(Message::Request(block(0, 0, 1))), Ok(String::new()));
+    let reject = extended(OUR_UT_METADATA, b"d8:msg_typei2e5:piecei4ee");
+    assert_eq!(hearing.hears(reject), Ok("Metadata(Reject(4))".into()));
+    let data = extended(OUR_UT_METADATA, b"d8:msg_typei1e5:piecei0e10:total_sizei1eex");
+    let news = "Metadata(Data { piece: 0, total_len: 1, data: [120] })";
+    assert_eq!(hearing.hears(data), Ok(news.into()));
 }

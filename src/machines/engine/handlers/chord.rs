@@ -54,16 +54,16 @@ fn handle_found(engine: &mut Engine, info_hash: InfoHash, sharers: &[Sharer]) {
 fn handle_sharer(engine: &mut Engine, key: TorrentKey, sharer: Sharer) {
     let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
     let of_use = match torrent.stage {
-        Stage::Opening | Stage::Downloading => true,
+        Stage::Unknown | Stage::Opening | Stage::Downloading => true,
         Stage::Complete => !sharer.seeder,
         Stage::GivenUp | Stage::Seeded => false,
     };
     if !of_use || engine.ring.is_ours(sharer.address) {
         return;
     }
-    let opening = torrent.stage == Stage::Opening;
+    let dialled = torrent.dials_begun;
     if let Some(contact) = torrent.contacts.find(sharer.address)
-        && !opening
+        && dialled
     {
         dials::enqueue(engine, key, contact);
     }

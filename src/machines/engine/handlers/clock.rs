@@ -3,7 +3,7 @@
 use crate::bus::{Order, ToStorage, TorrentEvent, TroubleKind};
 use crate::machines::engine::timers::Timer;
 use crate::machines::engine::torrent::Stage;
-use crate::machines::engine::{Engine, Phase, dials, ending, exchange, handlers, ring};
+use crate::machines::engine::{Engine, Phase, dials, ending, exchange, handlers, metadata, ring};
 use crate::words::id::TorrentKey;
 use crate::words::limits;
 
@@ -12,6 +12,7 @@ pub(in crate::machines::engine) fn handle_timer(engine: &mut Engine, timer: Time
         Timer::Progress(torrent) => handle_progress_due(engine, torrent),
         Timer::Rotate(torrent) => handle_rotation_due(engine, torrent),
         Timer::Timeout(torrent) => handle_timeout_due(engine, torrent),
+        Timer::Sought(torrent) => metadata::handle_sought_due(engine, torrent),
         Timer::Redial(torrent, contact) => {
             dials::enqueue(engine, torrent, contact);
             dials::dial_next(engine);
@@ -55,13 +56,17 @@ fn handle_rotation_due(engine: &mut Engine, key: TorrentKey) {
 fn handle_timeout_due(engine: &mut Engine, key: TorrentKey) {
     let Some(timeout) = engine.settings.timeout else { return };
     let Some(torrent) = engine.torrents.get(key.0) else { return };
-    if torrent.stage != Stage::Downloading || engine.phase != Phase::Running {
+    let waits = matches!(torrent.stage, Stage::Unknown | Stage::Downloading);
+    if !waits || engine.phase != Phase::Running {
         return;
     }
     let until = torrent.meter.heard_at + timeout;
     if engine.now < until {
         engine.timers.start(until, Timer::Timeout(key));
         return;
+    }
+    if torrent.stage == Stage::Unknown {
+        return metadata::handle_timeout(engine, key, timeout);
     }
     let seconds = timeout.as_secs();
     let why = match torrent.peers() {

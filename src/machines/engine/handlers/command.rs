@@ -6,8 +6,8 @@ use crate::bus::{
     Command, Event, NewTorrent, Order, ToStorage, ToUsher, TorrentEvent, Trouble, TroubleKind,
 };
 use crate::machines::engine::timers::Timer;
-use crate::machines::engine::torrent::Torrent;
-use crate::machines::engine::{Engine, Phase, ending, ring};
+use crate::machines::engine::torrent::{Stage, Torrent};
+use crate::machines::engine::{Engine, Phase, ending, metadata, ring};
 use crate::words::id::TorrentKey;
 use crate::words::limits;
 
@@ -47,6 +47,7 @@ fn start(engine: &mut Engine, mut new: NewTorrent) {
     let nodes = std::mem::take(&mut new.nodes);
     let torrent = Torrent::new(new, engine.settings.sequential, engine.now);
     let (context, place) = (torrent.context.clone(), torrent.place.clone());
+    let sought = torrent.stage == Stage::Unknown;
     let started = TorrentEvent::Started {
         name: context.metainfo.name().to_owned(),
         size: context.metainfo.size(),
@@ -57,9 +58,13 @@ fn start(engine: &mut Engine, mut new: NewTorrent) {
     engine.unfinished += 1;
     engine.alive += 1;
     engine.unclosed += 1;
-    engine.tell(key, started);
     let private = context.metainfo.private();
-    engine.order(Order::Storage(key, ToStorage::Open { context, place }));
+    if sought {
+        metadata::begin(engine, key);
+    } else {
+        engine.tell(key, started);
+        engine.order(Order::Storage(key, ToStorage::Open { context, place }));
+    }
     if engine.ring.on && !private && !nodes.is_empty() {
         engine.order(Order::Usher(ToUsher::Resolve(nodes)));
     }

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::bus::{
-    Event, Farewell, Fault, Order, PeerNews, PeerShared, PeerState, SocketNumber, ToPeer,
+    Event, Farewell, Fault, Order, PeerNews, PeerShared, PeerState, SocketNumber, ToClerk, ToPeer,
     ToStorage, TorrentEvent,
 };
-use crate::formats::wire::ExtensionHandshake;
+use crate::formats::wire::{ExtensionHandshake, UT_METADATA};
 use crate::machines::engine::exchange::{self, hang_up};
 use crate::machines::engine::peer::{Identity, Peer, Stage, Talk};
-use crate::machines::engine::{Engine, Phase, dials, ending, pair, ring, torrent};
+use crate::machines::engine::{Engine, Phase, dials, ending, metadata, pair, ring, torrent};
 use crate::words::address::network;
 use crate::words::bitfield::Word;
 use crate::words::id::{Block, InfoHash, PeerId, PeerKey, PieceIndex, TorrentKey};
@@ -37,6 +37,8 @@ pub(in crate::machines::engine) fn handle_news(engine: &mut Engine, peer: PeerKe
         PeerNews::Cancelled(block) => exchange::withdraw(engine, peer, block),
         PeerNews::Block(block, data) => handle_block(engine, peer, block, data),
         PeerNews::Extended(handshake) => handle_extended(engine, peer, &handshake),
+        PeerNews::Metadata(message) => metadata::handle_message(engine, peer, message),
+        PeerNews::Renewed(shared) => metadata::handle_renewed(engine, peer, shared),
         PeerNews::Stalled => handle_stalled(engine, peer),
         PeerNews::Sample => handle_sample(engine, peer),
         PeerNews::Performed { orders, uploaded } => {
@@ -99,6 +101,9 @@ pub(in crate::machines::engine) fn handle_undelivered(engine: &mut Engine, order
         }
         // The disk has more to open, to forget or to close than its channel has room for.
         Order::Storage(..) => ending::give_again(engine, order),
+        Order::Clerk(torrent, ToClerk::Check { len, .. }) => {
+            metadata::handle_undelivered(engine, torrent, len);
+        }
         Order::Chord(order) => ring::handle_undelivered(engine, order),
         // Other nodes lead into the ring as well.
         Order::Usher(_) => {}
@@ -183,6 +188,9 @@ fn handle_connected(
     }
     peer.network = Some(network(ip));
     known.peer_ids.insert(peer_id, key);
+    if let Some(seek) = &mut known.seek {
+        seek.met += 1;
+    }
     engine.tell(torrent, TorrentEvent::Peer { address, state: PeerState::Connected, client });
     dials::dial_next(engine);
 }
@@ -374,6 +382,9 @@ fn handle_extended(engine: &mut Engine, key: PeerKey, handshake: &ExtensionHands
     if let Some(upload_only) = handshake.upload_only {
         talk.upload_only = upload_only;
     }
+    if let Some(&id) = handshake.extensions.get(UT_METADATA) {
+        talk.metadata_id = Some(id).filter(|id| *id > 0);
+    }
     let ip = talk.who.ip;
     // It is where it said first, or a peer could fill the table with addresses.
     if let Some(port) = handshake.port
@@ -386,6 +397,9 @@ fn handle_extended(engine: &mut Engine, key: PeerKey, handshake: &ExtensionHands
     }
     if let Some(port) = handshake.chord {
         ring::handle_way(engine, SocketAddr::new(ip, port));
+    }
+    if let Some(len) = handshake.metadata_len {
+        metadata::handle_offer(engine, key, len);
     }
 }
 
@@ -407,6 +421,9 @@ fn handle_stalled(engine: &mut Engine, key: PeerKey) {
 }
 
 fn handle_sample(engine: &mut Engine, key: PeerKey) {
+    if !metadata::handle_sample(engine, key) {
+        return;
+    }
     let now = engine.now;
     let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
     let Some(at) = peer.torrent else { return };
@@ -441,6 +458,7 @@ fn handle_performed(engine: &mut Engine, key: PeerKey, orders: u32, uploaded: u6
 fn handle_gone(engine: &mut Engine, key: PeerKey, farewell: Farewell) {
     exchange::put_back(engine, key);
     exchange::abandon(engine, key);
+    metadata::handle_gone(engine, key);
     let Some(mut peer) = engine.peers.remove(key.0) else { return };
     engine.order(Order::Reap(key));
     if peer.is_dialling() {

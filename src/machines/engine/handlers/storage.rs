@@ -92,8 +92,9 @@ fn handle_opened(engine: &mut Engine, key: TorrentKey) {
     torrent.stage = Stage::Downloading;
     torrent.meter.heard_at = engine.now;
     let (good, pieces) = (torrent.good(), torrent.context.metainfo.pieces());
+    let begun = std::mem::replace(&mut torrent.dials_begun, true);
     // Bound: limits::CONTACTS_MAX, limits::FOUND_MAX
-    let contacts = torrent.contacts.keys();
+    let contacts = if begun { Vec::new() } else { torrent.contacts.keys() };
     engine.tell(key, TorrentEvent::Checked { good, pieces });
     finish_if_done(engine, key);
     // Bound: limits::CONTACTS_MAX, limits::FOUND_MAX
@@ -181,7 +182,7 @@ pub(super) fn give_up(engine: &mut Engine, key: TorrentKey, kind: TroubleKind, w
     end_if_nothing_is_left(engine);
 }
 
-fn stop_downloading(engine: &mut Engine, key: TorrentKey) {
+pub(in crate::machines::engine) fn stop_downloading(engine: &mut Engine, key: TorrentKey) {
     let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
     engine.unfinished -= u32::from(torrent.is_unfinished());
     engine.alive -= u32::from(!matches!(torrent.stage, Stage::GivenUp | Stage::Seeded));
@@ -236,7 +237,7 @@ pub(super) fn end_if_seeded(engine: &mut Engine, key: TorrentKey) {
 
 /// Whoever only downloads is done when every torrent is complete or given up; whoever seeds, when
 /// every torrent is given up; unless more may come.
-fn end_if_nothing_is_left(engine: &mut Engine) {
+pub(in crate::machines::engine) fn end_if_nothing_is_left(engine: &mut Engine) {
     let downloaded = engine.settings.goal == Goal::Complete && engine.unfinished == 0;
     if !engine.settings.stay && (downloaded || engine.alive == 0) {
         ending::begin(engine);
