@@ -11,10 +11,12 @@
 
 mod central;
 mod chord;
+mod churn;
 mod kademlia;
 mod network;
 mod scenario;
 pub(crate) mod simulator;
+mod sizes;
 
 use std::env;
 use std::hash::{BuildHasher as _, RandomState};

@@ -26,6 +26,11 @@ impl Central {
         self.torrents.keys().copied()
     }
 
+    /// How many entries there are of all torrents.
+    pub(super) fn entries(&self) -> usize {
+        self.torrents.values().map(BTreeSet::len).sum()
+    }
+
     pub(super) fn peers(&self, info_hash: InfoHash) -> Option<&BTreeSet<SocketAddr>> {
         self.torrents.get(&info_hash)
     }

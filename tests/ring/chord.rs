@@ -10,10 +10,9 @@ use rondalla::words::rng::Rng;
 
 use super::scenario::{Costs, HOUR, MINUTE, SECOND, Scenario, comes_to_rest};
 use super::simulator::MemberId;
-use super::simulator::churn::Weibull;
 use super::simulator::figures::Figures;
 use super::simulator::internet::{Addresses, Internet, Weather};
-use super::{number, with_seeds};
+use super::with_seeds;
 
 #[test]
 fn the_ring_comes_to_hold_what_a_central_tracker_holds() {
@@ -21,7 +20,7 @@ fn the_ring_comes_to_hold_what_a_central_tracker_holds() {
 }
 
 /// A ring that has been quiet for long.
-fn settled(n: usize, shape: Shape, weather: Weather, seed: u64) -> Scenario<Node> {
+pub(super) fn settled(n: usize, shape: Shape, weather: Weather, seed: u64) -> Scenario<Node> {
     let mut scenario = Scenario::<Node>::new(weather, Addresses::Laboratory, seed);
     let settings = Settings { shape, ..Settings::default() };
     for _ in 0..n {
@@ -44,7 +43,7 @@ fn settled(n: usize, shape: Shape, weather: Weather, seed: u64) -> Scenario<Node
 }
 
 /// The members in the order of the ring.
-fn members(scenario: &Scenario<Node>) -> Vec<(Contact, MemberId)> {
+pub(super) fn members(scenario: &Scenario<Node>) -> Vec<(Contact, MemberId)> {
     let machines = scenario.world.machines();
     let honest = machines.filter(|(_, member)| member.is_honest());
     let mut all: Vec<_> = honest.map(|(id, member)| (member.machine.me(), id)).collect();
@@ -53,13 +52,13 @@ fn members(scenario: &Scenario<Node>) -> Vec<(Contact, MemberId)> {
 }
 
 /// Whose the place is.
-fn owner(members: &[(Contact, MemberId)], place: RingId) -> SocketAddr {
+pub(super) fn owner(members: &[(Contact, MemberId)], place: RingId) -> SocketAddr {
     let at = members.partition_point(|(contact, _)| contact.id < place);
     members[at % members.len()].0.address
 }
 
 /// How many members have not all of their neighbours right: the next of each, and the one before.
-fn misplaced(scenario: &Scenario<Node>) -> usize {
+pub(super) fn misplaced(scenario: &Scenario<Node>) -> usize {
     let members = members(scenario);
     let wrong = (0..members.len()).filter(|at| {
         let (contact, id) = members[*at];
@@ -115,8 +114,7 @@ fn figures_of_the_textbook() {
 }
 
 /// ToN 2003, table II: N = 1000, r = 20, a share of all dies and nobody knows. Paths and timeouts are
-/// at most those published. The published table has no wrong owner; of our lookups that begin in the
-/// moment when half the ring dies, two of a hundred name another one.
+/// at most those published, and no lookup names another owner than the one who lives.
 #[test]
 #[ignore = "needs a minute"]
 fn figures_of_mass_failure() {
@@ -144,7 +142,7 @@ fn figures_of_mass_failure() {
             assert!((costs.hops.mean() - hops).abs() <= 0.1);
         }
         assert!(costs.hops.mean() <= hops + 0.1 && costs.timeouts.mean() <= timeouts);
-        assert!(wrong <= dead * 2, "{wrong} of 4000 are wrong");
+        assert_eq!(wrong, 0);
     }
 }
 
@@ -156,8 +154,12 @@ fn figures_of_get_peers_in_ten_thousand_nodes() {
         let costs = costs(10_000, dead, 3000, 1);
         println!("{}", costs.row(&format!("Chord, {dead} % dead")));
         assert_eq!(costs.failed, 0);
-        assert!(costs.requests.mean() <= if dead == 0 { 2.5 } else { 4.0 });
-        assert!(costs.first.at(0.5) <= if dead == 0 { 150.0 } else { 220.0 });
+        let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|share| costs.first.at(share));
+        let requests = costs.requests.mean();
+        match dead {
+            0 => assert!(requests <= 2.5 && p50 <= 150.0 && p99 <= 400.0),
+            _ => assert!(requests <= 4.0 && p50 <= 220.0 && p90 <= 480.0 && p99 <= 800.0),
+        }
     }
 }
 
@@ -244,7 +246,7 @@ fn figures_when_half_the_ring_dies() {
         let (_, wrong) = lookups(&mut scenario, 2000);
         println!("half of 1000 die: ideal after {} s, then {wrong} wrong", healed.as_secs());
         assert!(healed <= MINUTE);
-        assert!(wrong <= 20, "{wrong} of 2000 are wrong");
+        assert_eq!(wrong, 0, "of 2000");
     }
     let share = lost as f64 / all as f64;
     println!("{lost} of {all} entries lost, {:.2} of 2^-8", share * 256.0);
@@ -273,85 +275,6 @@ fn figures_of_two_rings_that_merge() {
     println!("two rings of 500 ({apart} of 1000 misplaced): one ring after {} s", after.as_secs());
     assert!(apart > 500, "they were two rings");
     assert_eq!(misplaced(&scenario), 0);
-}
-
-/// A thousand members who come and go as users of Debian's torrents do.
-#[test]
-#[ignore = "needs minutes"]
-fn figures_of_churn() {
-    // `HOURS=24` is the figure of the report; CI has less time.
-    churn(1000, number("HOURS").map_or(2, |hours| u32::try_from(hours).unwrap()) * HOUR, 6);
-}
-
-#[test]
-fn a_ring_whose_members_come_and_go_keeps_what_it_holds() {
-    churn(60, HOUR, 7);
-}
-
-fn churn(n: usize, time: Duration, seed: u64) {
-    const CRASH: u64 = 1 << 40;
-    const LOOKUP: u64 = 1 << 41;
-    let sessions = Weibull::debian();
-    let mut scenario = settled(n, Shape::default(), Weather::fair(), seed);
-    let ids: Vec<_> = scenario.world.members().collect();
-    for id in ids {
-        let rest = sessions.rest(&mut scenario.rng);
-        scenario.world.remind(rest, CRASH + id as u64);
-    }
-    let every = time / 2000;
-    scenario.world.remind(every, LOOKUP);
-    let (mut crashes, mut lookups, mut missed, mut late) = (0_u32, 0_u32, 0_u32, Vec::new());
-    let end = scenario.world.now() + time;
-    while let Some(script) = scenario.next_script(end) {
-        if script == LOOKUP {
-            scenario.world.remind(every, LOOKUP);
-            // Who was asked some time ago has had its time to find.
-            for (id, info_hash, expected) in std::mem::take(&mut late) {
-                let is_there = scenario.world.machine(id).is_some();
-                let still =
-                    scenario.central.peers(info_hash).is_some_and(|p| p.contains(&expected));
-                if is_there && still {
-                    let found = scenario.found.get(&(id, info_hash));
-                    lookups += 1;
-                    missed += u32::from(!found.is_some_and(|found| found.contains(&expected)));
-                }
-            }
-            scenario.found.clear();
-            scenario.ended.clear();
-            let torrents: Vec<_> = scenario.central.torrents().collect();
-            if torrents.len() < n / 2 {
-                let info_hash = scenario.some_info_hash();
-                let id = scenario.anyone();
-                scenario.announce(id, info_hash);
-            }
-            for info_hash in torrents.iter().take(5) {
-                let peers = scenario.central.peers(*info_hash).into_iter().flatten();
-                let expected = peers.copied().next();
-                let id = scenario.anyone();
-                scenario.lookup(id, *info_hash);
-                late.extend(expected.map(|peer| (id, *info_hash, peer)));
-            }
-        } else {
-            let id = usize::try_from(script - CRASH).expect("it was one");
-            scenario.crash(id);
-            crashes += 1;
-            let id = scenario.appear(None, None);
-            let session = sessions.session(&mut scenario.rng);
-            scenario.world.remind(session, CRASH + id as u64);
-            let others: Vec<_> = (0..3).map(|_| scenario.anyone()).collect();
-            let others: Vec<_> = others.iter().map(|id| scenario.world.address(*id)).collect();
-            scenario.world.order(id, |member, now| member.machine.join(now, &others));
-        }
-    }
-    println!(
-        "churn: {n} members, {} h, {crashes} crashes, {lookups} entries looked for, {missed} missed, \
-         {} events",
-        time.as_secs() / 3600,
-        scenario.world.events()
-    );
-    assert!(lookups > 1000, "{lookups} lookups");
-    assert!(f64::from(missed) <= 0.001 * f64::from(lookups), "{missed} of {lookups} missed");
-    scenario.pass(5 * MINUTE);
 }
 
 /// SIGCOMM 2001, figure 8: how evenly the ring is shared out.

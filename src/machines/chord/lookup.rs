@@ -2,12 +2,17 @@
 //!
 //! The asker keeps the lookup in its hands: each node that it asks names nodes nearer to the key,
 //! and who it takes for responsible. Among the nodes before the key the nearest is asked next,
-//! until one of them names the owner; the owner is asked itself, and has the last word. One
-//! question is under way at a time; one more joins it for each answer that is slow, and from the
-//! first timeout on two are. Where the owner and its next heirs are silent, whoever is nearest
-//! before the key is asked for all nodes after it.
+//! until one of them names the owner; the owner is asked itself, and has the last word, unless
+//! somebody was named that is nearer and not known to be silent.
+//!
+//! One question is under way at a time. An answer that is slow is not waited for: others are asked
+//! beside it, and from then on two at a time, since where one node is dead others are. Where the
+//! owner and its next heirs are silent, whoever is nearest before the key is asked for all nodes
+//! after it; and where all that were named are silent, it goes on from the successors of the
+//! nearest that is not, which may be ourselves.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::formats::krpc::{Sharer, Token};
@@ -44,7 +49,8 @@ enum Standing {
 struct Candidate {
     contact: Contact,
     standing: Standing,
-    asked_at: Instant,
+    /// From when on its answer is slow.
+    slow_at: Instant,
     /// It was asked for the nodes after it.
     listed: bool,
     /// How many answers led to it.
@@ -78,6 +84,14 @@ pub(super) struct Lookup {
     outstanding: u32,
     requests: u32,
     timeouts: u32,
+    /// An answer was slow.
+    is_warned: bool,
+    /// Somebody answered that is responsible itself, or the heir of somebody who is silent.
+    is_vouched: bool,
+    /// Our own place, unless others have named it.
+    ourselves: Option<RingId>,
+    /// The last of those after the target of which somebody before it has named all up to there.
+    covered: Option<RingId>,
     found: BTreeSet<Sharer>,
     first_found: Option<Duration>,
     /// How it ends unless another holder knows more than the owner, who knows of nobody.
@@ -107,6 +121,10 @@ impl Lookup {
             outstanding: 0,
             requests: 0,
             timeouts: 0,
+            is_warned: false,
+            is_vouched: false,
+            ourselves: None,
+            covered: None,
             found: BTreeSet::new(),
             first_found: None,
             last_word: None,
@@ -125,11 +143,28 @@ impl Lookup {
         self.claimed = Some(owner);
     }
 
+    /// We are a node of this ring ourselves, and can go on from our own successors when nobody else
+    /// knows the way.
+    pub(super) fn add_ourselves(&mut self, me: Contact) {
+        let distance = me.id.clockwise_to(self.target);
+        if !self.candidates.contains_key(&distance) {
+            self.insert(me, 0);
+            if let Some(candidate) = self.candidates.get_mut(&distance) {
+                candidate.standing = Standing::Answered;
+                self.ourselves = Some(distance);
+            }
+        }
+    }
+
     fn insert(&mut self, contact: Contact, depth: u32) {
         let distance = contact.id.clockwise_to(self.target);
-        let (standing, asked_at) = (Standing::Untried, self.started);
-        let new = Candidate { contact, standing, asked_at, listed: false, depth, token: None };
-        self.candidates.entry(distance).or_insert(new);
+        let (standing, slow_at) = (Standing::Untried, self.started);
+        let new = Candidate { contact, standing, slow_at, listed: false, depth, token: None };
+        let candidate = self.candidates.entry(distance).or_insert(new);
+        if self.ourselves == Some(distance) {
+            self.ourselves = None;
+            *candidate = new;
+        }
         if self.candidates.len() > limits::CANDIDATES_MAX {
             // The farthest from the target on both sides is in the middle of the map.
             let middle = RingId::part(2);
@@ -161,8 +196,13 @@ impl Lookup {
         self.end
     }
 
-    /// The next node to ask, if one is to be asked now.
-    pub(super) fn poll(&mut self, now: Instant) -> Option<Contact> {
+    /// The next node to ask, if one is to be asked now. `patience`: after how long the answer of a
+    /// node is slow.
+    pub(super) fn poll(
+        &mut self,
+        now: Instant,
+        patience: impl Fn(SocketAddr) -> Duration,
+    ) -> Option<Contact> {
         if self.end.is_some() || self.outstanding >= self.allowed(now) {
             return None;
         }
@@ -176,23 +216,23 @@ impl Lookup {
         let candidate = self.candidates.get_mut(&distance)?;
         candidate.listed = candidate.standing == Standing::Answered;
         candidate.standing = Standing::Asked;
-        candidate.asked_at = now;
+        candidate.slow_at = now + patience(candidate.contact.address);
         self.outstanding += 1;
         self.requests += 1;
         Some(candidate.contact)
     }
 
-    /// How many questions may be under way: one that is answered in time, beside the slow ones.
-    fn allowed(&self, now: Instant) -> u32 {
+    /// How many questions may be under way: beside those whose answers are slow one that is answered
+    /// in time, and two once anything was slow, since where one node is dead others are.
+    fn allowed(&mut self, now: Instant) -> u32 {
         if !self.quick {
             return 1;
         }
-        let waited = |it: &Candidate| now.saturating_duration_since(it.asked_at);
-        let is_slow =
-            |it: &&Candidate| it.standing == Standing::Asked && waited(it) >= limits::HEDGE;
+        let is_slow = |it: &&Candidate| it.standing == Standing::Asked && it.slow_at <= now;
         let slow = self.candidates.values().filter(is_slow).take(limits::SLOW_MAX).count();
         let slow = u32::try_from(slow).expect("they are few");
-        1 + slow.max(u32::from(self.timeouts > 0))
+        self.is_warned |= slow > 0 || self.timeouts > 0;
+        slow + if self.is_warned { limits::WARNED_WIDTH } else { 1 }
     }
 
     /// Whether `contact` is asked now for the nodes after it, not for the way.
@@ -201,14 +241,37 @@ impl Lookup {
         candidate.is_some_and(|it| it.listed && it.standing == Standing::Asked)
     }
 
-    /// The nearest before the target, if none of those right after it that it has named answers, and
-    /// it has not been asked for more of them.
+    /// The nearest before the target that answered, if it was not asked for all nodes after it.
+    fn unlisted(&self) -> Option<RingId> {
+        let mut all = self.candidates.iter();
+        let (distance, nearest) = all.find(|(_, it)| it.standing == Standing::Answered)?;
+        (!nearest.listed).then_some(*distance)
+    }
+
+    /// The same, if none of those right after the target that it has named answers.
     fn list_holder(&self) -> Option<RingId> {
         let after = self.candidates.range(RingId::part(2)..).rev();
         let silent = after.take_while(|(_, it)| it.standing == Standing::Silent).count();
-        let nearest = self.nearest.filter(|_| silent >= limits::CONTACTS_ANSWERED / 2)?;
-        let holder = self.candidates.get(&nearest)?;
-        (holder.standing == Standing::Answered && !holder.listed).then_some(nearest)
+        self.unlisted().filter(|_| silent >= limits::CONTACTS_ANSWERED / 2)
+    }
+
+    /// Those after the target, the nearest first, without us, whom nobody named.
+    fn after(&self) -> impl Iterator<Item = (RingId, &Candidate)> {
+        let after = self.candidates.range(RingId::part(2)..).rev();
+        let named = after.filter(|(distance, _)| Some(**distance) != self.ourselves);
+        named.map(|(distance, candidate)| (*distance, candidate))
+    }
+
+    /// The nearest after the target that is not known to be silent, if it has answered.
+    fn heir(&self) -> Option<Candidate> {
+        let (_, heir) = self.after().find(|(_, it)| it.standing != Standing::Silent)?;
+        (heir.standing == Standing::Answered).then_some(*heir)
+    }
+
+    /// The first to be asked after the target that is nearer than all that answered.
+    fn nearer_heir(&self) -> Option<RingId> {
+        let mut nearer = self.after().take_while(|(_, it)| it.standing != Standing::Answered);
+        nearer.find(|(_, it)| it.standing == Standing::Untried).map(|(distance, _)| distance)
     }
 
     /// The claimed owner; while it is asked and slow, whoever is next to it; else the nearest before
@@ -223,29 +286,51 @@ impl Lookup {
         }
         let claimed = self.claimed.map(|owner| owner.id.clockwise_to(self.target));
         let standing = |distance| self.candidates.get(&distance).map(|it: &Candidate| it.standing);
+        if self.is_vouched {
+            return self.nearer_heir();
+        }
         if let Some(distance) = claimed {
             match standing(distance) {
                 Some(Standing::Untried) => return Some(distance),
-                // It takes another's place when the one that was to have the last word has none: the
-                // nearest after the target inherits the key.
-                Some(Standing::Silent) | None => {
-                    if let Some(holder) = self.list_holder() {
-                        return Some(holder);
+                // It is silent, or does not know yet that those before it are dead: the nearest after
+                // the target inherits the key.
+                Some(Standing::Silent | Standing::Answered) | None => {
+                    if let Some(next) = self.list_holder().or_else(|| self.nearer_heir()) {
+                        return Some(next);
                     }
-                    let mut after = self.candidates.range(RingId::part(2)..).rev();
-                    let heir = after.find(|(_, it)| it.standing != Standing::Silent);
-                    if let Some((distance, heir)) = heir {
-                        return (heir.standing == Standing::Untried).then_some(*distance);
+                    // The heir was found if nobody else can be between it and the target.
+                    let heir = self.heir().map(|heir| heir.contact.id.clockwise_to(self.target));
+                    if let Some(heir) = heir {
+                        let is_covered = self.covered.is_some_and(|last| last <= heir);
+                        let more = self.unlisted().filter(|_| !is_covered);
+                        if is_covered || more.is_some() {
+                            return more;
+                        }
                     }
                 }
-                Some(Standing::Asked | Standing::Answered) => {}
+                // Those on both sides of it hold what it holds.
+                Some(Standing::Asked) if matches!(self.goal, Goal::Get(_)) && self.quick => {
+                    let before = self.candidates.range(..RingId::part(2));
+                    let mut holders = before.take(limits::REPLICAS_BEFORE);
+                    let holder = holders.find(is_untried).map(|(distance, _)| *distance);
+                    if let Some(next) = holder.or_else(|| self.nearer_heir()) {
+                        return Some(next);
+                    }
+                }
+                Some(Standing::Asked) => {}
             }
         }
-        let nearer = |distance: &RingId| self.nearest.is_none_or(|nearest| *distance < nearest);
-        // Whoever is farther may know a way round those that were silent.
-        let lost = self.timeouts > 0 && self.outstanding == 0;
         let next = self.candidates.iter().find(is_untried).map(|(distance, _)| *distance);
-        next.filter(|distance| nearer(distance) || lost)
+        let is_nearer = |distance: &RingId| self.nearest.is_none_or(|nearest| *distance < nearest);
+        if let Some(next) = next.filter(is_nearer) {
+            return Some(next);
+        }
+        if self.timeouts == 0 || self.outstanding > 0 {
+            return None;
+        }
+        // Whoever is farther may know a way round those that were silent.
+        let has_heir = self.claimed.is_some() && self.heir().is_some();
+        next.filter(|_| !has_heir).or_else(|| self.unlisted())
     }
 
     /// Whether `contact` is said to be responsible: its silence weighs more than another's.
@@ -263,7 +348,12 @@ impl Lookup {
         candidate.standing = Standing::Answered;
         let depth = candidate.depth;
         self.outstanding -= 1;
-        after.for_each(|contact| self.insert(contact, depth + 1));
+        for contact in after {
+            self.insert(contact, depth + 1);
+            let at = contact.id.clockwise_to(self.target);
+            let is_after = distance < RingId::part(2) && at >= RingId::part(2);
+            self.covered = self.covered.into_iter().chain(is_after.then_some(at)).min();
+        }
     }
 
     /// `from` answered. What it names that was not named before comes back.
@@ -312,28 +402,47 @@ impl Lookup {
             None => false,
         };
         let enough = matches!(self.goal, Goal::Get(_)) && !self.found.is_empty();
-        if has_last_word || enough {
+        if enough {
             let owner = has_last_word.then_some(from);
-            let end = End { owner, token: heard.token, hops: depth + 1, took };
-            let unsure = matches!(self.goal, Goal::Get(_)) && !enough && self.quick;
-            if unsure {
-                self.last_word.get_or_insert(end);
-            } else {
-                self.end =
-                    Some(End { owner: self.last_word.map_or(owner, |end| end.owner), ..end });
-            }
+            let owner = self.last_word.map_or(owner, |end| end.owner);
+            self.end = Some(End { owner, token: heard.token, hops: depth + 1, took });
+        } else if has_last_word && is_before {
+            // A ring of few: half of it and more is one node's.
+            self.conclude(End { owner: Some(from), token: heard.token, hops: depth + 1, took });
+        } else {
+            self.is_vouched |= has_last_word;
+            self.settle(now);
         }
         new
     }
 
+    /// The owner is known when somebody has the last word, and of those that were named nobody is
+    /// nearer to the target and not silent.
+    fn settle(&mut self, now: Instant) {
+        if let Some(heir) = self.heir().filter(|_| self.is_vouched) {
+            let took = now.saturating_duration_since(self.started);
+            let (owner, token) = (Some(heir.contact), heir.token);
+            self.conclude(End { owner, token, hops: heir.depth + 1, took });
+        }
+    }
+
+    fn conclude(&mut self, end: End) {
+        if matches!(self.goal, Goal::Get(_)) && self.quick {
+            self.last_word.get_or_insert(end);
+        } else {
+            self.end = Some(end);
+        }
+    }
+
     /// `silent` did not answer in time.
-    pub(super) fn handle_silent(&mut self, silent: Contact) {
+    pub(super) fn handle_silent(&mut self, now: Instant, silent: Contact) {
         let distance = silent.id.clockwise_to(self.target);
         let asked = self.candidates.get_mut(&distance).filter(|it| it.standing == Standing::Asked);
         if let Some(candidate) = asked.filter(|candidate| candidate.contact == silent) {
             candidate.standing = Standing::Silent;
             self.outstanding -= 1;
             self.timeouts += 1;
+            self.settle(now);
         }
     }
 
@@ -344,9 +453,7 @@ impl Lookup {
             self.end = Some(End { took, ..end });
             return;
         }
-        let mut after = self.candidates.range(RingId::part(2)..).rev();
-        let heir = after.find(|(_, it)| it.standing == Standing::Answered).map(|(_, it)| *it);
-        let answered = heir.filter(|_| self.claimed.is_some());
+        let answered = self.heir().filter(|_| self.claimed.is_some());
         self.end = Some(End {
             owner: answered.map(|heir| heir.contact),
             token: answered.and_then(|heir| heir.token),
@@ -378,142 +485,4 @@ impl Lookup {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Nodes at the hundredths of the ring; the key is at 50.5 hundredths.
-    fn node(hundredths: u8) -> Contact {
-        let id = RingId::part(100).times(u32::from(hundredths));
-        Contact { id, address: ([10, 0, 0, hundredths], 1).into() }
-    }
-
-    fn heard(nodes: &[u8], owner: Option<u8>) -> Heard {
-        let nodes = nodes.iter().map(|hundredths| node(*hundredths)).collect();
-        Heard { nodes, owner: owner.map(node), ..Heard::default() }
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "an instant cannot be made up")]
-    fn lookup(quick: bool) -> (Lookup, Instant) {
-        let now = Instant::now();
-        let target = RingId::part(200).times(101);
-        (Lookup::new(Goal::Join, target, quick, now), now)
-    }
-
-    #[test]
-    fn hop_by_hop_to_the_owner_which_has_the_last_word() {
-        let (mut lookup, now) = lookup(true);
-        lookup.add(node(10));
-        lookup.add(node(5));
-        let path: [(u8, &[u8], Option<u8>); 4] = [
-            (10, &[30, 20, 40], None),
-            (40, &[45, 49, 55], None),
-            (49, &[50, 55], Some(55)),
-            (55, &[50], Some(51)),
-        ];
-        for (at, nodes, owner) in path {
-            assert_eq!(lookup.poll(now), Some(node(at)));
-            assert_eq!(lookup.poll(now), None, "one question at a time");
-            lookup.handle_answer(now, node(at), &heard(nodes, owner));
-            assert_eq!(lookup.end(), None);
-            lookup.check();
-        }
-        assert_eq!(lookup.poll(now), Some(node(51)));
-        lookup.handle_answer(now, node(51), &heard(&[], Some(51)));
-        let end = lookup.end().unwrap();
-        assert_eq!((end.owner, end.hops), (Some(node(51)), 4), "55 was named by 40 already");
-        assert_eq!(lookup.report(true).requests, 5);
-    }
-
-    #[test]
-    fn a_slow_answer_is_not_waited_for_and_a_silent_owner_has_an_heir() {
-        let (mut lookup, now) = lookup(true);
-        lookup.add(node(40));
-        lookup.add(node(30));
-        assert_eq!(lookup.poll(now), Some(node(40)));
-        let now = now + limits::HEDGE;
-        assert_eq!(lookup.poll(now), Some(node(30)));
-        assert_eq!(lookup.poll(now), None, "of two one is not slow");
-        lookup.handle_answer(now, node(30), &heard(&[50, 51, 52], Some(51)));
-        assert_eq!(lookup.poll(now), Some(node(51)), "beside the slow one");
-        assert_eq!(lookup.poll(now), None);
-        lookup.handle_silent(node(40));
-        assert_eq!(lookup.poll(now), Some(node(50)), "after a timeout two are asked");
-        lookup.handle_silent(node(51));
-        assert_eq!(lookup.poll(now), Some(node(52)));
-        lookup.handle_answer(now, node(50), &heard(&[], Some(51)));
-        lookup.handle_answer(now, node(52), &heard(&[], Some(51)));
-        assert_eq!(lookup.end().and_then(|end| end.owner), Some(node(52)));
-        lookup.check();
-    }
-
-    #[test]
-    fn whoever_is_nearest_names_all_after_it_when_the_first_of_them_are_silent() {
-        let (mut lookup, now) = lookup(false);
-        lookup.add(node(50));
-        assert_eq!(lookup.poll(now), Some(node(50)));
-        lookup.handle_answer(now, node(50), &heard(&[51, 52, 53, 54], Some(51)));
-        for silent in [51, 52, 53, 54] {
-            assert_eq!(lookup.poll(now), Some(node(silent)));
-            lookup.handle_silent(node(silent));
-        }
-        assert_eq!(lookup.poll(now), Some(node(50)));
-        assert!(lookup.wants_list(node(50)));
-        lookup.handle_list(node(50), (51..70).map(node));
-        lookup.check();
-        assert_eq!(lookup.poll(now), Some(node(55)));
-        assert!(!lookup.wants_list(node(50)));
-        lookup.handle_answer(now, node(55), &heard(&[], Some(51)));
-        assert_eq!(lookup.end().and_then(|end| end.owner), Some(node(55)));
-    }
-
-    #[test]
-    fn the_first_that_shares_ends_a_search_and_none_is_told_twice() {
-        let (mut lookup, now) = lookup(true);
-        lookup.goal = Goal::Get(InfoHash([0; 20]));
-        lookup.add(node(40));
-        lookup.add(node(30));
-        let sharer = Sharer { address: ([10, 0, 0, 1], 1).into(), seeder: true };
-        let answer = Heard { sharers: vec![sharer, sharer], ..Heard::default() };
-        assert_eq!(lookup.poll(now), Some(node(40)));
-        let now = now + limits::HEDGE;
-        assert_eq!(lookup.poll(now), Some(node(30)));
-        assert_eq!(lookup.handle_answer(now, node(40), &answer), [sharer]);
-        assert_eq!(lookup.handle_answer(now, node(30), &answer), []);
-        let report = lookup.report(false);
-        assert_eq!((report.found, report.hops, report.responsible), (1, 1, None));
-    }
-
-    #[test]
-    fn an_owner_that_knows_of_nobody_is_not_believed_before_the_holders_beside_it() {
-        let (mut lookup, now) = lookup(true);
-        lookup.goal = Goal::Get(InfoHash([0; 20]));
-        lookup.claim(node(51));
-        [10, 20, 49, 50].into_iter().for_each(|at| lookup.add(node(at)));
-        assert_eq!(lookup.poll(now), Some(node(51)));
-        lookup.handle_answer(now, node(51), &heard(&[50], Some(51)));
-        assert_eq!(lookup.poll(now), Some(node(50)));
-        lookup.handle_answer(now, node(50), &heard(&[51], Some(51)));
-        assert_eq!((lookup.poll(now), lookup.end()), (Some(node(49)), None));
-        lookup.handle_silent(node(49));
-        assert_eq!(lookup.poll(now), None);
-        assert_eq!(lookup.end().and_then(|end| end.owner), Some(node(51)));
-    }
-
-    #[test]
-    fn strangers_cannot_answer_and_nobody_leads_astray_for_ever() {
-        let (mut lookup, now) = lookup(true);
-        lookup.add(node(1));
-        assert_eq!(lookup.handle_answer(now, node(1), &heard(&[2], Some(2))), []);
-        assert_eq!(lookup.end(), None);
-        let mut asked = 0;
-        while let Some(contact) = lookup.poll(now) {
-            asked += 1;
-            let at = u8::try_from(asked).unwrap() + 1;
-            let nodes: Vec<_> = (0..8).map(|n| at.saturating_add(n).min(99)).collect();
-            lookup.handle_answer(now, contact, &heard(&nodes, Some(at.saturating_add(60))));
-            lookup.check();
-        }
-        assert!(asked <= limits::LOOKUP_REQUESTS_MAX);
-        assert!(lookup.end().is_some());
-    }
-}
+mod tests;

@@ -128,6 +128,14 @@ impl Requests {
         doubled.clamp(limits::WAIT_MIN, limits::WAIT_MAX)
     }
 
+    /// After how long the answer of `peer` is slow, so that another node is asked beside it: twice
+    /// its variation after its usual round trip, or for a stranger what most take.
+    pub(super) fn patience(&self, peer: SocketAddr) -> Duration {
+        let known = self.peers.get(&peer).and_then(|peer| peer.round_trip);
+        let usual = known.map_or(limits::HEDGE, |(smooth, varies)| smooth + varies * 2);
+        usual.clamp(limits::HEDGE_MIN, limits::HEDGE)
+    }
+
     pub(super) fn round_trip(&self, peer: SocketAddr) -> Option<Duration> {
         self.peers.get(&peer)?.round_trip.map(|(smooth, _)| smooth)
     }

@@ -65,13 +65,17 @@ impl Node {
             let entry_points = self.membership.entry_points.iter().take(limits::GREETINGS_MAX);
             entry_points.for_each(|address| lookup.add(Contact::at(*address)));
         }
+        if self.is_member() {
+            lookup.add_ourselves(self.me());
+        }
     }
 
     /// Asks whomever the lookup wants to ask, and finishes it when it has ended.
     pub(super) fn drive(&mut self, number: u64) {
         let (now, me) = (self.now, self.me());
         while let Some(lookup) = self.lookups.get_mut(&number) {
-            let Some(contact) = lookup.poll(now) else { break };
+            let requests = &self.requests;
+            let Some(contact) = lookup.poll(now, |peer| requests.patience(peer)) else { break };
             if contact.address == me.address {
                 self.ask_ourselves(number);
                 continue;
@@ -85,10 +89,11 @@ impl Node {
             let tries = if claimed { 2 } else { 1 };
             if self.ask(contact, query, None, Purpose::Lookup(number), tries) {
                 if self.settings.shape.quick {
-                    self.start_timer(limits::HEDGE, Timer::Slow(number));
+                    let patience = self.requests.patience(contact.address);
+                    self.start_timer(patience, Timer::Slow(number));
                 }
             } else if let Some(lookup) = self.lookups.get_mut(&number) {
-                lookup.handle_silent(contact);
+                lookup.handle_silent(now, contact);
             }
         }
         let ended = self.lookups.get(&number).is_some_and(|lookup| lookup.end().is_some());
@@ -130,7 +135,7 @@ impl Node {
                 let goal = lookup.goal;
                 self.tell_found(goal, &new);
             }
-            None => lookup.handle_silent(me),
+            None => lookup.handle_silent(now, me),
         }
     }
 
@@ -169,7 +174,7 @@ impl Node {
 
     pub(super) fn handle_lookup_silent(&mut self, number: u64, from: Contact) {
         if let Some(lookup) = self.lookups.get_mut(&number) {
-            lookup.handle_silent(from);
+            lookup.handle_silent(self.now, from);
             self.drive(number);
         }
     }

@@ -25,6 +25,12 @@ impl Figures {
         self.sum() / self.len().max(1) as f64
     }
 
+    /// The share of all that is at least `from` and below `to`.
+    pub(crate) fn share(&self, from: f64, to: f64) -> f64 {
+        let within = self.values.iter().filter(|value| (from..to).contains(value)).count();
+        within as f64 / self.len().max(1) as f64
+    }
+
     /// The value below which a share of all lies; 0 without any.
     pub(crate) fn at(&self, share: f64) -> f64 {
         let mut sorted = self.values.clone();

@@ -1,0 +1,186 @@
+use super::*;
+
+/// Nodes at the hundredths of the ring; the key is at 50.5 hundredths.
+fn node(hundredths: u8) -> Contact {
+    let id = RingId::part(100).times(u32::from(hundredths));
+    Contact { id, address: ([10, 0, 0, hundredths], 1).into() }
+}
+
+fn patience(_: SocketAddr) -> Duration {
+    limits::HEDGE
+}
+
+fn heard(nodes: &[u8], owner: Option<u8>) -> Heard {
+    let nodes = nodes.iter().map(|hundredths| node(*hundredths)).collect();
+    Heard { nodes, owner: owner.map(node), ..Heard::default() }
+}
+
+#[expect(clippy::disallowed_methods, reason = "an instant cannot be made up")]
+fn lookup(quick: bool) -> (Lookup, Instant) {
+    let now = Instant::now();
+    let target = RingId::part(200).times(101);
+    (Lookup::new(Goal::Join, target, quick, now), now)
+}
+
+#[test]
+fn hop_by_hop_to_the_owner_which_has_the_last_word() {
+    let (mut lookup, now) = lookup(true);
+    lookup.add(node(10));
+    lookup.add(node(5));
+    let path: [(u8, &[u8], Option<u8>); 4] = [
+        (10, &[30, 20, 40], None),
+        (40, &[45, 49, 55], None),
+        (49, &[50, 55], Some(55)),
+        (55, &[50], Some(51)),
+    ];
+    for (at, nodes, owner) in path {
+        assert_eq!(lookup.poll(now, patience), Some(node(at)));
+        assert_eq!(lookup.poll(now, patience), None, "one question at a time");
+        lookup.handle_answer(now, node(at), &heard(nodes, owner));
+        assert_eq!(lookup.end(), None);
+        lookup.check();
+    }
+    assert_eq!(lookup.poll(now, patience), Some(node(51)));
+    lookup.handle_answer(now, node(51), &heard(&[], Some(51)));
+    let end = lookup.end().unwrap();
+    assert_eq!((end.owner, end.hops), (Some(node(51)), 4), "55 was named by 40 already");
+    assert_eq!(lookup.report(true).requests, 5);
+}
+
+#[test]
+fn a_slow_answer_is_not_waited_for_and_a_silent_owner_has_an_heir() {
+    let (mut lookup, now) = lookup(true);
+    [40, 30, 20, 10].into_iter().for_each(|at| lookup.add(node(at)));
+    assert_eq!(lookup.poll(now, patience), Some(node(40)));
+    let now = now + limits::HEDGE;
+    assert_eq!(lookup.poll(now, patience), Some(node(30)));
+    assert_eq!(lookup.poll(now, patience), Some(node(20)));
+    assert_eq!(lookup.poll(now, patience), None, "of three two are not slow");
+    lookup.handle_answer(now, node(30), &heard(&[50, 51, 52], Some(51)));
+    assert_eq!(lookup.poll(now, patience), Some(node(51)), "beside the slow one");
+    assert_eq!(lookup.poll(now, patience), None);
+    lookup.handle_silent(now, node(40));
+    assert_eq!(lookup.poll(now, patience), None);
+    lookup.handle_silent(now, node(20));
+    assert_eq!(lookup.poll(now, patience), Some(node(50)), "from then on two are asked");
+    lookup.handle_silent(now, node(51));
+    assert_eq!(lookup.poll(now, patience), Some(node(52)));
+    lookup.handle_answer(now, node(50), &heard(&[], Some(51)));
+    lookup.handle_answer(now, node(52), &heard(&[], Some(51)));
+    assert_eq!(lookup.end().and_then(|end| end.owner), Some(node(52)));
+    lookup.check();
+}
+
+#[test]
+fn the_last_word_waits_for_whoever_is_nearer() {
+    let (mut lookup, now) = lookup(true);
+    lookup.add(node(50));
+    assert_eq!(lookup.poll(now, patience), Some(node(50)));
+    lookup.handle_answer(now, node(50), &heard(&[51, 52, 53, 54], Some(51)));
+    assert_eq!(lookup.poll(now, patience), Some(node(51)));
+    let now = now + limits::HEDGE;
+    assert_eq!(lookup.poll(now, patience), None, "who holds what it holds is no owner");
+    lookup.handle_silent(now, node(51));
+    assert_eq!(lookup.poll(now, patience), Some(node(52)));
+    assert_eq!(lookup.poll(now, patience), Some(node(53)));
+    lookup.handle_answer(now, node(53), &heard(&[], Some(51)));
+    assert_eq!((lookup.poll(now, patience), lookup.end()), (None, None), "52 may be alive");
+    lookup.handle_answer(now, node(52), &heard(&[], Some(51)));
+    assert_eq!(lookup.end().and_then(|end| end.owner), Some(node(52)));
+    lookup.check();
+}
+
+#[test]
+fn when_all_that_were_named_are_silent_it_goes_on_from_the_successors_of_who_is_not() {
+    let (mut lookup, now) = lookup(true);
+    [30, 20].into_iter().for_each(|at| lookup.add(node(at)));
+    lookup.add_ourselves(node(1));
+    assert_eq!(lookup.poll(now, patience), Some(node(30)));
+    lookup.handle_silent(now, node(30));
+    assert_eq!(lookup.poll(now, patience), Some(node(20)));
+    lookup.handle_answer(now, node(20), &heard(&[40, 45], None));
+    for silent in [45, 40] {
+        assert_eq!(lookup.poll(now, patience), Some(node(silent)));
+    }
+    [45, 40].into_iter().for_each(|silent| lookup.handle_silent(now, node(silent)));
+    assert_eq!(lookup.poll(now, patience), Some(node(20)));
+    assert!(lookup.wants_list(node(20)));
+    lookup.handle_list(node(20), [25, 35].map(node).into_iter());
+    for silent in [35, 25] {
+        assert_eq!(lookup.poll(now, patience), Some(node(silent)));
+    }
+    [35, 25].into_iter().for_each(|silent| lookup.handle_silent(now, node(silent)));
+    assert_eq!((lookup.poll(now, patience), lookup.end().and_then(|end| end.owner)), (None, None));
+    assert!(lookup.end().is_some(), "20 has named all that it knows");
+}
+
+#[test]
+fn whoever_is_nearest_names_all_after_it_when_the_first_of_them_are_silent() {
+    let (mut lookup, now) = lookup(false);
+    lookup.add(node(50));
+    assert_eq!(lookup.poll(now, patience), Some(node(50)));
+    lookup.handle_answer(now, node(50), &heard(&[51, 52, 53, 54], Some(51)));
+    for silent in [51, 52, 53, 54] {
+        assert_eq!(lookup.poll(now, patience), Some(node(silent)));
+        lookup.handle_silent(now, node(silent));
+    }
+    assert_eq!(lookup.poll(now, patience), Some(node(50)));
+    assert!(lookup.wants_list(node(50)));
+    lookup.handle_list(node(50), (51..70).map(node));
+    lookup.check();
+    assert_eq!(lookup.poll(now, patience), Some(node(55)));
+    assert!(!lookup.wants_list(node(50)));
+    lookup.handle_answer(now, node(55), &heard(&[], Some(51)));
+    assert_eq!(lookup.end().and_then(|end| end.owner), Some(node(55)));
+}
+
+#[test]
+fn the_first_that_shares_ends_a_search_and_none_is_told_twice() {
+    let (mut lookup, now) = lookup(true);
+    lookup.goal = Goal::Get(InfoHash([0; 20]));
+    lookup.add(node(40));
+    lookup.add(node(30));
+    let sharer = Sharer { address: ([10, 0, 0, 1], 1).into(), seeder: true };
+    let answer = Heard { sharers: vec![sharer, sharer], ..Heard::default() };
+    assert_eq!(lookup.poll(now, patience), Some(node(40)));
+    let now = now + limits::HEDGE;
+    assert_eq!(lookup.poll(now, patience), Some(node(30)));
+    assert_eq!(lookup.handle_answer(now, node(40), &answer), [sharer]);
+    assert_eq!(lookup.handle_answer(now, node(30), &answer), []);
+    let report = lookup.report(false);
+    assert_eq!((report.found, report.hops, report.responsible), (1, 1, None));
+}
+
+#[test]
+fn an_owner_that_knows_of_nobody_is_not_believed_before_the_holders_beside_it() {
+    let (mut lookup, now) = lookup(true);
+    lookup.goal = Goal::Get(InfoHash([0; 20]));
+    lookup.claim(node(51));
+    [10, 20, 49, 50].into_iter().for_each(|at| lookup.add(node(at)));
+    assert_eq!(lookup.poll(now, patience), Some(node(51)));
+    lookup.handle_answer(now, node(51), &heard(&[50], Some(51)));
+    assert_eq!(lookup.poll(now, patience), Some(node(50)));
+    lookup.handle_answer(now, node(50), &heard(&[51], Some(51)));
+    assert_eq!((lookup.poll(now, patience), lookup.end()), (Some(node(49)), None));
+    lookup.handle_silent(now, node(49));
+    assert_eq!(lookup.poll(now, patience), None);
+    assert_eq!(lookup.end().and_then(|end| end.owner), Some(node(51)));
+}
+
+#[test]
+fn strangers_cannot_answer_and_nobody_leads_astray_for_ever() {
+    let (mut lookup, now) = lookup(true);
+    lookup.add(node(1));
+    assert_eq!(lookup.handle_answer(now, node(1), &heard(&[2], Some(2))), []);
+    assert_eq!(lookup.end(), None);
+    let mut asked = 0;
+    while let Some(contact) = lookup.poll(now, patience) {
+        asked += 1;
+        let at = u8::try_from(asked).unwrap() + 1;
+        let nodes: Vec<_> = (0..8).map(|n| at.saturating_add(n).min(99)).collect();
+        lookup.handle_answer(now, contact, &heard(&nodes, Some(at.saturating_add(60))));
+        lookup.check();
+    }
+    assert!(asked <= limits::LOOKUP_REQUESTS_MAX);
+    assert!(lookup.end().is_some());
+}
