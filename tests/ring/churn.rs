@@ -73,7 +73,9 @@ impl Outcome {
         for (from, to) in [(0, 1), (1, 2), (2, 5), (5, 10), (10, 15), (15, 20), (20, 30), (30, 60)]
         {
             let within = self.gone.share(f64::from(from * 60), f64::from(to * 60)) * share * 100.0;
-            let bar = "#".repeat((within * 20.0).ceil() as usize);
+            // One sign for a twentieth of a percent.
+            let bar: String =
+                (0..60).map(|n| if within * 20.0 > f64::from(n) { '#' } else { ' ' }).collect();
             println!("  gone for {from:2} to {to:2} min  {within:6.3} %  {bar}");
         }
     }

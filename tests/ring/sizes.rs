@@ -79,6 +79,9 @@ fn figures_of_announces() {
     assert!(announced.iter().all(|(_, info_hash)| holders.get(info_hash) == Some(&8)));
 }
 
+/// When a datagram arrives, its number, from whom and to whom it is, and what it says.
+type Arrival = (Duration, u64, SocketAddr, SocketAddr, Vec<u8>);
+
 /// A ring of which each node's tables are made when the first datagram reaches it, so that a million
 /// fit; nothing changes in it.
 struct Still<'a> {
@@ -87,7 +90,7 @@ struct Still<'a> {
     nodes: BTreeMap<SocketAddr, Node>,
     began: Instant,
     now: Duration,
-    queue: BinaryHeap<Reverse<(Duration, u64, SocketAddr, SocketAddr, Vec<u8>)>>,
+    queue: BinaryHeap<Reverse<Arrival>>,
     sent: u64,
 }
 
@@ -176,7 +179,7 @@ fn figures_of_a_million_nodes_that_stand_still() {
         let cost = still.lookup(members[nth].address, InfoHash(info_hash));
         requests.add(cost.0.into());
         took.add(cost.1.as_secs_f64() * 1000.0);
-        // Its tables stay; what its timers would do is not of interest.
+        // What its timers would do is not of interest.
         still.nodes.remove(&members[nth].address);
     }
     println!(
