@@ -18,47 +18,14 @@ mod scenario;
 pub(crate) mod simulator;
 mod sizes;
 
-use std::env;
-use std::hash::{BuildHasher as _, RandomState};
-use std::ops::Range;
+use crate::support::{attempt, number, seeds};
 
 /// How many seeds a plain `cargo test` tries.
 const SEEDS: u64 = 2;
 
-/// Says how to replay a seed that fails.
-struct Attempt(u64);
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("SEED={} cargo test ring", self.0);
-        }
-    }
-}
-
-fn number(name: &str) -> Option<u64> {
-    let value = env::var(name).ok()?;
-    Some(value.parse().unwrap_or_else(|error| panic!("{name}={value}: {error}")))
-}
-
-fn seeds() -> Range<u64> {
-    match (number("SEED"), number("SEEDS")) {
-        (Some(seed), count) => seed..seed + count.unwrap_or(1),
-        (None, Some(count)) => {
-            // Short enough to be typed.
-            let base = RandomState::new().hash_one("ring") >> 24;
-            println!("the seeds are {base} and the {count} after it");
-            base..base + count
-        }
-        (None, None) => 0..SEEDS,
-    }
-}
-
 /// Tries all seeds.
-fn with_seeds(attempt: impl Fn(u64)) {
-    for seed in seeds() {
-        let guard = Attempt(seed);
-        attempt(seed);
-        drop(guard);
+fn with_seeds(test: impl Fn(u64)) {
+    for seed in seeds(SEEDS) {
+        attempt("ring", seed, &test);
     }
 }

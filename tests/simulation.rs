@@ -22,48 +22,18 @@ mod scene;
 mod speaker;
 mod world;
 
-use std::env;
-use std::hash::{BuildHasher as _, RandomState};
-use std::ops::Range;
+use crate::support::{attempt, number, seeds};
 
 /// How many seeds a plain `cargo test` tries.
 const SEEDS: u64 = 150;
 
-/// Says how to replay a seed that fails.
-struct Attempt(u64);
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("SEED={} cargo test simulation", self.0);
-        }
-    }
-}
-
-fn number(name: &str) -> Option<u64> {
-    let value = env::var(name).ok()?;
-    Some(value.parse().unwrap_or_else(|error| panic!("{name}={value}: {error}")))
-}
-
-fn seeds() -> Range<u64> {
-    match (number("SEED"), number("SEEDS")) {
-        (Some(seed), count) => seed..seed + count.unwrap_or(1),
-        (None, Some(count)) => {
-            // Short enough to be typed.
-            let base = RandomState::new().hash_one("simulation") >> 24;
-            println!("the seeds are {base} and the {count} after it");
-            base..base + count
-        }
-        (None, None) => 0..SEEDS,
-    }
-}
+/// The tests that replay a seed.
+const NAME: &str = "simulation";
 
 #[test]
 fn everyone_honest_becomes_complete() {
-    for seed in seeds() {
-        let attempt = Attempt(seed);
-        world::run(seed);
-        drop(attempt);
+    for seed in seeds(SEEDS) {
+        attempt(NAME, seed, world::run);
     }
 }
 
@@ -71,21 +41,17 @@ fn everyone_honest_becomes_complete() {
 fn of_ten_peers_the_three_that_send_garbage_are_banned_and_no_other() {
     let (mut banned, mut swarms) = (0, 0);
     let few = if number("SEEDS").is_some() { usize::MAX } else { 40 };
-    for seed in seeds().take(few) {
-        let attempt = Attempt(seed);
-        banned += garbage::run(seed);
+    for seed in seeds(SEEDS).take(few) {
+        banned += attempt(NAME, seed, garbage::run);
         swarms += 1;
-        drop(attempt);
     }
     assert!(swarms < 10 || banned * 10 > 3 * swarms * 9, "{banned} are banned in {swarms} swarms");
 }
 
 #[test]
 fn others_go_on_while_one_reads_nothing_and_ones_disk_stalls() {
-    for seed in seeds().take(3) {
-        let attempt = Attempt(seed);
-        churn::others_go_on(seed);
-        drop(attempt);
+    for seed in seeds(SEEDS).take(3) {
+        attempt(NAME, seed, churn::others_go_on);
     }
 }
 

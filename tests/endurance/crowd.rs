@@ -134,12 +134,14 @@ fn a_crowd_of_idle_peers_costs_little_and_leaves_nothing() {
     seeded.seed_again();
     node.wait_for_event("finished");
     seeded.assert_is_at("node");
+    crowd.iter_mut().for_each(Idler::keep_alive);
     let fetched = wait_until(|| {
         let curious = crowd.iter_mut().filter(|idler| idler.curious);
         curious.for_each(|idler| idler.curious = !idler.fetch());
         crowd.iter().all(|idler| !idler.curious).then_some(())
     });
     assert!(fetched.is_some(), "somebody is never unchoked");
+    crowd.iter_mut().for_each(Idler::keep_alive);
     let mut other = seeded.download("other", &[address], &[]);
     assert!(other.wait_for_exit().success(), "{}", other.stderr());
     seeded.assert_is_at("other");

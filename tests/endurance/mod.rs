@@ -39,14 +39,13 @@ use std::time::{Duration, Instant};
 use ::rondalla::formats::metainfo::Metainfo;
 
 use crate::support::rondalla::{self, listening};
-use crate::support::{Noise, Running, Scratch, Tree, write_noise};
+use crate::support::{Noise, Running, Scratch, Tree, number, write_noise};
 
 const MIB: u64 = 1024 * 1024;
 
 /// The number in the environment variable `name`.
 fn setting(name: &str, default: u64) -> u64 {
-    let Ok(value) = std::env::var(name) else { return default };
-    value.parse().unwrap_or_else(|error| panic!("{name}={value}: {error}"))
+    number(name).unwrap_or(default)
 }
 
 /// A seed of chance, printed: `SEED` sets it again.

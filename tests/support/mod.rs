@@ -4,10 +4,12 @@ mod data;
 pub(crate) mod rondalla;
 mod running;
 mod scratch;
+mod seeds;
 
 pub(crate) use data::{Noise, Tree, write_noise};
 pub(crate) use running::Running;
 pub(crate) use scratch::Scratch;
+pub(crate) use seeds::{attempt, number, seeds};
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
