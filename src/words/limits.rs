@@ -177,6 +177,10 @@ pub const STALL_AFTER: Duration = Duration::from_secs(20);
 /// for others to be asked.
 pub const PAUSE: Duration = Duration::from_secs(1);
 
+/// A peer that stalls again before it has sent a block is left alone four times as long, so often:
+/// at last for four minutes, or it would hold memory most of the time for what it never sends.
+pub const STALLS_COUNTED: u32 = 4;
+
 /// Peers that a block is asked of in the endgame.
 pub const DUPLICATES_MAX: usize = 3;
 

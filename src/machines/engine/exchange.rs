@@ -53,8 +53,12 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
             return;
         }
         if talk.ask_after.is_some_and(|after| engine.now < after) {
-            retry_later(engine, key);
-            return arm_retries(engine);
+            // Who has stalled has a timer of its own.
+            if talk.stalls == 0 {
+                retry_later(engine, key);
+                arm_retries(engine);
+            }
+            return;
         }
         let was_all_asked = torrent.picker.is_all_asked();
         let (theirs, room) = (&talk.shared.theirs, room.min(limits::RANGE_MAX));
@@ -97,6 +101,15 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
             Pick::Nothing => return retry_later(engine, key),
         }
     }
+}
+
+/// `key` owes blocks and sends none: it is left alone, each time longer until it sends one.
+pub(super) fn leave_alone(engine: &mut Engine, key: PeerKey) {
+    let Some(talk) = engine.peers.get_mut(key.0).and_then(|peer| peer.talk()) else { return };
+    let pause = limits::PAUSE * 4_u32.pow(talk.stalls.min(limits::STALLS_COUNTED));
+    talk.stalls = talk.stalls.saturating_add(1);
+    talk.ask_after = Some(engine.now + pause);
+    engine.start_timer(pause, Timer::Ask(key));
 }
 
 /// Puts `key` at the end of the queue of those to try again.

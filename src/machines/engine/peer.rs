@@ -64,8 +64,10 @@ pub(super) struct Talk {
     pub(super) allowed_to_it: Vec<PieceIndex>,
     /// How many blocks of them: once each, or it could live on them.
     pub(super) allowed_blocks: u32,
-    /// It rejected what we asked for, and is not asked again before.
+    /// It rejected what we asked for, or did not send it, and is not asked again before.
     pub(super) ask_after: Option<Instant>,
+    /// How often it has stalled since it sent a block.
+    pub(super) stalls: u32,
     /// It wants nothing any more (BEP 21).
     pub(super) upload_only: bool,
     /// Under which number it wants messages about metadata (BEP 9), if it understands them.
@@ -183,6 +185,7 @@ impl Talk {
             allowed_to_it: Vec::new(),
             allowed_blocks: 0,
             ask_after: None,
+            stalls: 0,
             upload_only: false,
             metadata_id: None,
             metadata_len: None,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::words::id::{Key, TorrentKey};
+use crate::words::id::{Key, PeerKey, TorrentKey};
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) enum Timer {
     RingSweep,
     /// Give the reactor the orders again for which it had no room.
     RingAgain,
+    /// Ask a peer again that has stalled.
+    Ask(PeerKey),
     /// Try again some of the peers for which there was nothing to ask.
     Retry,
     /// Give the storage the orders again for which it had no room.

@@ -21,6 +21,7 @@ pub(in crate::machines::engine) fn handle_timer(engine: &mut Engine, timer: Time
         Timer::Ring(torrent) => ring::handle_due(engine, torrent),
         Timer::RingSweep => ring::handle_sweep(engine),
         Timer::RingAgain => ring::handle_give_again(engine),
+        Timer::Ask(peer) => exchange::fill(engine, peer),
         Timer::Retry => exchange::handle_retry(engine),
         Timer::GiveAgain => ending::handle_give_again(engine),
         Timer::Farewell => ending::handle_farewell(engine),

@@ -277,9 +277,14 @@ fn handle_rejected(engine: &mut Engine, key: PeerKey, block: Block) {
     let Some(talk) = peer.talk() else { return };
     talk.owed = talk.owed.saturating_sub(1);
     if talk.tick_off(block, &mut engine.steps) {
+        let stalls = talk.stalls;
         talk.ask_after = Some(now + limits::PAUSE);
         torrent.picker.put_back(block, key);
-        exchange::retry_later(engine, key);
+        if stalls > 0 {
+            exchange::leave_alone(engine, key);
+        } else {
+            exchange::retry_later(engine, key);
+        }
         exchange::arm_retries(engine);
     } else if (talk.owed as usize) < talk.outstanding.len() {
         hang_up(engine, key, Fault::Theirs, "it rejected other blocks than it was asked for");
@@ -350,11 +355,17 @@ fn handle_block(engine: &mut Engine, key: PeerKey, block: Block, data: Vec<u8>) 
     let Some(at) = peer.torrent else { return };
     let Some(talk) = peer.talk() else { return };
     talk.owed = talk.owed.saturating_sub(1);
+    let had_stalled = std::mem::take(&mut talk.stalls) > 0;
+    if had_stalled {
+        talk.ask_after = None;
+    }
     if !talk.tick_off(block, &mut engine.steps) {
         // It had credit, so something was asked once and then put back: somebody else is asked by
         // now. Without credit left for the rest, nobody would notice that it owes that.
         if (talk.owed as usize) < talk.outstanding.len() {
             hang_up(engine, key, Fault::Theirs, "it sent other blocks than it was asked for");
+        } else if had_stalled {
+            exchange::fill(engine, key);
         }
         return;
     }
@@ -403,19 +414,18 @@ fn handle_extended(engine: &mut Engine, key: PeerKey, handshake: &ExtensionHands
     }
 }
 
-/// It owes us blocks and sends none: others are asked before it is, and it is asked less.
+/// It owes us blocks and sends none: others are asked before it is, and it is asked less, the less
+/// the oftener.
 fn handle_stalled(engine: &mut Engine, key: PeerKey) {
-    let now = engine.now;
     if let Some(talk) = engine.peers.get_mut(key.0).and_then(Peer::talk) {
         // What it owes was cancelled: without the fast extension it need not say so.
         if talk.outstanding.is_empty() {
             return;
         }
         talk.pipeline = 1;
-        talk.ask_after = Some(now + limits::PAUSE);
+        exchange::leave_alone(engine, key);
         exchange::put_back(engine, key);
         exchange::abandon(engine, key);
-        exchange::retry_later(engine, key);
         exchange::arm_retries(engine);
     }
 }

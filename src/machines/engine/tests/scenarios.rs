@@ -124,6 +124,29 @@ fn others_are_asked_first_when_a_peer_has_stalled() {
     }
 }
 
+/// Or its silence would hold the memory that others could fill.
+#[test]
+fn who_stalls_again_is_left_alone_for_longer_until_it_sends_a_block() {
+    let (mut drive, short) = (Drive::downloading(settings(), 1), Duration::from_millis(1));
+    let peer = drive.joins("#");
+    script! {
+        drive.news(peer, PeerNews::Unchoked) => "ask 0 for 0:0+2",
+        drive.news(peer, PeerNews::Stalled) => "",
+        drive.waits(limits::PAUSE - short) => "",
+        drive.waits(short) => "ask 0 for 0:0+1",
+        drive.news(peer, PeerNews::Stalled) => "",
+        drive.waits(4 * limits::PAUSE - short) => "",
+        drive.waits(short) => "ask 0 for 0:0+1",
+        drive.news(peer, PeerNews::Stalled) => "",
+        drive.waits(4 * limits::PAUSE) => "",
+        // It owed this, though nobody waits for it any more.
+        drive.sends(peer, 0, 1) => "ask 0 for 0:0+1",
+        drive.news(peer, PeerNews::Stalled) => "",
+        drive.waits(limits::PAUSE - short) => "",
+        drive.waits(short) => "ask 0 for 0:0+1",
+    }
+}
+
 #[test]
 fn what_a_peer_that_goes_was_asked_for_is_asked_of_another() {
     let mut drive = Drive::downloading(settings(), 2);
