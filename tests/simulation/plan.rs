@@ -15,8 +15,8 @@ use super::network::Path;
 
 /// From the calm on everybody has so long to become complete. Mostly it takes minutes: a dead
 /// connection is noticed within three, a dial that failed is repeated within one. But whoever has
-/// memory for a single block may wait for it for 20 s, once for each of some 360 pieces, when most
-/// peers are silent.
+/// memory for a single block waits for it for 20 s whenever it has asked one of those who are silent,
+/// and each connection of theirs begins anew.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// A torrent and its data.
