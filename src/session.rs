@@ -55,6 +55,7 @@ use crate::actors::limiter::Limiter;
 use crate::actors::listener::{self, ListenerHandle};
 use crate::actors::peer::{Introduction, Line, Office};
 use crate::actors::porter::{Ends, PorterHandle, ToPorter};
+use crate::actors::shelf::Shelf;
 use crate::actors::storage::StorageHandle;
 use crate::actors::trace::TraceHandle;
 use crate::bus::{Command, Event, Notification, Order, ToPeer};
@@ -184,6 +185,7 @@ impl Session {
         let (publisher, notifications) = bounded(limits::NOTIFICATIONS_MAX);
         let peer_id = client::our_peer_id(chance());
         let files = Arc::new(FileStore::new(options.files_open_max));
+        let shelf = Arc::new(Shelf::new(options.memory));
         let office = Arc::new(Office {
             peer_id,
             port: address.map(|address| address.port()),
@@ -191,6 +193,7 @@ impl Session {
             leave_from: options.listen.as_ref().and_then(|listen| listen.ip).filter(is_specific),
             upload: options.upload,
             files: Arc::clone(&files),
+            shelf: Arc::clone(&shelf),
             down: Limiter::new(options.limit_down),
             up: Limiter::new(options.limit_up),
             notifications: publisher.clone(),
@@ -198,7 +201,7 @@ impl Session {
         let peers_max = options.peers_max.min(limits::PEERS_MAX);
         let (porter, sockets) =
             PorterHandle::start(office, peers_max).map_err(no_thread("porter"))?;
-        let storage = StorageHandle::start(options.memory, files, publisher.clone())
+        let storage = StorageHandle::start(options.memory, files, shelf, publisher.clone())
             .map_err(no_thread("storage"))?;
         let clerk = ClerkHandle::start(publisher.clone()).map_err(no_thread("clerk"))?;
         let listener = listener.map(|listener| ListenerHandle::start(listener, sockets));

@@ -11,6 +11,8 @@ use std::time::Instant;
 
 use crate::actors::file_error::reason;
 use crate::actors::file_part::FilePart;
+use crate::actors::shelf::Shelf;
+use crate::actors::zero_copy::{self, Outcome};
 use crate::formats::wire::{Handshake, HandshakeHead, Message, PieceHeader, WireError};
 use crate::words::id::Block;
 use crate::words::limits;
@@ -112,6 +114,8 @@ pub(crate) struct TcpMessenger {
     hearing: Hearing,
     /// What is said together: small messages wait here for the flush.
     outgoing: Vec<u8>,
+    /// Blocks go from their files to the socket within the kernel, as long as nothing refuses it.
+    zero_copy: bool,
 }
 
 impl TcpMessenger {
@@ -125,7 +129,28 @@ impl TcpMessenger {
 
     fn over(stream: Arc<TcpStream>) -> Self {
         let hearing = Hearing::of(Arc::clone(&stream));
-        Self { stream, hearing, outgoing: Vec::new() }
+        Self { stream, hearing, outgoing: Vec::new(), zero_copy: true }
+    }
+
+    /// The same, with buffers for its blocks.
+    pub(crate) fn with_buffers(mut self, shelf: &Arc<Shelf>) -> Self {
+        self.hearing.shelf = Arc::clone(shelf);
+        self
+    }
+
+    /// Says part of a block, behind what waits to be said.
+    fn send_part(&mut self, part: &FilePart) -> Result<(), Unsent> {
+        let file = part.file.as_ref();
+        let file = file.filter(|_| self.zero_copy && part.len >= limits::ZERO_COPY_MIN);
+        if let Some(file) = file.and_then(|file| file.as_system_file()) {
+            let sent = zero_copy::send(&self.stream, &self.outgoing, file, part.offset, part.len)?;
+            self.outgoing.clear();
+            match sent {
+                Outcome::Sent => return Ok(()),
+                Outcome::CannotBe => self.zero_copy = false,
+            }
+        }
+        part.read_to_end_of(&mut self.outgoing).map_err(Unsent::Data)
     }
 }
 
@@ -159,8 +184,7 @@ impl Messenger for TcpMessenger {
     fn send_block(&mut self, block: Block, parts: &mut Parts<'_>) -> Result<(), Unsent> {
         self.outgoing.extend_from_slice(&PieceHeader(block).emit());
         for part in parts {
-            let part = part.map_err(Unsent::Data)?;
-            part.read_to_end_of(&mut self.outgoing).map_err(Unsent::Data)?;
+            self.send_part(&part.map_err(Unsent::Data)?)?;
         }
         let full = self.outgoing.len() >= limits::OUTGOING_LEN_MAX;
         if full { self.flush().map_err(Unsent::Line) } else { Ok(()) }
@@ -170,8 +194,8 @@ impl Messenger for TcpMessenger {
         if !self.outgoing.is_empty() {
             (&*self.stream).write_all(&self.outgoing)?;
             self.outgoing.clear();
-            self.outgoing.shrink_to(limits::OUTGOING_LEN_KEPT);
         }
+        self.outgoing.shrink_to(limits::OUTGOING_LEN_KEPT);
         Ok(())
     }
 
@@ -189,7 +213,8 @@ pub(crate) mod in_memory;
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
+    use std::fs::{File, TryLockError};
+    use std::io::IoSlice;
     use std::io::Read;
     use std::net::TcpListener;
     use std::thread::{Builder, JoinHandle};
@@ -198,7 +223,7 @@ mod tests {
     use super::in_memory;
     use super::*;
     use crate::actors::clock::now;
-    use crate::actors::disk::DiskFile;
+    use crate::actors::disk::{DiskFile, Stat};
     use crate::actors::scratch::Scratch;
     use crate::formats::wire::Reserved;
     use crate::machines::made_up;
@@ -338,33 +363,111 @@ mod tests {
         assert!(bytes == expected);
     }
 
+    /// Bytes, and a file of them.
+    fn file_of(scratch: &Scratch, len: usize) -> (Vec<u8>, Arc<dyn DiskFile>) {
+        let data = made_up::data(len);
+        std::fs::write(scratch.path().join("a"), &data).unwrap();
+        (data, Arc::new(File::open(scratch.path().join("a")).unwrap()))
+    }
+
     #[test]
     fn a_block_is_read_straight_from_its_files() {
         let scratch = Scratch::new();
-        let data = made_up::data(1000);
-        std::fs::write(scratch.path().join("a"), &data).unwrap();
-        let file = || -> Option<Arc<dyn DiskFile>> {
-            Some(Arc::new(File::open(scratch.path().join("a")).unwrap()))
-        };
-        let block = Block { piece: PieceIndex(7), offset: 16, len: 350 };
-        let parts = [
-            FilePart { file: file(), offset: 900, len: 100 },
-            FilePart { file: None, offset: 0, len: 50 },
-            FilePart { file: file(), offset: 3, len: 200 },
+        let (data, file) = file_of(&scratch, 20_000);
+        let part = |offset, len| FilePart { file: Some(Arc::clone(&file)), offset, len };
+        let zeros = |len| FilePart { file: None, offset: 0, len };
+        let table = [
+            // Copied; within the kernel; of each some.
+            (vec![part(900, 100), zeros(50), part(3, 200)], vec![(900, 1000), (3, 203)]),
+            (vec![part(3600, 16384)], vec![(3600, 19984)]),
+            (vec![part(7, 5000), zeros(50), part(19_900, 100)], vec![(7, 5007), (19_900, 20_000)]),
         ];
         let (mut messenger, far) = line();
         let mut other = TcpMessenger::new(far).unwrap();
-        messenger.send_block(block, &mut parts.into_iter().map(Ok)).unwrap();
-        messenger.flush().unwrap();
-        let said = [&data[900..], &[0; 50], &data[3..203]].concat();
-        let message = Message::Piece { piece: PieceIndex(7), offset: 16, data: said };
-        assert_eq!(other.receive(PIECES, late()).unwrap(), Some(message));
+        for (n, (parts, ranges)) in (0..).zip(table) {
+            let len = parts.iter().map(|part| part.len).sum::<u64>();
+            let block = Block { piece: PieceIndex(7), offset: n, len: len.try_into().unwrap() };
+            messenger.send(&Message::Have(PieceIndex(n))).unwrap();
+            messenger.send_block(block, &mut parts.into_iter().map(Ok)).unwrap();
+            messenger.send(&Message::Choke).unwrap();
+            messenger.flush().unwrap();
+            let (begin, end) = ranges[0];
+            let mut said = data[begin..end].to_vec();
+            if let Some(&(begin, end)) = ranges.get(1) {
+                said.extend([0; 50]);
+                said.extend(&data[begin..end]);
+            }
+            let message = Message::Piece { piece: PieceIndex(7), offset: n, data: said };
+            for expected in [Message::Have(PieceIndex(n)), message, Message::Choke] {
+                assert!(other.receive(PIECES, late()).unwrap() == Some(expected), "{n}");
+            }
+        }
+        for len in [350, 16384] {
+            let block = Block { piece: PieceIndex(7), offset: 0, len };
+            let beyond = [FilePart { len: len.into(), ..part(19_999, 0) }];
+            assert!(matches!(
+                messenger.send_block(block, &mut beyond.into_iter().map(Ok)),
+                Err(Unsent::Data(_))
+            ));
+        }
+    }
 
-        let beyond = [FilePart { file: file(), offset: 999, len: 350 }];
-        assert!(matches!(
-            messenger.send_block(block, &mut beyond.into_iter().map(Ok)),
-            Err(Unsent::Data(_))
-        ));
+    /// A file that the kernel cannot send, like those of some file systems.
+    #[derive(Debug)]
+    struct Unsendable(Arc<dyn DiskFile>, File);
+
+    impl DiskFile for Unsendable {
+        fn stat(&self) -> io::Result<Stat> {
+            self.0.stat()
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.0.set_len(len)
+        }
+
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+            self.0.read_at(buffer, offset)
+        }
+
+        fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+            self.0.write_at(slices, offset)
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            self.0.sync()
+        }
+
+        fn try_lock(&self) -> Result<(), TryLockError> {
+            self.0.try_lock()
+        }
+
+        fn as_system_file(&self) -> Option<&File> {
+            Some(&self.1)
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_cannot_send_is_read_and_sent() {
+        let scratch = Scratch::new();
+        let (data, file) = file_of(&scratch, 20_000);
+        let folder = File::open(scratch.path()).unwrap();
+        let file: Arc<dyn DiskFile> = Arc::new(Unsendable(file, folder));
+        let (mut messenger, far) = line();
+        let mut other = TcpMessenger::new(far).unwrap();
+        for offset in [0, 100] {
+            let block = Block { piece: PieceIndex(7), offset, len: BLOCK_LEN };
+            let (begin, len) = (u64::from(offset), u64::from(BLOCK_LEN));
+            let parts = [FilePart { file: Some(Arc::clone(&file)), offset: begin, len }];
+            messenger.send(&Message::Unchoke).unwrap();
+            messenger.send_block(block, &mut parts.into_iter().map(Ok)).unwrap();
+            messenger.flush().unwrap();
+            let said = data[offset as usize..][..BLOCK_LEN as usize].to_vec();
+            let message = Message::Piece { piece: PieceIndex(7), offset, data: said };
+            for expected in [Message::Unchoke, message] {
+                assert!(other.receive(PIECES, late()).unwrap() == Some(expected), "{offset}");
+            }
+        }
+        assert!(!messenger.zero_copy, "it is not tried for each block");
     }
 
     #[test]

@@ -15,10 +15,12 @@ pub(crate) mod peer;
 pub(crate) mod porter;
 pub(crate) mod reactor;
 pub(crate) mod save;
+pub(crate) mod shelf;
 pub(crate) mod state;
 pub(crate) mod storage;
 pub(crate) mod trace;
 pub(crate) mod usher;
+mod zero_copy;
 
 #[cfg(test)]
 mod scratch;

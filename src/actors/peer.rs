@@ -22,6 +22,7 @@ use crate::actors::file_error::reason;
 use crate::actors::files::{Access, FileStore};
 use crate::actors::limiter::Limiter;
 use crate::actors::messenger::{Breakdown, HangUp, Messenger, TcpMessenger, Unsent, is_time_out};
+use crate::actors::shelf::Shelf;
 use crate::bus::{Farewell, Fault, Notification, PeerNews, PeerShared, ToPeer, TorrentContext};
 use crate::formats::allowed_fast::allowed_fast;
 use crate::formats::client;
@@ -47,6 +48,8 @@ pub(crate) struct Office {
     /// Whether we serve anybody.
     pub(crate) upload: bool,
     pub(crate) files: Arc<FileStore>,
+    /// Buffers for the blocks that come.
+    pub(crate) shelf: Arc<Shelf>,
     /// The bucket of what arrives.
     pub(crate) down: Limiter,
     /// The bucket of what leaves.
@@ -231,7 +234,8 @@ impl Reader {
     fn dial(&self, to: &Address, introduction: Introduction) -> Result<Met, Farewell> {
         let (stream, address) =
             connect(to, self.0.office.leave_from).map_err(|error| lost(&error))?;
-        let mut messenger = TcpMessenger::new(stream).map_err(|error| lost(&error))?;
+        let messenger = TcpMessenger::new(stream).map_err(|error| lost(&error))?;
+        let mut messenger = messenger.with_buffers(&self.0.office.shelf);
         self.0.line.open(messenger.line());
         let info_hash = introduction.1.metainfo.info_hash();
         messenger.greet(&self.our_handshake(info_hash)).map_err(|error| lost(&error))?;
@@ -250,7 +254,8 @@ impl Reader {
         introductions: &Receiver<Introduction>,
     ) -> Result<Met, Farewell> {
         let address = stream.peer_addr().map(fold).map_err(|error| lost(&error))?;
-        let mut messenger = TcpMessenger::new(Arc::clone(stream)).map_err(|error| lost(&error))?;
+        let messenger = TcpMessenger::new(Arc::clone(stream)).map_err(|error| lost(&error))?;
+        let mut messenger = messenger.with_buffers(&self.0.office.shelf);
         self.0.line.open(messenger.line());
         let deadline = now() + limits::HANDSHAKE_TIMEOUT;
         let silent = || nobodys("it did not finish its handshake");

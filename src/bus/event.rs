@@ -35,6 +35,8 @@ pub enum Event {
     Turns {
         /// How many there were.
         count: u64,
+        /// How long each half, 99 of 100 and 999 of 1000 of them took at most, to a quarter.
+        within: [Duration; 3],
         /// How long the slowest took.
         slowest: Duration,
         /// The notification that it handled.

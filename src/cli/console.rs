@@ -152,10 +152,12 @@ impl<W: Write, E: Write> Console<W, E> {
             Event::Ring(state) => self.tell_of_ring(state),
             Event::Warning(message) => self.warn(&message),
             Event::SlowTurn { what, took } => self.remark(&slow_turn(what, took)),
-            Event::Turns { count, slowest, what } => {
+            Event::Turns { count, within, slowest, what } => {
                 let slowest = millis(slowest);
+                let [half, most, nearly_all] = within.map(|took| took.as_nanos() / 1_000);
                 self.remark(&format!(
-                    "{count} turns of the main thread, {slowest} at most: {what}"
+                    "{count} turns of the main thread, half of them within {half} \u{b5}s, 99 % \
+                     within {most}, 99.9 % within {nearly_all}, {slowest} at most: {what}"
                 ));
             }
             Event::Ended => {}

@@ -18,12 +18,14 @@ pub(super) fn object(event: &Event, verbose: bool) -> Option<Value> {
         Event::Ring(state) => (None, ring_object(*state)),
         Event::Warning(message) => (None, warning(message)),
         Event::SlowTurn { what, took } if verbose => (None, warning(&slow_turn(what, *took))),
-        Event::Turns { count, slowest, what } if verbose => (
-            None,
-            json!({
-                "event": "turns", "count": count, "slowest": slowest.as_secs_f64(), "what": what,
-            }),
-        ),
+        Event::Turns { count, within, slowest, what } if verbose => {
+            let [half, most, nearly_all] = within.map(|took| took.as_secs_f64());
+            let object = json!({
+                "event": "turns", "count": count, "p50": half, "p99": most, "p999": nearly_all,
+                "slowest": slowest.as_secs_f64(), "what": what,
+            });
+            (None, object)
+        }
         Event::SlowTurn { .. } | Event::Turns { .. } | Event::Ended => return None,
         Event::Torrent(infohash, event) => (Some(infohash), torrent_object(event, verbose)?),
     };
@@ -138,11 +140,12 @@ mod tests {
             assert_eq!(object(&event, false).unwrap().to_string(), wanted);
         }
         let (ms, what) = (std::time::Duration::from_millis, "Block");
-        let turns = Event::Turns { count: 3, slowest: ms(1500), what };
+        let within = [ms(250), ms(500), ms(1000)];
+        let turns = Event::Turns { count: 3, within, slowest: ms(1500), what };
+        let told = r#"{"count":3,"event":"turns","p50":0.25,"p99":0.5,"p999":1.0,"slowest":1.5,"what":"Block"}"#;
         let slow = Event::SlowTurn { what, took: ms(15) };
         let turn = r#"{"event":"warning","message":"a turn of the main thread took 15 ms: Block"}"#;
-        let verbose =
-            [(turns, r#"{"count":3,"event":"turns","slowest":1.5,"what":"Block"}"#), (slow, turn)];
+        let verbose = [(turns, told), (slow, turn)];
         for (event, wanted) in verbose {
             assert_eq!(object(&event, true).unwrap().to_string(), wanted);
             assert_eq!(object(&event, false), None);

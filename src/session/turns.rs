@@ -5,14 +5,40 @@ use std::time::{Duration, Instant};
 use crate::bus::Event;
 use crate::words::limits;
 
+/// Classes of turns by their length in nanoseconds: four to each doubling.
+const CLASSES: usize = 4 * u64::BITS as usize;
+
 /// The turns so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Turns {
     count: u64,
+    /// How many there were in each class.
+    classes: [u64; CLASSES],
     slowest: Duration,
     /// What the slowest handled.
     what: &'static str,
     told_at: Option<Instant>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        let (count, classes, slowest) = (0, [0; CLASSES], Duration::ZERO);
+        Self { count, classes, slowest, what: "", told_at: None }
+    }
+}
+
+/// The class of a turn.
+fn class(took: Duration) -> usize {
+    let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(4);
+    let doublings = nanos.ilog2();
+    4 * doublings as usize + ((nanos >> (doublings - 2)) & 3) as usize
+}
+
+/// The longest turn of a class.
+fn longest(class: usize) -> Duration {
+    let (doublings, quarter) = (class / 4, class as u128 % 4);
+    let nanos = ((5 + quarter) << doublings) / 4 - 1;
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 impl Turns {
@@ -26,6 +52,7 @@ impl Turns {
     ) -> Option<Event> {
         let took = ended.saturating_duration_since(began);
         self.count += 1;
+        self.classes[class(took)] += 1;
         if took > self.slowest {
             (self.slowest, self.what) = (took, what);
         }
@@ -41,7 +68,19 @@ impl Turns {
 
     /// What is told at the end.
     pub(super) fn summary(&self) -> Event {
-        Event::Turns { count: self.count, slowest: self.slowest, what: self.what }
+        let within = [500, 990, 999].map(|of_1000| self.within(of_1000));
+        Event::Turns { count: self.count, within, slowest: self.slowest, what: self.what }
+    }
+
+    /// How long so many of 1000 turns took at most, by their classes.
+    fn within(&self, of_1000: u64) -> Duration {
+        let enough = (self.count * of_1000).div_ceil(1000);
+        let mut counted = 0;
+        let last = self.classes.iter().position(|turns| {
+            counted += turns;
+            counted >= enough
+        });
+        last.map_or(self.slowest, longest).min(self.slowest)
     }
 }
 
@@ -67,6 +106,29 @@ mod tests {
             assert_eq!(event, told.then_some(Event::SlowTurn { what, took }), "{what}");
         }
         let (slowest, what) = (ms(500), "Gained");
-        assert_eq!(turns.summary(), Event::Turns { count: 4, slowest, what });
+        let Event::Turns { count: 4, slowest: found, what: of, .. } = turns.summary() else {
+            panic!("{:?}", turns.summary());
+        };
+        assert_eq!((found, of), (slowest, what));
+    }
+
+    #[test]
+    fn turns_are_sorted_to_a_quarter() {
+        let nanos = Duration::from_nanos;
+        for took in [4, 5, 7, 8, 9, 10, 100, 127, 128, 159, 160, 1_000_000, u64::MAX] {
+            let class = class(nanos(took));
+            assert!(nanos(took) <= longest(class), "{took} in {class}");
+            assert!(class == 8 || longest(class - 1) < nanos(took), "{took} in {class}");
+        }
+        let start = now();
+        let mut turns = Turns::default();
+        for (count, took) in [(500, 100), (489, 1_000), (10, 50_000), (1, 700_000)] {
+            for _ in 0..count {
+                turns.handle_turn("Block", start, start + nanos(took));
+            }
+        }
+        let within = [nanos(111), nanos(1_023), nanos(57_343)];
+        let slowest = nanos(700_000);
+        assert_eq!(turns.summary(), Event::Turns { count: 1000, within, slowest, what: "Block" });
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, IoSlice, Seek, SeekFrom, Write};
+use std::io::{self, IoSlice};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::statvfs;
 
 use crate::formats::resume::{FileMark, Timestamp};
+use crate::words::limits;
 
 /// A file system.
 pub(crate) trait Disk: fmt::Debug + Send + Sync {
@@ -74,6 +75,11 @@ pub(crate) trait DiskFile: fmt::Debug + Send + Sync {
 
     /// Locks it until it is closed.
     fn try_lock(&self) -> Result<(), TryLockError>;
+
+    /// The file of the operating system, if it is one.
+    fn as_system_file(&self) -> Option<&File> {
+        None
+    }
 }
 
 /// What a file is opened for.
@@ -344,9 +350,17 @@ impl DiskFile for File {
         self.read_exact_at(buffer, offset)
     }
 
-    /// Readers read at offsets of their own, so the file's cursor is free to be used: any number of
-    /// slices goes to the system in one call.
+    #[cfg(target_os = "linux")]
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let slices = &slices[..slices.len().min(limits::WRITE_CALL_BLOCKS)];
+        Ok(rustix::io::pwritev(self, slices, offset)?)
+    }
+
+    /// Readers read at offsets of their own, so the file's cursor is free to be used.
+    #[cfg(not(target_os = "linux"))]
+    fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        use std::io::{Seek, SeekFrom, Write};
+
         if let [slice] = slices {
             return FileExt::write_at(self, slice, offset);
         }
@@ -362,6 +376,10 @@ impl DiskFile for File {
 
     fn try_lock(&self) -> Result<(), TryLockError> {
         Self::try_lock(self)
+    }
+
+    fn as_system_file(&self) -> Option<&File> {
+        Some(self)
     }
 }
 

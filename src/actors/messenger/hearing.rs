@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::actors::clock::now;
 use crate::actors::messenger::{Breakdown, is_time_out};
+use crate::actors::shelf::Shelf;
 use crate::formats::wire::{Decoder, Handshake, HandshakeDecoder, HandshakeHead, Message};
 use crate::words::limits;
 
@@ -19,6 +20,8 @@ pub(super) struct Hearing {
     stream: Arc<TcpStream>,
     handshake: HandshakeDecoder,
     decoder: Option<Decoder>,
+    /// Where blocks find their buffers.
+    pub(super) shelf: Arc<Shelf>,
     /// The time limit that the socket has for reads.
     limit: Option<Duration>,
 }
@@ -26,7 +29,7 @@ pub(super) struct Hearing {
 impl Hearing {
     pub(super) fn of(stream: Arc<TcpStream>) -> Self {
         let handshake = HandshakeDecoder::new();
-        Self { stream, handshake, decoder: None, limit: None }
+        Self { stream, handshake, decoder: None, shelf: Arc::default(), limit: None }
     }
 
     /// See [`Messenger::receive_head`](super::Messenger::receive_head).
@@ -69,6 +72,11 @@ impl Hearing {
             let decoder = self.decoder.get_or_insert_with(|| Decoder::new(pieces));
             if let Some(message) = decoder.poll_message()? {
                 return Ok(Some(message));
+            }
+            if decoder.wants_buffer()
+                && let Some(buffer) = self.shelf.take()
+            {
+                decoder.lend(buffer);
             }
             if !self.wait_until(deadline).map_err(Breakdown::Broken)? {
                 return Ok(None);

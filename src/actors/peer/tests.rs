@@ -63,6 +63,7 @@ impl Main {
             leave_from: None,
             upload: true,
             files,
+            shelf: Arc::default(),
             down: Limiter::new(0),
             up: Limiter::new(up),
             notifications: sender,

@@ -33,6 +33,11 @@ impl Gathered {
         self.missing == 0
     }
 
+    /// Its blocks' buffers, once they are of no other use.
+    pub(super) fn into_buffers(self) -> Vec<Vec<u8>> {
+        self.blocks
+    }
+
     /// The SHA-1 of the whole piece.
     pub(super) fn hash(&self) -> [u8; 20] {
         let mut hash = Sha1::new();
@@ -46,8 +51,8 @@ impl Gathered {
     }
 }
 
-/// Writes whole pieces that lie one behind the other to the files that they cover: one call a file,
-/// if the system takes as much at once.
+/// Writes whole pieces that lie one behind the other to the files that they cover, one file
+/// after the other.
 pub(super) fn write(
     pieces: &[Gathered],
     parts: impl Iterator<Item = io::Result<FilePart>>,

@@ -12,6 +12,7 @@ use crate::actors::disk::{Disk, DiskFile};
 use crate::actors::file_error::trouble;
 use crate::actors::files::{Access, FileStore, Ours};
 use crate::actors::hasher;
+use crate::actors::shelf::Shelf;
 use crate::actors::state::State;
 use crate::actors::storage::Bounds;
 use crate::actors::storage::gather::{self, Gathered};
@@ -291,6 +292,7 @@ impl Held {
         &mut self,
         torrent: TorrentKey,
         files: &FileStore,
+        shelf: &Shelf,
     ) -> (Vec<StorageNews>, Result<(), Trouble>) {
         let mut news = Vec::new();
         self.whole_len = 0;
@@ -311,6 +313,7 @@ impl Held {
                 news.extend(self.guilty(piece, || whole.block_hashes()));
                 news.push(StorageNews::Verified(piece));
             }
+            shelf.give_back(run.into_iter().flat_map(Gathered::into_buffers));
         }
         (news, Ok(()))
     }

@@ -23,6 +23,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use crate::actors::clock::now;
 use crate::actors::files::FileStore;
+use crate::actors::shelf::Shelf;
 use crate::bus::{Notification, Place, StorageNews, ToStorage, TorrentContext, Trouble};
 use crate::words::bitfield::Bitfield;
 use crate::words::id::{Block, TorrentKey};
@@ -48,15 +49,17 @@ impl StorageHandle {
     pub(crate) fn start(
         memory: u64,
         files: Arc<FileStore>,
+        shelf: Arc<Shelf>,
         notifications: Sender<Notification>,
     ) -> io::Result<Self> {
         let (sync_every, sync_len) = (limits::SYNC_EVERY, limits::SYNC_LEN);
-        Self::start_within(Bounds { memory, sync_every, sync_len }, files, notifications)
+        Self::start_within(Bounds { memory, sync_every, sync_len }, files, shelf, notifications)
     }
 
     fn start_within(
         bounds: Bounds,
         files: Arc<FileStore>,
+        shelf: Arc<Shelf>,
         notifications: Sender<Notification>,
     ) -> io::Result<Self> {
         let memory = bounds.memory;
@@ -67,6 +70,7 @@ impl StorageHandle {
             bounds,
             syncer: Syncer::start(Arc::clone(&files))?,
             files,
+            shelf,
             outlet: Outlet(notifications),
             torrents: BTreeMap::new(),
             whole: BTreeSet::new(),
@@ -130,6 +134,8 @@ struct Bounds {
 struct Storage {
     bounds: Bounds,
     files: Arc<FileStore>,
+    /// Takes the buffers of what is written.
+    shelf: Arc<Shelf>,
     outlet: Outlet,
     torrents: BTreeMap<TorrentKey, Held>,
     /// The torrents that have pieces to be written.
@@ -158,7 +164,8 @@ impl Storage {
                         self.handle_synced(synced);
                     }
                 }
-                default(self.until_due()) => {}
+                // Nothing has come for long: the memory is for others.
+                default(self.until_due()) => self.shelf.clear(),
             }
             self.write_and_sync(from_main.is_empty());
             self.checks.start_next(&self.torrents, self.files.disk(), &self.outlet, &report);
@@ -283,7 +290,7 @@ impl Storage {
 
     fn write_whole_of(&mut self, torrent: TorrentKey) {
         let Some(held) = self.torrents.get_mut(&torrent) else { return };
-        let (news, result) = held.write_whole(torrent, &self.files);
+        let (news, result) = held.write_whole(torrent, &self.files, &self.shelf);
         news.into_iter().for_each(|news| self.outlet.publish(torrent, news));
         if let Err(trouble) = result {
             self.fail(torrent, trouble);

@@ -93,7 +93,7 @@ impl Disk {
     fn start(memory: u64) -> Self {
         let (sender, news) = bounded(1024);
         let files = Arc::new(FileStore::new(4));
-        let storage = StorageHandle::start(memory, files, sender).unwrap();
+        let storage = StorageHandle::start(memory, files, Arc::default(), sender).unwrap();
         let (_, context) = TorrentContext::new(torrent(), SharedBitfield::ones(PIECES));
         Self { storage, news, context }
     }

@@ -1,8 +1,9 @@
 //! Puts messages together from whatever bytes have come.
 //!
 //! The socket is read straight into the place where a byte will stay: the payload of a block goes
-//! into the block's own buffer, in the same `readv` that takes what follows into a small one. An
-//! idle peer costs the small one and nothing else.
+//! into the block's own buffer, in the same `readv` that takes what follows into a small one. That
+//! buffer may be lent, so that none has to be made. An idle peer costs the small one and nothing
+//! else.
 
 use crate::formats::wire::WireError;
 use crate::formats::wire::message::{BodyKind, Head, Message};
@@ -76,6 +77,25 @@ impl Decoder {
             State::Head | State::Skip(_) | State::Broken(_) => &mut [],
         };
         [body, &mut self.buffer[self.end..]]
+    }
+
+    /// Whether a block is under way that has no buffer yet: [`lend`](Self::lend) it one, or
+    /// [`spaces`](Self::spaces) makes one.
+    pub fn wants_buffer(&self) -> bool {
+        match &self.state {
+            State::Body(body) => body.data.is_empty() && body.len == BLOCK_LEN as usize,
+            State::Head | State::Skip(_) | State::Broken(_) => false,
+        }
+    }
+
+    /// The block that is under way is put into `buffer`, whatever is in that, if its length fits.
+    pub fn lend(&mut self, buffer: Vec<u8>) {
+        let fits = self.wants_buffer() && buffer.len() == BLOCK_LEN as usize;
+        if let State::Body(body) = &mut self.state
+            && fits
+        {
+            body.data = buffer;
+        }
     }
 
     /// Takes in that `n` bytes were read into [`spaces`](Self::spaces), in their order.
@@ -153,7 +173,7 @@ struct Body {
     kind: BodyKind,
     /// Its length when it is whole.
     len: usize,
-    /// `filled` bytes that have come, and zeros where the next ones go.
+    /// `filled` bytes that have come, and whatever was where the next ones go.
     data: Vec<u8>,
     filled: usize,
 }
@@ -384,6 +404,33 @@ mod tests {
         assert_eq!(decoder.poll_message(), Ok(Some(Message::Have(PieceIndex(1)))));
         assert_eq!(decoder.poll_message(), Ok(None));
         assert_eq!(lens(&mut decoder), [0, 509]);
+    }
+
+    #[test]
+    fn a_lent_buffer_becomes_the_blocks_own() {
+        let block = Block { piece: PieceIndex(3), offset: 0, len: BLOCK_LEN };
+        let mut decoder = Decoder::new(PIECES);
+        let lent = || vec![9; BLOCK_LEN as usize];
+        assert!(!decoder.wants_buffer(), "an idle connection needs none");
+        decoder.lend(lent());
+        read(&mut decoder, &[&PieceHeader(block).emit(), &[7; 100][..]].concat());
+        assert_eq!(decoder.poll_message(), Ok(None));
+        assert!(decoder.wants_buffer());
+        decoder.lend(vec![9; 5]);
+        assert!(decoder.wants_buffer(), "that was too short");
+        let buffer = lent();
+        let place = buffer.as_ptr();
+        decoder.lend(buffer);
+        assert!(!decoder.wants_buffer());
+        read(&mut decoder, &[7; 16284]);
+        let Ok(Some(Message::Piece { data, .. })) = decoder.poll_message() else { panic!() };
+        assert!(data == [7; BLOCK_LEN as usize] && data.as_ptr() == place);
+
+        // What comes whole in the small buffer, or is no whole block, gets a buffer of its own size.
+        let short = Block { len: 600, ..block };
+        read(&mut decoder, &PieceHeader(short).emit());
+        assert_eq!(decoder.poll_message(), Ok(None));
+        assert!(!decoder.wants_buffer());
     }
 
     #[test]

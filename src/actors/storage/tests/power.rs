@@ -86,7 +86,9 @@ impl Process {
     pub(super) fn start(disk: &FakeDisk, bounds: Bounds) -> Self {
         let (sender, news) = bounded(1024);
         let files = Arc::new(FileStore::on(Arc::new(disk.clone()), 2));
-        let storage = StorageHandle::start_within(bounds, Arc::clone(&files), sender).unwrap();
+        let storage =
+            StorageHandle::start_within(bounds, Arc::clone(&files), Arc::default(), sender)
+                .unwrap();
         let (_, context) = TorrentContext::new(torrent(), SharedBitfield::ones(PIECES));
         Self { disk: disk.clone(), files, storage, news, context }
     }
