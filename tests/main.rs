@@ -38,6 +38,9 @@ mod makers;
 /// Processes that meet through the ring alone.
 mod meeting;
 
+/// Users on different networks, in containers: hosts and networks that come and go.
+mod networks;
+
 /// Every reader of bytes: what the fuzz targets kept, and values out of a seed.
 mod parsers;
 
