@@ -120,6 +120,17 @@ impl Node {
         }
     }
 
+    /// We are not at `before` any longer: what was announced is said again from where we are now.
+    pub(super) fn handle_moved(&mut self, before: IpAddr) {
+        let own: Vec<_> = self.keeping.announced.iter().map(|(it, own)| (*it, own.port)).collect();
+        for (info_hash, port) in own {
+            if !before.is_unspecified() {
+                self.withdrawn(info_hash, SocketAddr::new(before, port));
+            }
+            self.announce_again(info_hash);
+        }
+    }
+
     pub(super) fn handle_announce_due(&mut self, info_hash: InfoHash) {
         if let Some(announced) = self.keeping.announced.get_mut(&info_hash) {
             announced.timer = None;
@@ -142,6 +153,10 @@ impl Node {
         match (owner, token) {
             (Some(owner), _) if owner == me => {
                 announced.at = None;
+                if me.address.ip().is_unspecified() {
+                    // Nobody has told us yet where we are: nobody could be told it.
+                    return self.handle_announce_answered(info_hash, false);
+                }
                 let entry = Entry::new(seeder, self.now, None);
                 let stored = self.keep(info_hash, SocketAddr::new(me.address.ip(), port), entry);
                 self.handle_announce_answered(info_hash, stored);

@@ -284,7 +284,8 @@ impl Node {
 
     /// Takes `address` for ours. It is another place on the ring.
     fn believe(&mut self, address: SocketAddr) {
-        if address == self.me().address {
+        let before = self.me().address;
+        if address == before {
             return;
         }
         let me = Contact::at(address);
@@ -292,6 +293,9 @@ impl Node {
         self.before.clear();
         self.head_state = None;
         self.rebuild_fingers(me.id, self.fingers.bits());
+        if before.ip() != address.ip() {
+            self.handle_moved(before.ip());
+        }
     }
 
     /// Uses the ring without a place on it, until others have pinged back.

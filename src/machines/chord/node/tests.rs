@@ -294,10 +294,17 @@ fn a_wildcard_learns_its_address_from_others() {
     let mut network = Network::new(15);
     let [first, second] = [1, 2].map(place);
     network.start_as(first, "0.0.0.0:6881".parse().unwrap(), &[]);
+    network.announce(first, hash(1), 7000, true);
+    network.pass(seconds(5));
     network.start_as(second, "0.0.0.0:6881".parse().unwrap(), &[first]);
     network.pass(seconds(60));
     assert_eq!([first, second].map(|it| network.node(it).me().address), [first, second]);
     network.assert_ideal();
+    // What was announced before it knew where it is can be found where it is.
+    network.lookup(second, hash(1));
+    network.pass(seconds(5));
+    let found = Sharer { address: SocketAddr::new(first.ip(), 7000), seeder: true };
+    assert_eq!(network.found(second, hash(1)), [found]);
 }
 
 #[test]
