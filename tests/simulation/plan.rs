@@ -16,8 +16,9 @@ use super::network::Path;
 /// From the calm on everybody has so long to become complete. Mostly it takes minutes: a dead
 /// connection is noticed within three, a dial that failed is repeated within one. But whoever has
 /// memory for a single block waits for it for 20 s whenever it has asked one of those who are silent,
-/// and each connection of theirs begins anew.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2 * 60 * 60);
+/// and each connection of theirs begins anew: with three of them, and a turn of each for every one of
+/// some 360 pieces, that is six hours.
+pub(super) const PATIENCE: Duration = Duration::from_secs(8 * 60 * 60);
 
 /// A torrent and its data.
 #[derive(Debug)]
