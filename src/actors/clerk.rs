@@ -94,7 +94,8 @@ impl Clerk {
         let metainfo = metainfo.with_link(&wish.trackers, &wish.web_seeds);
         if wish.save_only {
             let path = save_torrent(dir, &metainfo, *overwrite)?;
-            return Ok(ClerkNews::Saved { name: metainfo.name().to_owned(), len, path });
+            let (name, size) = (metainfo.name().to_owned(), metainfo.size());
+            return Ok(ClerkNews::Saved { name, size, len, path });
         }
         let files = selected(&metainfo, &wish.select)?;
         let new = new_torrent(metainfo, wish.place.clone(), Vec::new(), files.as_ref());

@@ -23,6 +23,8 @@ pub enum ClerkNews {
     Saved {
         /// The torrent's name.
         name: String,
+        /// Its bytes, pads left out.
+        size: u64,
         /// Bytes of the metadata.
         len: u64,
         /// The file.

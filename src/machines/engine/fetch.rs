@@ -157,8 +157,7 @@ impl Fetch {
             if self.tries.get(&len).is_some_and(|one| one.number == source.number) {
                 return Ok(());
             }
-            // Its try made room for another.
-            self.sources.remove(&key);
+            // Its try made room for another: it may take part in the next.
         }
         if !self.tries.contains_key(&len) {
             let is_full = |tries: usize, free| tries >= METADATA_TRIES || u64::from(len) > free;
@@ -175,10 +174,17 @@ impl Fetch {
         }
         let Some(of_its_len) = self.tries.get_mut(&len) else { return Ok(()) };
         of_its_len.sources += 1;
-        let number = of_its_len.number;
-        let source = Source { len, number, asked: Vec::new(), refusals: 0, rests: false };
-        self.sources.insert(key, source);
-        self.idle.insert(key);
+        let fresh = Source { len, number: 0, asked: Vec::new(), refusals: 0, rests: false };
+        let source = self.sources.entry(key).or_insert(fresh);
+        source.number = of_its_len.number;
+        // What it owes from an earlier try is as good now.
+        // Bound: limits::METADATA_ASKED_MAX
+        for (number, _) in &source.asked {
+            of_its_len.pieces[*number as usize].askers += 1;
+        }
+        if source.asked.is_empty() {
+            self.idle.insert(key);
+        }
         Ok(())
     }
 

@@ -312,10 +312,10 @@ pub(super) fn handle_news(engine: &mut Engine, key: TorrentKey, news: ClerkNews)
     match news {
         ClerkNews::Wrong { len } => handle_wrong(engine, key, len),
         ClerkNews::Unusable(trouble) => give_up(engine, key, trouble),
-        ClerkNews::Saved { name, len, path } => {
+        ClerkNews::Saved { name, size, len, path } => {
             let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
             let seconds = engine.now.duration_since(torrent.meter.started_at).as_secs_f64();
-            engine.tell(key, TorrentEvent::Metadata { name, size: len });
+            engine.tell(key, TorrentEvent::Metadata { name, size });
             let saved =
                 TorrentEvent::Finished { seconds, bytes: len, uploaded: 0, path: path.clone() };
             engine.tell(key, saved);

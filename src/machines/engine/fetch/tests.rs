@@ -213,10 +213,11 @@ fn liars_about_the_length_make_room_after_their_time() {
     drive.waits(Duration::from_secs(1));
     assert_eq!(drive.offers(9, LEN), "0 1", "the oldest made room");
     assert_eq!(drive.asks(1), "");
-    // Who had its time says so again, and finds no room; nobody is confused by what it still owes.
+    // Who had its time may still send what it owes.
     assert_eq!(drive.fetch.handle_piece(peer(1), 0, 1, vec![0]), Ok(Arrival::Kept));
+    assert_eq!(drive.offers(1, 1), "0", "the next that is late makes room");
     drive.goes(1);
-    assert_eq!(drive.fetch.reserved(), u64::from(LEN + 2 + 3 + 4));
+    assert_eq!(drive.fetch.reserved(), u64::from(LEN + 3 + 4));
 }
 
 #[test]
@@ -284,4 +285,23 @@ fn the_idle_take_turns() {
     woken.sort_unstable();
     woken.dedup();
     assert_eq!(woken, (0..many).map(peer).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_owed_from_a_try_that_made_room_counts_in_the_next() {
+    let mut drive = Drive::new();
+    assert_eq!(drive.offers(1, LEN), "0 1");
+    drive.waits(Duration::from_secs(1));
+    let liars = u32::try_from(METADATA_TRIES).unwrap() - 1;
+    for liar in 2..2 + liars {
+        drive.offers(liar, liar);
+    }
+    drive.waits(METADATA_TRY_TIME + Duration::from_secs(3));
+    assert_eq!(drive.offers(9, 9), "0", "a try that is late made room");
+    drive.goes(9);
+    assert!(!drive.fetch.tries.contains_key(&LEN));
+    assert_eq!(drive.offers(1, LEN), "", "it owes as much as it may");
+    assert_eq!(drive.sends(1, 1), "2");
+    drive.sends(1, 0);
+    assert_eq!(drive.sends(1, 2), "whole of 1,1,1");
 }

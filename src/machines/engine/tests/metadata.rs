@@ -290,8 +290,8 @@ fn what_is_only_to_be_saved_is_done_then() {
     drive.seeks(&[]);
     drive.events();
     let path = std::path::PathBuf::from("d/tune.torrent");
-    drive.clerk(ClerkNews::Saved { name: "tune".into(), len: 9, path });
-    assert_eq!(drive.events(), "metadata of tune, 9, finished 9/0, settled");
+    drive.clerk(ClerkNews::Saved { name: "tune".into(), size: 70, len: 9, path });
+    assert_eq!(drive.events(), "metadata of tune, 70, finished 9/0, settled");
     assert_eq!(drive.engine.phase, Phase::Ending);
 }
 
