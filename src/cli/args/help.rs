@@ -127,7 +127,7 @@ pub(super) fn of_subcommand(subcommand: &Subcommand) -> String {
     text
 }
 
-fn operands_of(info: &CommandInfoWithArgs) -> String {
+pub(super) fn operands_of(info: &CommandInfoWithArgs) -> String {
     let shown = info.positionals.iter().map(|operand| match operand.optionality {
         argh::Optionality::Repeating | argh::Optionality::Greedy => format!("{}...", operand.name),
         argh::Optionality::Required | argh::Optionality::Optional => operand.name.into(),
@@ -135,7 +135,7 @@ fn operands_of(info: &CommandInfoWithArgs) -> String {
     shown.collect::<Vec<_>>().join(" ")
 }
 
-fn title_of(flag: &FlagInfo<'_>) -> String {
+pub(super) fn title_of(flag: &FlagInfo<'_>) -> String {
     let letter = if flag.long == "--help" { Some('h') } else { flag.short };
     let letter = letter.map_or_else(|| "    ".into(), |letter| format!("-{letter}, "));
     match flag.kind {
@@ -144,7 +144,7 @@ fn title_of(flag: &FlagInfo<'_>) -> String {
     }
 }
 
-fn described<'a>(flag: &FlagInfo<'a>) -> &'a str {
+pub(super) fn described<'a>(flag: &FlagInfo<'a>) -> &'a str {
     if flag.long == "--help" { "print this" } else { flag.description }
 }
 

@@ -6,6 +6,7 @@
 mod declared;
 mod help;
 mod later;
+pub mod manual;
 mod nearest;
 mod rewrite;
 mod values;
