@@ -190,6 +190,7 @@ mod tests {
         let mut requests = Requests::default();
         let ms = Duration::from_millis;
         assert_eq!(requests.wait(to.address, 0), limits::WAIT_FIRST);
+        assert_eq!(requests.patience(to.address), limits::HEDGE);
         for (n, took) in [100, 100, 100, 100, 100, 100].into_iter().enumerate() {
             let pending = Pending {
                 to,
@@ -210,6 +211,7 @@ mod tests {
         }
         assert_eq!(requests.round_trip(to.address), Some(ms(100)));
         assert_eq!(requests.wait(to.address, 0), limits::WAIT_MIN);
+        assert!((ms(101)..limits::HEDGE).contains(&requests.patience(to.address)));
         assert!(requests.wait(to.address, 1) > limits::WAIT_MIN);
         requests.silent(now, to.address);
         assert!(requests.is_suspect(now + limits::SUSPECT_FOR / 2, to.address));
