@@ -9,8 +9,9 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
 
-use rondalla::bus::{Event, TorrentEvent};
+use rondalla::bus::{Event, PeerState, TorrentEvent};
 use rondalla::formats::metainfo::{Draft, DraftFile, Metainfo};
 use rondalla::session::{ChordOptions, Goal, Options, Remote, Session, Torrent};
 use rondalla::words::address::Address;
@@ -46,9 +47,13 @@ fn swarm(scratch: &Path, mib: usize) -> Result<(), Box<dyn Error>> {
         .collect::<Result<Vec<_>, _>>()?;
 
     for leecher in leechers {
-        let seconds = leecher.reader.join().map_err(|_panic| "a reader of events failed")??;
+        let (met, seconds) =
+            leecher.reader.join().map_err(|_panic| "a reader of events failed")??;
         let same = fs::read(leecher.dir.join("tune.bin"))? == data;
-        println!("{}: complete after {seconds:.2} s, equal: {same}", leecher.dir.display());
+        let name = leecher.dir.display();
+        println!(
+            "{name}: first peer after {met:.2} s, complete after {seconds:.2} s, equal: {same}"
+        );
         leecher.remote.quit();
         leecher.main.join().map_err(|_panic| "a main loop failed")?;
         if !same {
@@ -80,7 +85,8 @@ struct Running {
     dir: PathBuf,
     remote: Remote,
     main: JoinHandle<()>,
-    reader: JoinHandle<Result<f64, String>>,
+    /// Seconds until the first peer was met, and until everything was there.
+    reader: JoinHandle<Result<(f64, f64), String>>,
 }
 
 fn start(
@@ -89,8 +95,9 @@ fn start(
     goal: Goal,
     knows: Option<&Address>,
 ) -> Result<Running, Box<dyn Error>> {
-    let listen = Some("127.0.0.1:0".parse()?);
-    let chord = Some(ChordOptions { join: knows.into_iter().cloned().collect() });
+    let (began, listen) = (now(), Some("127.0.0.1:0".parse()?));
+    let join = knows.into_iter().cloned().collect();
+    let chord = Some(ChordOptions { join, ..ChordOptions::default() });
     let options = Options { listen, goal, chord, ..Options::new(dir.join("state")) };
     let mut session = Session::open(options)?;
     session.add(Torrent::new(metainfo.clone(), &dir));
@@ -98,9 +105,14 @@ fn start(
 
     let (remote, events) = (session.remote(), session.events());
     let reader = Builder::new().name("reader".into()).spawn(move || {
+        let mut met = None;
         for event in events {
-            if let Event::Torrent(_, TorrentEvent::Finished { seconds, .. }) = event {
-                return Ok(seconds);
+            if let Event::Torrent(_, TorrentEvent::Peer { state: PeerState::Connected, .. }) = event
+            {
+                met.get_or_insert_with(|| began.elapsed().as_secs_f64());
+            }
+            if let Event::Torrent(_, TorrentEvent::Finished { .. }) = event {
+                return Ok((met.unwrap_or_default(), began.elapsed().as_secs_f64()));
             }
             if let Event::Torrent(_, TorrentEvent::Error(trouble)) = event {
                 return Err(format!("{}: {}", trouble.what, trouble.why));
@@ -110,4 +122,9 @@ fn start(
     })?;
     let main = Builder::new().name("main".into()).spawn(move || session.run())?;
     Ok(Running { address, dir, remote, main, reader })
+}
+
+#[expect(clippy::disallowed_methods, reason = "real time is measured")]
+fn now() -> Instant {
+    Instant::now()
 }

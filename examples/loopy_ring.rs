@@ -58,7 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             format!("{event} {node}")
         };
         println!("{:>2}  {text:<16} {}", n + 1, world.pointers());
-        world.draw(&folder.join(format!("{:02}.svg", n + 1)), &text)?;
+        world.draw(&folder.join(format!("{:02}.svg", n + 1)), &format!("{}: {text}", n + 1))?;
     }
     for (name, heal) in [("published", false), ("healed", true)] {
         let mut world = World { rules: Rules { heal, ..world.rules }, ..world.clone() };
@@ -72,7 +72,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
             None => println!("{name}: still not one ring after 100 rounds: {}", world.pointers()),
         }
-        world.draw(&folder.join(format!("{name}.svg")), name)?;
+        let rounds = rounds.unwrap_or(100);
+        world
+            .draw(&folder.join(format!("{name}.svg")), &format!("{name}, {rounds} rounds later"))?;
     }
     println!("pictures: {}", folder.display());
     Ok(())
@@ -184,15 +186,18 @@ impl World {
     }
 
     fn draw(&self, path: &Path, title: &str) -> std::io::Result<()> {
-        let place = |node: Node| f64::from(node.0) / f64::from(NODES);
-        let mut picture = Picture::new(title);
-        for (node, ring) in &self.rings {
-            picture.spot(Spot { place: place(*node), label: node.0.to_string(), weight: 9 });
+        let mut picture = Picture::new(title, self.is_one_ring());
+        let number = |node: Node| self.rings.keys().position(|other| *other == node);
+        for node in self.rings.keys() {
+            let (place, label) = (f64::from(node.0) / f64::from(NODES), node.0.to_string());
+            picture.spot(Spot { place, label, weight: 9, ring: 0 });
+        }
+        for (from, ring) in self.rings.values().enumerate() {
             let pointers =
                 [(ring.head(), Line::Successor), (ring.predecessor(), Line::Predecessor)];
             for (to, line) in pointers {
-                if let Some(to) = to {
-                    picture.arrow(Arrow { from: place(*node), to: place(to), line });
+                if let Some(to) = to.and_then(number) {
+                    picture.arrow(Arrow { from, to, line });
                 }
             }
         }

@@ -257,10 +257,11 @@ impl Show {
             "<svg xmlns='http://www.w3.org/2000/svg' width='1000' height='720' \
              font-family='sans-serif' font-size='12'><rect width='1000' height='720' fill='white'/>",
         );
-        for (at, name) in &self.chapters {
-            let x = x(*at);
-            write_line(&mut svg, (x, 30.0), (x, 700.0), "#bbb");
-            write_text(&mut svg, (x + 3.0, 24.0), name);
+        for (nth, (at, name)) in self.chapters.iter().enumerate() {
+            // Short chapters have their names one above the other.
+            let (x, top) = (x(*at), 13.0 * (nth % 3) as f64);
+            write_line(&mut svg, (x, 6.0 + top), (x, 700.0), "#bbb");
+            write_text(&mut svg, (x + 3.0, 14.0 + top), name);
         }
         for (nth, (name, value)) in (0_u8..).zip(curves) {
             let bottom = 190.0 + 165.0 * f64::from(nth);

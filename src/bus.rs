@@ -198,8 +198,21 @@ pub enum ChordNews {
     /// Nodes by which the ring can be entered again, to be remembered: at most
     /// [`limits::ring::ENTRY_POINTS_MAX`].
     Known(Vec<SocketAddr>),
+    /// How many datagrams a node dropped; said once, before the last word.
+    Dropped(Dropped),
     /// The node has said goodbye: its last word.
     Left,
+}
+
+/// Datagrams that a node of the ring dropped without an effect, and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Malformed, cut, nested too deeply, too long, or of another family of addresses.
+    pub unreadable: u64,
+    /// Answers to what nobody had asked, or from somebody else than who was asked, or too late.
+    pub unasked: u64,
+    /// Questions beyond what one source may ask.
+    pub too_many: u64,
 }
 
 /// What the user wants.

@@ -60,5 +60,8 @@ mod torrents;
 /// Downloads between processes of the program, option by option.
 mod transfer;
 
+/// Rings of processes that are killed, moved, left alone and brought together.
+mod upheaval;
+
 /// Torrents that are put into a watched folder while the program runs.
 mod watch;

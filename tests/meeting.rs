@@ -11,7 +11,11 @@ use crate::support::rondalla::{self, listening};
 use crate::support::{Noise, Running, Scratch, wait_until, write_noise};
 
 /// A node of the ring that runs alone.
-fn node(scratch: &Scratch, name: &str, join: Option<SocketAddr>) -> (Running, SocketAddr) {
+pub(crate) fn node(
+    scratch: &Scratch,
+    name: &str,
+    join: Option<SocketAddr>,
+) -> (Running, SocketAddr) {
     let mut command = rondalla::command();
     command.args(["node", "--listen", "127.0.0.1:0", "--json"]);
     command.arg("--state").arg(scratch.path(&format!("{name}.state")));
@@ -19,7 +23,7 @@ fn node(scratch: &Scratch, name: &str, join: Option<SocketAddr>) -> (Running, So
 }
 
 /// `rondalla seed` or `download` of a torrent, on the ring.
-fn share(
+pub(crate) fn share(
     scratch: &Scratch,
     name: &str,
     subcommand: &str,
@@ -33,7 +37,7 @@ fn share(
     start(scratch, name, command, join)
 }
 
-fn start(
+pub(crate) fn start(
     scratch: &Scratch,
     name: &str,
     mut command: Command,
@@ -47,7 +51,7 @@ fn start(
     (running, address)
 }
 
-fn wait_until_member(running: &mut Running) {
+pub(crate) fn wait_until_member(running: &mut Running) {
     running.wait_for("it is a member", |running| {
         let is_member = |event: &Value| event["event"] == "ring" && event["state"] == "member";
         running.events().iter().any(is_member).then_some(())
@@ -55,14 +59,14 @@ fn wait_until_member(running: &mut Running) {
 }
 
 /// What `lookup` or `ring` says, asked through `join`.
-fn ask(scratch: &Scratch, arguments: &[&str], join: SocketAddr) -> Output {
+pub(crate) fn ask(scratch: &Scratch, arguments: &[&str], join: SocketAddr) -> Output {
     let mut command = rondalla::command();
     command.args(arguments).args(["--json", "--join", &join.to_string()]);
     command.arg("--state").arg(scratch.path("asker.state"));
     command.output().unwrap()
 }
 
-fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
         panic!("{error}: {}", String::from_utf8_lossy(&output.stderr));
     })
@@ -74,7 +78,7 @@ fn answer(output: &Output) -> Option<Value> {
 }
 
 /// A torrent of one file, whose data is in the folder `seeder`.
-fn tune(scratch: &Scratch, options: &[&str]) -> (PathBuf, String) {
+pub(crate) fn tune(scratch: &Scratch, options: &[&str]) -> (PathBuf, String) {
     let source = scratch.folder("seeder").join("tune.bin");
     write_noise(&source, 300_000, &mut Noise::new(1));
     let torrent = scratch.path("tune.torrent");

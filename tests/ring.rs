@@ -12,6 +12,7 @@
 mod central;
 mod chord;
 mod churn;
+mod hostile;
 mod kademlia;
 mod network;
 mod scenario;

@@ -366,7 +366,7 @@ impl Reader {
         let handshake = ExtensionHandshake {
             metadata_len: metadata_len.filter(|_| metadata.is_some() && self.0.office.upload),
             extensions: metadata.into_iter().collect(),
-            chord: self.0.office.port.filter(|_| self.0.office.chord),
+            chord: self.0.office.port.filter(|_| self.0.office.chord && !metainfo.private()),
             port: self.0.office.port,
             requests_max: u32::try_from(limits::UPLOADS_MAX).ok(),
             client: Some(client::our_name()),

@@ -16,7 +16,7 @@ use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token, Waker};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::actors::clock::now;
+use crate::actors::clock::{ring_now as now, ring_wait};
 use crate::bus::ToChord;
 use crate::machines::chord::{News, Node, Settings};
 use crate::words::address::fold;
@@ -134,7 +134,7 @@ impl<T> Reactor<T> {
     fn run(mut self) {
         let mut events = Events::with_capacity(ring::EVENTS);
         loop {
-            if let Err(error) = self.poll.poll(&mut events, self.patience())
+            if let Err(error) = self.poll.poll(&mut events, self.patience().map(ring_wait))
                 && error.kind() != io::ErrorKind::Interrupted
             {
                 // Nothing of ours is wrong with the poll; to ask it at once again would spin.
@@ -334,3 +334,6 @@ fn bind_one(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
+
+#[cfg(test)]
+mod tests;

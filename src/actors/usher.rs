@@ -69,8 +69,10 @@ struct Usher<T> {
 impl<T> Usher<T> {
     /// Works until main drops its end.
     fn run(mut self, from_main: &Receiver<ToUsher>) {
-        // The first word is said even if it is empty: whoever knows nobody begins a ring.
-        let known = self.remembered().into_iter().chain(self.resolve()).collect();
+        // Those that the user named come first. The first word is said even if it is empty: whoever
+        // knows nobody begins a ring.
+        let mut known = self.resolve();
+        known.extend(self.remembered());
         self.tell(known);
         let mut delay = ring::RESOLVE_AGAIN;
         loop {

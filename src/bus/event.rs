@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::bus::Dropped;
 use crate::words::id::{InfoHash, PieceIndex};
 
 /// What the user is told.
@@ -55,6 +56,8 @@ pub enum RingState {
     Client,
     /// Nobody answers; it goes on trying.
     Alone,
+    /// It is about to go; so many datagrams had no effect.
+    Dropped(Dropped),
 }
 
 /// What the user is told about a torrent.

@@ -9,7 +9,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::actors::clock::now;
-use crate::bus::{Event, PeerState, Progress, RingState, TorrentEvent};
+use crate::bus::{Dropped, Event, PeerState, Progress, RingState, TorrentEvent};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::hook::Hook;
 use crate::cli::json;
@@ -169,10 +169,14 @@ impl<W: Write, E: Write> Console<W, E> {
         match state {
             RingState::Joined(address) => self.remark(&format!("the ring: member at {address}")),
             RingState::Client => self.remark("the ring: used, without a place on it"),
-            RingState::Alone => self.warn(
-                "the ring: no node answers yet; whoever comes is served, and trying goes on \
-                 (--join names another node)",
-            ),
+            // A warning says so.
+            RingState::Alone => {}
+            RingState::Dropped(Dropped { unreadable, unasked, too_many }) => {
+                self.remark(&format!(
+                    "the ring: {unreadable} datagrams were unreadable, {unasked} answered what was \
+                     not asked, {too_many} were too many of one source"
+                ));
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::bus::{Event, PeerState, Progress, RingState, TorrentEvent};
+use crate::bus::{Dropped, Event, PeerState, Progress, RingState, TorrentEvent};
 use crate::cli::console::slow_turn;
 use crate::cli::failure::Failure;
 use crate::formats::path::shown;
@@ -91,6 +91,10 @@ fn ring_object(state: RingState) -> Value {
         }
         RingState::Client => json!({ "event": "ring", "state": "client" }),
         RingState::Alone => json!({ "event": "ring", "state": "alone" }),
+        RingState::Dropped(Dropped { unreadable, unasked, too_many }) => json!({
+            "event": "ring", "state": "dropped", "unreadable": unreadable, "unasked": unasked,
+            "too_many": too_many,
+        }),
     }
 }
 

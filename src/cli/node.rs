@@ -18,7 +18,7 @@ pub fn run(options: &NodeOptions) -> Result<ExitCode, Failure> {
         listen: Some(options.listen.clone()),
         goal: Goal::Seed,
         stay: true,
-        chord: Some(ChordOptions { join: options.joins.clone() }),
+        chord: Some(ChordOptions { join: options.joins.clone(), clock_rate: options.clock_rate }),
         ..Options::new(&options.state)
     };
     let session =

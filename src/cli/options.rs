@@ -47,6 +47,8 @@ pub struct NetworkOptions {
     pub listen: ListenAddress,
     /// Nodes of the ring; each port is above 0.
     pub joins: Vec<Address>,
+    /// How many times as fast the ring's time passes; for tests.
+    pub clock_rate: Option<u32>,
     /// Peers to dial at once; each port is above 0.
     pub peers: Vec<Address>,
     /// Announce URLs beside the torrents' own.
@@ -267,6 +269,8 @@ pub struct NodeOptions {
     pub listen: ListenAddress,
     /// Nodes by which to enter the ring.
     pub joins: Vec<Address>,
+    /// How many times as fast the ring's time passes; for tests.
+    pub clock_rate: Option<u32>,
     /// Where state is kept.
     pub state: PathBuf,
     /// What is said.

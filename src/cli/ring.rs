@@ -1,5 +1,6 @@
 //! `rondalla ring`: walks the ring and prints, or draws, its members in order.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write;
@@ -82,14 +83,12 @@ fn text(walk: &Walk) -> String {
         )
         .expect("a string takes everything");
     }
-    let n = walk.members.len();
-    let members = if n == 1 { "member" } else { "members" };
-    let verdict = if walk.consistent { "one ring" } else { "not consistent" };
-    writeln!(text, "{n} {members}: {verdict}").expect("a string takes everything");
+    text.push_str(&verdict(walk));
+    text.push('\n');
     text
 }
 
-/// The ring as a picture: the members in their places, sized by their keys, their successors, and
+/// The rings as a picture: the members in their places, sized by their keys, their successors, and
 /// the fingers that the first of them would have.
 fn draw(walk: &Walk) -> String {
     let place = |id: RingId| {
@@ -97,38 +96,95 @@ fn draw(walk: &Walk) -> String {
         let turn = id.leading() as f64 / 2f64.powi(64);
         turn
     };
-    let mut picture = Picture::new(&format!(
-        "{} members, {}",
-        walk.members.len(),
-        if walk.consistent { "one ring" } else { "not consistent" }
-    ));
-    for member in &walk.members {
-        let (address, keys) = (member.contact.address, member.keys);
-        let label = format!("{address} ({keys})");
-        picture.spot(Spot { place: place(member.contact.id), label, weight: keys });
+    let rings = rings(&walk.members);
+    let mut picture = Picture::new(&verdict(walk), walk.consistent);
+    for (member, ring) in walk.members.iter().zip(&rings) {
+        let address = member.contact.address;
+        let label = match member.keys {
+            0 => address.to_string(),
+            1 => format!("{address}, 1 key"),
+            keys => format!("{address}, {keys} keys"),
+        };
+        let (place, weight) = (place(member.contact.id), member.keys);
+        picture.spot(Spot { place, label, weight, ring: *ring });
     }
-    let Some(first) = walk.members.first() else { return picture.to_svg() };
-    for finger in fingers(first, &walk.members) {
-        let (from, to) = (place(first.contact.id), place(finger));
-        picture.arrow(Arrow { from, to, line: Line::Finger });
+    let number = |contact| walk.members.iter().position(|member| member.contact == contact);
+    for to in fingers(&walk.members, &rings) {
+        picture.arrow(Arrow { from: 0, to, line: Line::Finger });
     }
-    for member in &walk.members {
-        let (from, to) = (place(member.contact.id), place(member.successor.id));
-        picture.arrow(Arrow { from, to, line: Line::Successor });
+    for (from, member) in walk.members.iter().enumerate() {
+        if let Some(to) = number(member.successor) {
+            picture.arrow(Arrow { from, to, line: Line::Successor });
+        }
     }
     picture.to_svg()
 }
 
-/// The members that stand first at or after each half, quarter, … of the ring from `of` on.
-fn fingers(of: &MemberReport, members: &[MemberReport]) -> Vec<RingId> {
-    let mut fingers: Vec<RingId> = Vec::new();
+/// The number of each member's ring: those that lead to one another are of one.
+fn rings(members: &[MemberReport]) -> Vec<usize> {
+    let places: BTreeMap<_, _> =
+        members.iter().enumerate().map(|(n, member)| (member.contact, n)).collect();
+    let mut rings: Vec<Option<usize>> = vec![None; members.len()];
+    let mut count = 0;
+    for start in 0..members.len() {
+        let (mut path, mut next) = (Vec::new(), Some(start));
+        while let Some(at) = next.filter(|at| rings[*at].is_none() && !path.contains(at)) {
+            path.push(at);
+            next = places.get(&members[at].successor).copied();
+        }
+        let known = next.and_then(|at| rings[at]);
+        let ring = known.unwrap_or(count);
+        count += usize::from(known.is_none() && !path.is_empty());
+        path.into_iter().for_each(|at| rings[at] = Some(ring));
+    }
+    rings.into_iter().map(|ring| ring.expect("every one was a start")).collect()
+}
+
+/// The members of the first one's ring that stand first at or after each half, quarter, … of the
+/// circle from it on.
+fn fingers(members: &[MemberReport], rings: &[usize]) -> Vec<usize> {
+    let Some(first) = members.first() else { return Vec::new() };
+    let ids = members.iter().map(|member| member.contact.id).enumerate();
+    let same: Vec<_> = ids.filter(|(n, _)| rings[*n] == rings[0]).collect();
+    let mut fingers = Vec::new();
     for bit in 0..u64::BITS {
-        let target = of.contact.id.plus(RingId::part(1 << bit));
-        let nearest = members.iter().map(|member| member.contact.id);
-        let nearest = nearest.min_by_key(|id| target.clockwise_to(*id));
-        if let Some(id) = nearest.filter(|id| *id != of.contact.id && !fingers.contains(id)) {
-            fingers.push(id);
+        let target = first.contact.id.plus(RingId::part(1 << bit));
+        let nearest = same.iter().min_by_key(|(_, id)| target.clockwise_to(*id));
+        if let Some((n, _)) = nearest.filter(|(n, _)| *n != 0 && !fingers.contains(n)) {
+            fingers.push(*n);
         }
     }
     fingers
+}
+
+/// How many members there are, and whether they are one ring: of each family of addresses one.
+fn verdict(walk: &Walk) -> String {
+    let rings = rings(&walk.members);
+    let of_family = |is_v6| {
+        let members = walk.members.iter().zip(rings.iter().copied());
+        let members = members.filter(|(it, _)| it.contact.address.is_ipv6() == is_v6);
+        let (members, rings): (Vec<&MemberReport>, Vec<usize>) = members.unzip();
+        let rings: BTreeSet<_> = rings.into_iter().collect();
+        (members.len(), rings.len(), members.into_iter().all(|it| is_agreed(it, &walk.members)))
+    };
+    let families = [("IPv4", of_family(false)), ("IPv6", of_family(true))];
+    let there = families.iter().filter(|(_, (members, ..))| *members > 0);
+    let is_dual = there.clone().count() > 1;
+    let lines = there.map(|(family, (members, rings, agreed))| {
+        let noun = if *members == 1 { "member" } else { "members" };
+        let family = if is_dual { format!("{family}: ") } else { String::new() };
+        let state = match rings {
+            1 if *agreed => "one ring".to_owned(),
+            1 => "not consistent".to_owned(),
+            rings => format!("{rings} rings, not one"),
+        };
+        format!("{family}{members} {noun}: {state}")
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Whether a member's successor was met and takes it for its predecessor.
+fn is_agreed(member: &MemberReport, members: &[MemberReport]) -> bool {
+    let successor = members.iter().find(|other| other.contact == member.successor);
+    successor.is_some_and(|it| it.predecessor.unwrap_or(it.contact) == member.contact)
 }

@@ -236,7 +236,10 @@ fn session_options(options: &TransferOptions, goal: Goal, means: &Means) -> Opti
         goal,
         stay: options.watch.is_some(),
         upload: network.parts.upload,
-        chord: network.parts.chord.then(|| ChordOptions { join: network.joins.clone() }),
+        chord: network
+            .parts
+            .chord
+            .then(|| ChordOptions { join: network.joins.clone(), clock_rate: network.clock_rate }),
         memory: means.memory,
         peers_max: means.max_peers,
         files_open_max: means.files_open,

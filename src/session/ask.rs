@@ -48,7 +48,8 @@ pub struct Lookup {
 pub struct Walk {
     /// The members in the order of the ring; those of IPv4's ring before those of IPv6's.
     pub members: Vec<MemberReport>,
-    /// Whether every successor named the one before it as its predecessor.
+    /// Whether the walk came to its end, every successor named the one before it as its predecessor,
+    /// and nobody was met beside the ring.
     pub consistent: bool,
 }
 
@@ -118,9 +119,9 @@ impl Ask {
     /// # Errors
     /// As [`lookup`](Self::lookup).
     pub fn walk(&self) -> io::Result<Walk> {
-        let asking = self.start()?;
+        let mut asking = self.start()?;
         let mut walk = Walk { members: Vec::new(), consistent: true };
-        let mut open = 0;
+        let (mut open, mut whole) = (0, false);
         while let Some(heard) = asking.hear() {
             match heard {
                 Heard::Entries(nodes) => {
@@ -129,6 +130,8 @@ impl Ask {
                     asking.give(ToChord::Walk);
                 }
                 Heard::News(News::Member(member)) => {
+                    // As long as one after the other answers, it goes on.
+                    asking.deadline = now() + self.timeout;
                     if walk.members.iter().all(|known| known.contact != member.contact) {
                         walk.members.push(member);
                     }
@@ -137,6 +140,7 @@ impl Ask {
                     open -= 1;
                     walk.consistent &= consistent;
                     if open == 0 && !walk.members.is_empty() {
+                        whole = true;
                         break;
                     }
                     if open == 0 {
@@ -149,6 +153,7 @@ impl Ask {
             }
         }
         asking.end();
+        walk.consistent &= whole;
         walk.members.sort_by_key(|member| (member.contact.address.is_ipv6(), member.contact.id));
         Ok(walk)
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crossbeam_channel::Sender;
 
+use crate::actors::clock;
 use crate::actors::reactor::{Outlet, ReactorHandle};
 use crate::actors::usher::UsherHandle;
 use crate::bus::{ChordNews, Notification, ToChord, ToUsher};
@@ -17,6 +18,9 @@ use crate::words::address::Address;
 pub struct ChordOptions {
     /// Nodes by which to enter it, beside those that were met before.
     pub join: Vec<Address>,
+    /// How many times as fast the ring's time passes in this process, from the first session that
+    /// says so on; for tests.
+    pub clock_rate: Option<u32>,
 }
 
 /// Main's ends of the ring.
@@ -36,6 +40,9 @@ impl ChordEnds {
         seed: u64,
         publisher: &Sender<Notification>,
     ) -> io::Result<Self> {
+        if let Some(rate) = options.clock_rate {
+            clock::hurry(rate);
+        }
         let settings = Settings { role, ..Settings::default() };
         let outlet = Outlet { news: publisher.clone(), words: to_notification, known };
         let reactor = ReactorHandle::start(sockets, &settings, seed, outlet)?;
@@ -71,6 +78,7 @@ fn to_notification(news: News) -> Option<Notification> {
         News::Joined(address) => ChordNews::Joined(address),
         News::Client | News::PlaceTaken => ChordNews::Client,
         News::Alone => ChordNews::Alone,
+        News::Dropped(dropped) => ChordNews::Dropped(dropped),
         News::Left => ChordNews::Left,
         News::Found(info_hash, sharers) => ChordNews::Found(info_hash, sharers),
         News::Finished(..) | News::Member(_) | News::Walked { .. } => return None,

@@ -43,6 +43,18 @@ impl RingId {
         Self(hash.finalize().into())
     }
 
+    /// Bits of a place.
+    pub const BITS: u32 = 160;
+
+    /// The first `bits` bits of this place, the others zero: where a ring has fewer places.
+    pub fn first_bits(mut self, bits: u32) -> Self {
+        for (n, byte) in (0..).zip(&mut self.0) {
+            let kept = bits.saturating_sub(8 * n).min(8);
+            *byte &= u8::try_from(0xff00_u16 >> kept & 0xff).expect("it is masked to a byte");
+        }
+        self
+    }
+
     /// The distance from here clockwise to `other`.
     pub fn clockwise_to(self, other: Self) -> Self {
         let ((a_high, a_low), (b_high, b_low)) = (self.parts(), other.parts());
@@ -147,6 +159,24 @@ mod tests {
             assert_eq!(between(&a, &b, &c), expected, "between {a} {b} {c}");
             assert_eq!(between(&id(a), &id(b), &id(c)), expected);
         }
+    }
+
+    #[test]
+    fn the_first_bits_stay() {
+        let all = RingId([0xff; 20]);
+        let first = |bits| all.first_bits(bits).0[..3].to_vec();
+        assert_eq!(
+            [0, 5, 8, 13, 24].map(first),
+            [
+                vec![0, 0, 0],
+                vec![0xf8, 0, 0],
+                vec![0xff, 0, 0],
+                vec![0xff, 0xf8, 0],
+                vec![0xff, 0xff, 0xff],
+            ]
+        );
+        assert_eq!(all.first_bits(RingId::BITS), all);
+        assert_eq!(all.first_bits(159).0[19], 0xfe);
     }
 
     #[test]

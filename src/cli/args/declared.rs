@@ -5,6 +5,7 @@ use argh::{ArgsInfo, FromArgs};
 use super::values::{self, Shielded};
 use crate::cli::options::{Encryption, Selection};
 use crate::words::address::{Address, ListenAddress};
+use crate::words::limits::ASK_TIMEOUT;
 use crate::words::units::{Rate, Size};
 
 /// Makes NAME.torrent from a file or folder and prints its info-hash.
@@ -132,6 +133,9 @@ pub(super) struct Node {
     /// where state is kept (default: $XDG_STATE_HOME/rondalla, else ~/.local/state/rondalla)
     #[argh(option, arg_name = "DIR")]
     pub(super) state: Option<Shielded>,
+    /// the ring's time passes so many times as fast; for tests
+    #[argh(option, hidden_help, arg_name = "N", from_str_fn(values::count))]
+    pub(super) clock_rate: Option<u32>,
     /// print a stream of JSON objects, one a line
     #[argh(switch)]
     pub(super) json: bool,
@@ -153,8 +157,8 @@ pub(super) struct Lookup {
     #[argh(option, arg_name = "DIR")]
     pub(super) state: Option<Shielded>,
     /// give up when no node answers for so long (default: 10)
-    #[argh(option, arg_name = "SECS", from_str_fn(values::seconds))]
-    pub(super) timeout: Option<std::time::Duration>,
+    #[argh(option, arg_name = "SECS", from_str_fn(values::seconds), default = "ASK_TIMEOUT")]
+    pub(super) timeout: std::time::Duration,
     /// print one JSON object
     #[argh(switch)]
     pub(super) json: bool,
@@ -182,8 +186,8 @@ pub(super) struct Ring {
     #[argh(option, arg_name = "DIR")]
     pub(super) state: Option<Shielded>,
     /// give up when no node answers for so long (default: 10)
-    #[argh(option, arg_name = "SECS", from_str_fn(values::seconds))]
-    pub(super) timeout: Option<std::time::Duration>,
+    #[argh(option, arg_name = "SECS", from_str_fn(values::seconds), default = "ASK_TIMEOUT")]
+    pub(super) timeout: std::time::Duration,
     /// print one JSON object
     #[argh(switch)]
     pub(super) json: bool,
@@ -305,6 +309,9 @@ pub(super) struct Transfer {
     /// write each notification and order of the main thread to FILE, as one JSON line
     #[argh(option, arg_name = "FILE")]
     pub(super) trace: Option<Shielded>,
+    /// the ring's time passes so many times as fast; for tests
+    #[argh(option, hidden_help, arg_name = "N", from_str_fn(values::count))]
+    pub(super) clock_rate: Option<u32>,
     /// print a stream of JSON objects, one a line
     #[argh(switch)]
     pub(super) json: bool,

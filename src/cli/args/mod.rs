@@ -25,7 +25,6 @@ use crate::cli::options::{
 };
 use crate::formats::magnet::parse_info_hash;
 use crate::formats::path::shown;
-use crate::words::limits;
 use declared::{Completions, Create, Lookup, Magnet, Node, Ring, Show, Transfer, Verify};
 use nearest::nearest;
 use rewrite::{Rewritten, Shield, rewrite};
@@ -154,7 +153,9 @@ const SUBCOMMANDS: [Subcommand; 10] = [
 pub(super) fn subcommands() -> Vec<(&'static str, &'static str, Vec<FlagInfo<'static>>)> {
     let flags = |subcommand: &Subcommand| {
         let all = (subcommand.info)().flags.iter();
-        all.filter(|flag| !subcommand.later.contains(&flag.long)).map(copy).collect()
+        all.filter(|flag| !flag.hidden && !subcommand.later.contains(&flag.long))
+            .map(copy)
+            .collect()
     };
     SUBCOMMANDS.iter().map(|sub| (sub.name, sub.about, flags(sub))).collect()
 }
@@ -227,6 +228,7 @@ fn transfer(rewritten: Rewritten, environment: &Environment) -> Result<TransferO
         network: NetworkOptions {
             listen: given.listen,
             joins: given.join,
+            clock_rate: given.clock_rate,
             peers: given.peer,
             trackers: given.tracker,
             parts: Parts {
@@ -332,6 +334,7 @@ fn node(rewritten: Rewritten, environment: &Environment) -> Result<NodeOptions, 
     Ok(NodeOptions {
         listen: given.listen,
         joins: given.join,
+        clock_rate: given.clock_rate,
         state: state_folder(given.state.map(|state| shield.take(state)), environment),
         output: OutputOptions { quiet: given.quiet, verbose: given.verbose, json: given.json },
     })
@@ -340,14 +343,13 @@ fn node(rewritten: Rewritten, environment: &Environment) -> Result<NodeOptions, 
 fn lookup(rewritten: Rewritten, environment: &Environment) -> Result<LookupOptions, Failure> {
     let (given, mut shield): (Lookup, _) = read(rewritten)?;
     let state = state_folder(given.state.map(|state| shield.take(state)), environment);
-    let timeout = given.timeout.unwrap_or(limits::ASK_TIMEOUT);
     let text = shown(shield.take(given.info_hash));
     let info_hash = parse_info_hash(&text).ok_or_else(|| {
         Failure::usage(text, "it is no info-hash: write 40 hex or 32 base32 digits")
     })?;
     Ok(LookupOptions {
         info_hash,
-        ask: AskOptions { joins: given.join, state, timeout },
+        ask: AskOptions { joins: given.join, state, timeout: given.timeout },
         output: OutputOptions { quiet: given.quiet, verbose: given.verbose, json: given.json },
     })
 }
@@ -355,10 +357,9 @@ fn lookup(rewritten: Rewritten, environment: &Environment) -> Result<LookupOptio
 fn ring(rewritten: Rewritten, environment: &Environment) -> Result<RingOptions, Failure> {
     let (given, mut shield): (Ring, _) = read(rewritten)?;
     let state = state_folder(given.state.map(|state| shield.take(state)), environment);
-    let timeout = given.timeout.unwrap_or(limits::ASK_TIMEOUT);
     Ok(RingOptions {
         svg: given.svg.map(|svg| shield.take(svg).into()),
-        ask: AskOptions { joins: given.join, state, timeout },
+        ask: AskOptions { joins: given.join, state, timeout: given.timeout },
         output: OutputOptions { quiet: given.quiet, verbose: given.verbose, json: given.json },
     })
 }

@@ -248,7 +248,7 @@ impl Node {
         if !self.ring.owns(info_hash.into()) {
             return self.ask_after(info_hash, address, limits::VALIDATE_EVERY);
         }
-        let now = self.now;
+        let (now, to) = (self.now, self.contact(announced_from));
         let rate = limits::VALIDATE_RATE;
         let bucket = self.keeping.validations.get_or_insert_with(|| Bucket::new(rate, rate, now));
         let ip = announced_from.ip();
@@ -259,7 +259,6 @@ impl Node {
         if !is_local(ip) && (too_soon || crowded) {
             return self.ask_after(info_hash, address, limits::VALIDATE_IP_EVERY);
         }
-        let to = Contact::at(announced_from);
         let purpose = Purpose::Validate(info_hash, address);
         let query = Query::Ping(Some(info_hash));
         if !bucket.take(now, 1) || !self.ask(to, query, None, purpose, 1) {
@@ -455,8 +454,7 @@ impl Node {
         let list = self.ring.successors();
         let before = self.ring.predecessor().into_iter().chain(self.before.iter().copied());
         let before: Vec<_> = before.collect();
-        let mut neighbours = list.iter().chain(&before);
-        if !neighbours.any(|neighbour| neighbour.address == from) {
+        if !self.is_neighbour(from) {
             return;
         }
         let first = before.get(limits::REPLICAS_BEFORE - 1).copied();

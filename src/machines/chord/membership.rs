@@ -17,7 +17,6 @@ use crate::machines::chord::merging::{Merging, Tie};
 use crate::machines::chord::node::{Asked, Node, Timer};
 use crate::machines::chord::requests::Purpose;
 use crate::machines::chord::ring::{Ring, is_between};
-use crate::machines::chord::upkeep::view_of;
 use crate::machines::chord::{Contact, News, Role};
 use crate::words::address::is_local;
 use crate::words::limits::ring as limits;
@@ -59,8 +58,12 @@ pub(super) struct Membership {
     /// Entry points that have answered.
     pub(super) live: Vec<Contact>,
     joining: Option<Joining>,
-    /// How often a place was looked for in vain.
+    /// How often a place was looked for in vain, and no member answered.
     attempts: u32,
+    /// Whether a member has answered since the last attempt.
+    pub(super) met_member: bool,
+    /// The timer of the greetings, or of the place that is looked for.
+    greeted_timer: Option<(Instant, u64)>,
     /// The address at which each voter sees us. One global /16 is one voter.
     votes: BTreeMap<SocketAddr, SocketAddr>,
     /// The address that the majority sees, if it is not the one that we believe, and since when.
@@ -91,6 +94,8 @@ impl Membership {
             live: Vec::new(),
             joining: None,
             attempts: 0,
+            met_member: false,
+            greeted_timer: None,
             votes: BTreeMap::new(),
             outvoted: None,
             ping_backs: BTreeMap::new(),
@@ -142,6 +147,8 @@ impl Membership {
         assert!(self.owed.len() <= limits::PING_BACKS_OWED_MAX);
         assert!(self.tokens.len() <= limits::WEAK_TIES_MAX);
         assert!(self.own.len() <= limits::OWN_ADDRESSES_MAX);
+        assert!(self.entry_points.len() <= limits::ENTRY_POINTS_MAX);
+        assert!(self.live.len() <= limits::ENTRY_POINTS_MAX);
     }
 }
 
@@ -164,24 +171,38 @@ fn voter(address: SocketAddr) -> SocketAddr {
 impl Node {
     // --------------------------------------------------------------------------------- Orders ---
 
-    /// Joins the ring of the nodes at `entry_points`; a node that knows nobody is a ring of one.
+    /// Joins the ring of the nodes at `entry_points`; a node that knows nobody is a ring of one. One
+    /// that has joined remembers them: they may be of another ring.
     pub fn join(&mut self, now: Instant, entry_points: &[SocketAddr]) {
         self.now = self.now.max(now);
         let me = self.me().address;
-        let others = entry_points.iter().copied().filter(|address| *address != me);
-        let mut others: Vec<_> = others.take(limits::ENTRY_POINTS_MAX).collect();
-        others.retain(|address| address.is_ipv4() == me.is_ipv4() && address.port() != 0);
+        let is_other =
+            |it: &&SocketAddr| **it != me && it.is_ipv4() == me.is_ipv4() && it.port() != 0;
+        let others = entry_points.iter().filter(is_other).copied();
+        let others: Vec<_> = others.take(limits::ENTRY_POINTS_MAX).collect();
         for address in &others {
             self.membership.add_weak_tie(self.now, *address);
         }
-        self.membership.entry_points = others;
-        if self.settings.role == Role::Client {
-            self.membership.standing = Standing::Client;
-            self.news.push_back(News::Client);
-        } else if self.membership.entry_points.is_empty() {
-            return self.become_member();
+        let known = std::mem::take(&mut self.membership.entry_points);
+        let known = known.into_iter().filter(|it| !others.contains(it));
+        let known: Vec<_> = others.iter().copied().chain(known).collect();
+        self.membership.entry_points = known;
+        self.membership.entry_points.truncate(limits::ENTRY_POINTS_MAX);
+        if self.membership.standing == Standing::Starting {
+            if self.settings.role == Role::Client {
+                self.membership.standing = Standing::Client;
+                self.news.push_back(News::Client);
+            } else if self.membership.entry_points.is_empty() {
+                return self.become_member();
+            }
         }
-        self.greet();
+        if self.is_member() && self.ring.head().is_none() {
+            // Company for a ring of one: its place is looked for at once.
+            for address in others.iter().take(limits::MERGE_HINTS) {
+                self.probe(self.contact(*address));
+            }
+        }
+        self.greet(&others);
     }
 
     /// One more address under which this host's socket may be reached.
@@ -215,24 +236,41 @@ impl Node {
         }
         self.membership.standing = Standing::Left;
         self.timers = Timers::default();
-        self.news.push_back(News::Left);
+        self.news.extend([News::Dropped(self.dropped), News::Left]);
     }
 
     // -------------------------------------------------------------------------------- Joining ---
 
-    /// Says the first word to some of the entry points, by chance.
-    fn greet(&mut self) {
-        let mut entry_points = self.membership.entry_points.clone();
-        self.rng.shuffle(&mut entry_points);
-        for address in entry_points.into_iter().take(limits::GREETINGS_MAX) {
-            self.ask(Contact::at(address), Query::Ping(None), None, Purpose::Greeting, 2);
+    /// Says the first word to some of `entry_points`: half of them the first, which the user named,
+    /// and half by chance.
+    fn greet(&mut self, entry_points: &[SocketAddr]) {
+        let (first, rest) =
+            entry_points.split_at(entry_points.len().min(limits::GREETINGS_MAX / 2));
+        let mut rest = rest.to_vec();
+        self.rng.shuffle(&mut rest);
+        let greeted = first.iter().chain(&rest).take(limits::GREETINGS_MAX);
+        for address in greeted.copied() {
+            self.ask(self.contact(address), Query::Ping(None), None, Purpose::Greeting, 2);
         }
-        self.start_timer(limits::ALONE_RETRY, Timer::Greeted);
+        if !matches!(self.membership.standing, Standing::Member | Standing::Left) {
+            self.start_greeted(limits::ALONE_RETRY);
+        }
+    }
+
+    /// Sets the timer of [`handle_greeted`](Self::handle_greeted), which is one.
+    fn start_greeted(&mut self, after: Duration) {
+        if let Some(key) = self.membership.greeted_timer.take() {
+            self.timers.cancel(key);
+        }
+        let key = self.timers.start(self.now + after, Timer::Greeted);
+        self.membership.greeted_timer = Some(key);
     }
 
     pub(super) fn handle_greeting_answered(&mut self, from: Contact) {
-        if !self.membership.live.contains(&from) {
-            self.membership.live.push(from);
+        let live = &mut self.membership.live;
+        if !live.contains(&from) {
+            live.truncate(limits::ENTRY_POINTS_MAX - 1);
+            live.insert(0, from);
         }
         if self.membership.standing == Standing::Starting {
             self.settle_address();
@@ -241,25 +279,31 @@ impl Node {
 
     /// The first word has had its time to be answered, or a place its time to be found.
     pub(super) fn handle_greeted(&mut self) {
+        self.membership.greeted_timer = None;
         match self.membership.standing {
             Standing::Starting if self.membership.live.is_empty() => {
                 self.become_member();
             }
             Standing::Starting => {
                 self.settle_address();
-                self.start_timer(limits::ALONE_RETRY, Timer::Greeted);
+                self.start_greeted(limits::ALONE_RETRY);
             }
             Standing::Joining if self.membership.attempts >= limits::TRIES => {
                 // Those who answered are gone: we are as alone as if nobody had.
                 self.become_member();
             }
             Standing::Joining => {
-                self.membership.attempts += 1;
+                // As long as a member answers there is a ring, however slow it is to take us in.
+                let met = std::mem::take(&mut self.membership.met_member);
+                self.membership.attempts = if met { 0 } else { self.membership.attempts + 1 };
                 self.begin_join();
-                self.start_timer(limits::ALONE_RETRY * 2, Timer::Greeted);
+                self.start_greeted(limits::ALONE_RETRY * 2);
             }
-            Standing::Client if self.membership.live.is_empty() => self.greet(),
-            Standing::Client | Standing::Member | Standing::Left => {}
+            Standing::Client if self.membership.live.is_empty() => {
+                self.greet(&self.membership.entry_points.clone());
+            }
+            Standing::Client => self.start_greeted(limits::PROBE_EVERY),
+            Standing::Member | Standing::Left => {}
         }
     }
 
@@ -288,7 +332,7 @@ impl Node {
         if address == before {
             return;
         }
-        let me = Contact::at(address);
+        let me = self.contact(address);
         self.ring = Ring::alone(me);
         self.before.clear();
         self.head_state = None;
@@ -348,7 +392,7 @@ impl Node {
             None => {}
             Some(Joining::Owner) => {
                 let earlier = state.predecessor.iter().chain(&state.before).copied();
-                let predecessor = earlier.map(Contact::at).find(|contact| *contact != me);
+                let predecessor = earlier.map(self.placing()).find(|contact| *contact != me);
                 self.membership.joining = Some(Joining::Predecessor);
                 match predecessor {
                     Some(predecessor) if predecessor != from => self.ask_join(predecessor),
@@ -356,7 +400,7 @@ impl Node {
                 }
             }
             Some(Joining::Predecessor) => {
-                let successors = state.successors.iter().copied().map(Contact::at);
+                let successors = state.successors.iter().copied().map(self.placing());
                 let mut list: Vec<_> = successors.filter(|contact| *contact != me).collect();
                 if list.is_empty() {
                     list.push(from);
@@ -368,12 +412,13 @@ impl Node {
                 }
             }
             Some(Joining::Head { predecessor, .. }) => {
-                let view = view_of(state);
+                let view = self.view_of(state);
                 self.ring = Ring::joined(self.rules(), me, predecessor, from, &view);
                 let before = if predecessor == from { None } else { state.predecessor };
                 let before = before.into_iter().chain(state.before.iter().copied());
-                let before = before.map(Contact::at).filter(|it| *it != me && *it != predecessor);
-                self.before = before.take(limits::REPLICAS_BEFORE).collect();
+                let before =
+                    before.map(self.placing()).filter(|it| *it != me && *it != predecessor);
+                self.before = before.take(self.settings.shape.before).collect();
                 self.become_member();
                 self.handle_stabilise_due();
                 self.tell(predecessor.address, Query::Hint(me.address));
@@ -446,13 +491,13 @@ impl Node {
     /// The majority has seen us elsewhere for long: we go there.
     fn move_to(&mut self, address: SocketAddr) {
         self.membership.outvoted = None;
-        let nodes: Vec<_> = self.contacts().into_iter().map(Contact::at).collect();
+        let nodes: Vec<_> = self.contacts().into_iter().map(self.placing()).collect();
         let was_member = self.is_member();
         self.believe(address);
         if was_member {
             self.membership.live = nodes;
             self.begin_join();
-            self.start_timer(limits::ALONE_RETRY * 2, Timer::Greeted);
+            self.start_greeted(limits::ALONE_RETRY * 2);
         }
     }
 
@@ -522,7 +567,7 @@ impl Node {
         let kept = self.membership.ping_backs.values().filter(|kept| **kept).count();
         if asked > 0 && kept >= 2.min(asked) {
             self.begin_join();
-            self.start_timer(limits::ALONE_RETRY * 2, Timer::Greeted);
+            self.start_greeted(limits::ALONE_RETRY * 2);
         } else if asked == 0 {
             // Nobody has even promised it: the question was lost, or comes too early.
             self.ask_for_ping_backs();

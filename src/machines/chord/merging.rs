@@ -88,12 +88,12 @@ impl Node {
         let count = if alone { limits::MERGE_HINTS } else { 1 };
         for _ in 0..count.min(due.len()) {
             let pick = self.rng.below(u32::try_from(due.len()).unwrap_or(1)) as usize;
-            self.probe(Contact::at(due[pick]));
+            self.probe(self.contact(due[pick]));
         }
     }
 
     /// Looks our place up, beginning at `through`.
-    fn probe(&mut self, through: Contact) {
+    pub(super) fn probe(&mut self, through: Contact) {
         let goal = Goal::Probe(through);
         if self.lookups.values().all(|lookup| lookup.goal != goal) {
             self.begin_lookup(goal, self.me().id);
@@ -140,7 +140,7 @@ impl Node {
 
     /// The other ring's owner of our place told who is next to it: each is asked whether it lives.
     pub(super) fn handle_merge_state(&mut self, owner: Contact, state: &State) {
-        let me = self.me();
+        let (me, contact) = (self.me(), self.placing());
         let Some(merging) = &mut self.membership.merging else { return };
         if !merging.waiting.remove(&owner.address) {
             return;
@@ -148,7 +148,7 @@ impl Node {
         merging.answered.push(owner);
         merging.before = state.predecessor.filter(|address| *address != me.address);
         let known = self.ring.successors();
-        let others = state.successors.iter().copied().map(Contact::at);
+        let others = state.successors.iter().copied().map(contact);
         let others: Vec<_> = others.filter(|it| *it != me && !known.contains(it)).collect();
         for other in others {
             let asked = self.ask(other, Query::Ping(None), None, Purpose::MergeAlive, 2);
@@ -248,7 +248,7 @@ impl Node {
         let ties: Vec<_> = self.membership.weak_ties.keys().copied().collect();
         for _ in 0..limits::MERGE_HINTS.min(ties.len()) {
             let pick = self.rng.below(u32::try_from(ties.len()).unwrap_or(1)) as usize;
-            self.probe(Contact::at(ties[pick]));
+            self.probe(self.contact(ties[pick]));
         }
     }
 }

@@ -37,6 +37,7 @@ mod walk;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::bus::Dropped;
 use crate::words::id::InfoHash;
 use crate::words::limits::ring as limits;
 use crate::words::ring_id::RingId;
@@ -57,6 +58,11 @@ impl Contact {
     /// The node at `address`.
     pub fn at(address: SocketAddr) -> Self {
         Self { id: RingId::of(address), address }
+    }
+
+    /// The node at `address` on a ring of 2^`bits` places.
+    pub fn with_bits(address: SocketAddr, bits: u32) -> Self {
+        Self { id: RingId::of(address).first_bits(bits), address }
     }
 }
 
@@ -89,6 +95,8 @@ impl Default for Settings {
 /// How a ring is built: ours, or that of the textbook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
+    /// Bits of a place (m): 160, and few for class, where a ring has 32 places. Keys keep all theirs.
+    pub place_bits: u32,
     /// Length of the successor list (Chord, section 5.3; ToN section IV-E.3: r).
     pub successors: usize,
     /// Nodes before the key that hold its entries, and length of the list of predecessors.
@@ -109,6 +117,7 @@ pub struct Shape {
 impl Default for Shape {
     fn default() -> Self {
         Self {
+            place_bits: RingId::BITS,
             successors: limits::SUCCESSORS,
             before: limits::REPLICAS_BEFORE,
             from: limits::REPLICAS_FROM,
@@ -125,6 +134,7 @@ impl Shape {
     /// time, and the owner alone holds a key's entries. For class, and to compare figures.
     pub fn textbook() -> Self {
         Self {
+            place_bits: RingId::BITS,
             successors: 1,
             before: 0,
             from: 1,
@@ -160,6 +170,8 @@ pub enum News {
     /// Another node has the place that our address gives us: we stay a client. Another port may have
     /// a place that is free.
     PlaceTaken,
+    /// So many datagrams had no effect; said once, before [`News::Left`].
+    Dropped(Dropped),
     /// It handed over what it held; its socket can be closed.
     Left,
     /// These share the torrent: at most [`limits::FOUND_WORD`] of them, each told once a lookup.

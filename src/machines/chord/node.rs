@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use sha1::{Digest as _, Sha1};
 
+use crate::bus::Dropped;
 use crate::formats::krpc::{
     Body, Family, Message, Query, Refusal, State, Token, Unreadable, parse,
 };
@@ -57,6 +58,7 @@ pub struct Node {
     pub(super) timers: Timers<Timer>,
     pub(super) transmits: VecDeque<Transmit>,
     pub(super) news: VecDeque<News>,
+    pub(super) dropped: Dropped,
 }
 
 /// What is to be done at a time.
@@ -105,7 +107,7 @@ impl Node {
                 .into();
             u64::from_be_bytes(*hash.first_chunk().expect("eight of twenty bytes"))
         };
-        let me = Contact::at(listen);
+        let me = Contact::with_bits(listen, settings.shape.place_bits);
         let bits = settings.shape.finger_bits.unwrap_or(limits::FINGER_BITS);
         Self {
             family: Family::of(listen),
@@ -129,6 +131,7 @@ impl Node {
             timers: Timers::default(),
             transmits: VecDeque::new(),
             news: VecDeque::new(),
+            dropped: Dropped::default(),
             settings,
         }
     }
@@ -165,6 +168,20 @@ impl Node {
         self.keeping.store.iter().map(|(info_hash, address, _)| (info_hash, address))
     }
 
+    /// The textbook's finger table, for a ring of `bits` bits: for each distance of 1, 2, 4 … places
+    /// the first node from there on, of those that this one knows.
+    pub fn finger_table(&self, bits: u32) -> Vec<(RingId, Contact)> {
+        let me = self.me();
+        let fingers = self.fingers.iter().map(|(_, finger)| finger.contact);
+        let known: Vec<_> = fingers.chain(self.ring.successors().iter().copied()).collect();
+        let first = |start: RingId| {
+            known.iter().copied().min_by_key(|contact| start.clockwise_to(contact.id))
+        };
+        let starts =
+            (1..=bits.min(63)).rev().map(|n| me.id.plus(RingId::from_leading(1 << (64 - n))));
+        starts.filter_map(|start| Some((start, first(start)?))).collect()
+    }
+
     /// How many fingers it has.
     pub fn finger_count(&self) -> usize {
         self.fingers.len()
@@ -181,6 +198,11 @@ impl Node {
         contacts.dedup();
         contacts.truncate(limits::ENTRY_POINTS_MAX);
         contacts
+    }
+
+    /// The datagrams that were dropped until now.
+    pub fn dropped(&self) -> Dropped {
+        self.dropped
     }
 
     /// The next datagram to send.
@@ -204,17 +226,21 @@ impl Node {
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
         self.now = self.now.max(now);
         if Family::of(from) != self.family || from.port() == 0 {
+            self.dropped.unreadable += 1;
             return;
         }
         let message = match parse(bytes, self.family) {
             Ok(message) => message,
             Err(Unreadable::UnknownQuery(transaction)) => {
-                if self.rates.admit(self.now, from) {
+                if self.is_admitted(from) {
                     self.refuse(from, transaction, Refusal::Unknown, bytes.len());
                 }
                 return;
             }
-            Err(_) => return,
+            Err(_) => {
+                self.dropped.unreadable += 1;
+                return;
+            }
         };
         match message.body {
             Body::Query(query, token) => {
@@ -225,7 +251,7 @@ impl Node {
                     token,
                     len: bytes.len(),
                 };
-                if self.rates.admit(self.now, from) {
+                if self.is_admitted(from) {
                     self.handle_seen_by_asker(message.seen);
                     self.handle_query(&asked, query);
                 }
@@ -235,10 +261,13 @@ impl Node {
                 if let Some((pending, took)) = answered {
                     self.forget_silence(&pending);
                     if !message.client {
+                        self.membership.met_member = true;
                         self.heard(pending.to, took);
                     }
                     self.handle_seen(from, message.seen);
                     self.handle_answer(&pending, answer, took);
+                } else {
+                    self.dropped.unasked += 1;
                 }
             }
             Body::Error(_) => {
@@ -246,9 +275,18 @@ impl Node {
                 if let Some((pending, _)) = answered {
                     self.forget_silence(&pending);
                     self.handle_refusal(&pending);
+                } else {
+                    self.dropped.unasked += 1;
                 }
             }
         }
+    }
+
+    /// Whether a question of `from` is looked at, or is one too many.
+    fn is_admitted(&mut self, from: SocketAddr) -> bool {
+        let is_admitted = self.rates.admit(self.now, from);
+        self.dropped.too_many += u64::from(!is_admitted);
+        is_admitted
     }
 
     /// The deadline of [`poll_deadline`](Self::poll_deadline) has come: handles one timer that is

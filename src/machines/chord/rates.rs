@@ -1,4 +1,5 @@
-//! How much is answered: each global source so many datagrams, and all together so many bytes.
+//! How much is answered: each global source so many datagrams, and all together so many bytes; to
+//! local addresses, where no line to the Internet is spent, many times as many.
 //!
 //! What is too much is dropped. Nobody is banned for it, since whoever forges a source could ban it.
 
@@ -43,12 +44,15 @@ pub(super) struct Rates {
     limited: bool,
     sources: BTreeMap<IpAddr, Bucket>,
     answers: Bucket,
+    local_answers: Bucket,
 }
 
 impl Rates {
     pub(super) fn new(limited: bool, now: Instant) -> Self {
-        let answers = Bucket::new(limits::ANSWER_RATE, limits::ANSWER_BURST, now);
-        Self { limited, sources: BTreeMap::new(), answers }
+        let bucket =
+            |factor| Bucket::new(limits::ANSWER_RATE * factor, limits::ANSWER_BURST * factor, now);
+        let (answers, local_answers) = (bucket(1), bucket(limits::ANSWER_LOCAL_FACTOR));
+        Self { limited, sources: BTreeMap::new(), answers, local_answers }
     }
 
     /// Whether a datagram from `from` is looked at. On one's own network many honest nodes share an
@@ -68,9 +72,10 @@ impl Rates {
         self.sources.entry(from.ip()).or_insert(full).take(now, 1)
     }
 
-    /// Whether an answer of `len` bytes may be sent.
-    pub(super) fn may_answer(&mut self, now: Instant, len: usize) -> bool {
-        !self.limited || self.answers.take(now, u32::try_from(len).unwrap_or(u32::MAX))
+    /// Whether an answer of `len` bytes may be sent to `to`.
+    pub(super) fn may_answer(&mut self, now: Instant, to: SocketAddr, len: usize) -> bool {
+        let bucket = if is_local(to.ip()) { &mut self.local_answers } else { &mut self.answers };
+        !self.limited || bucket.take(now, u32::try_from(len).unwrap_or(u32::MAX))
     }
 
     pub(super) fn check(&self) {
@@ -97,8 +102,10 @@ mod tests {
         let later = now + Duration::from_secs(1);
         assert_eq!(admitted(&mut rates, later, global), limits::SOURCE_RATE as usize);
         assert_eq!(admitted(&mut rates, now, global), 0, "a clock that goes back gives nothing");
-        let answered = (0..1000).filter(|_| rates.may_answer(now, 1024)).count();
-        assert_eq!(answered, limits::ANSWER_BURST as usize / 1024);
+        let mut answered = |to| (0..9999).filter(|_| rates.may_answer(now, to, 1024)).count();
+        let burst = limits::ANSWER_BURST as usize / 1024;
+        assert_eq!(answered(global), burst);
+        assert_eq!(answered(local), burst * limits::ANSWER_LOCAL_FACTOR as usize);
         assert!((0..1000).all(|_| Rates::new(false, now).admit(now, global)));
     }
 

@@ -54,7 +54,7 @@ impl Node {
                 Some(_) | None => {}
             }
             let route = self.route(lookup.target);
-            route.nodes.into_iter().for_each(|address| lookup.add(Contact::at(address)));
+            route.nodes.into_iter().for_each(|address| lookup.add(self.contact(address)));
         }
         if !self.is_member() || lookup.is_empty() {
             let fingers = self.fingers.before(lookup.target, limits::CONTACTS_ANSWERED);
@@ -63,7 +63,7 @@ impl Node {
         }
         if lookup.is_empty() {
             let entry_points = self.membership.entry_points.iter().take(limits::GREETINGS_MAX);
-            entry_points.for_each(|address| lookup.add(Contact::at(*address)));
+            entry_points.for_each(|address| lookup.add(self.contact(*address)));
         }
         if self.is_member() {
             lookup.add_ourselves(self.me());
@@ -140,10 +140,10 @@ impl Node {
     }
 
     fn heard_from(&self, route: Route) -> Heard {
-        let nodes = route.nodes.into_iter().map(Contact::at);
+        let nodes = route.nodes.into_iter().map(self.placing());
         Heard {
             nodes: nodes.collect(),
-            owner: route.owner.map(Contact::at),
+            owner: route.owner.map(self.placing()),
             sharers: route.sharers,
             token: route.token,
         }
@@ -181,8 +181,9 @@ impl Node {
 
     /// `from` named all nodes after it, for a lookup whose owner is silent.
     pub(super) fn handle_listed(&mut self, number: u64, from: Contact, state: &State) {
+        let contact = self.placing();
         if let Some(lookup) = self.lookups.get_mut(&number) {
-            lookup.handle_list(from, state.successors.iter().copied().map(Contact::at));
+            lookup.handle_list(from, state.successors.iter().copied().map(contact));
             self.drive(number);
         }
     }

@@ -54,8 +54,8 @@ impl Node {
                     self.refuse(asked.from, asked.transaction, Refusal::Token, asked.len);
                 }
             }
-            Query::Hint(about) => self.handle_hint(asked.from, Contact::at(about)),
-            Query::Leave => self.handle_leaving(Contact::at(asked.from)),
+            Query::Hint(about) => self.handle_hint(asked.from, self.contact(about)),
+            Query::Leave => self.handle_leaving(self.contact(asked.from)),
             Query::Push(entries) => {
                 if self.is_proved(asked, self.me().id) {
                     self.handle_pushed(asked.from, &entries);
@@ -86,9 +86,17 @@ impl Node {
         };
         let Some(answer) = self.shortened(answer, len_max) else { return };
         let len = self.len_of(&answer);
-        if self.rates.may_answer(self.now, len) {
+        if self.is_neighbour(asked.from) || self.rates.may_answer(self.now, asked.from, len) {
             self.send(asked.from, asked.transaction, Body::Answer(answer), 0);
         }
+    }
+
+    /// Whether `address` is near us on the ring. Its questions are always answered: a flood that used
+    /// up all answers must not make us look dead to those who keep the ring with us.
+    pub(super) fn is_neighbour(&self, address: SocketAddr) -> bool {
+        let before = self.ring.predecessor().into_iter().chain(self.before.iter().copied());
+        let mut near = before.chain(self.ring.successors().iter().copied());
+        near.any(|neighbour| neighbour.address == address)
     }
 
     /// Leaves out of an answer what is too much.
@@ -125,7 +133,7 @@ impl Node {
 
     pub(super) fn refuse(&mut self, to: SocketAddr, transaction: u32, why: Refusal, len: usize) {
         let is_member = self.is_member();
-        if is_member && self.rates.may_answer(self.now, len) {
+        if is_member && self.rates.may_answer(self.now, to, len) {
             self.send(to, transaction, Body::Error(why), 0);
         }
     }

@@ -18,21 +18,32 @@ use crate::machines::chord::ring::{Ring, Step, View, is_between};
 use crate::words::limits::ring as limits;
 use crate::words::ring_id::RingId;
 
-/// A state as the ring's rules see it.
-pub(super) fn view_of(state: &State) -> View<Contact> {
-    View {
-        predecessor: state.predecessor.map(Contact::at),
-        successors: state.successors.iter().copied().map(Contact::at).collect(),
-    }
-}
-
 impl Node {
+    /// The node at `address`, in its place.
+    pub(super) fn contact(&self, address: SocketAddr) -> Contact {
+        self.placing()(address)
+    }
+
+    /// The same for many addresses.
+    pub(super) fn placing(&self) -> impl Fn(SocketAddr) -> Contact + Copy + use<> {
+        let bits = self.settings.shape.place_bits;
+        move |address| Contact::with_bits(address, bits)
+    }
+
+    /// A state as the ring's rules see it.
+    pub(super) fn view_of(&self, state: &State) -> View<Contact> {
+        View {
+            predecessor: state.predecessor.map(self.placing()),
+            successors: state.successors.iter().copied().map(self.placing()).collect(),
+        }
+    }
+
     // ------------------------------------------------------------------------- Stabilisation ---
 
     /// Something near us changed: stabilise soon, and often for a while.
     pub(super) fn handle_change(&mut self) {
         self.stabilise_every = limits::STABILISE_MIN;
-        self.start_stabilising();
+        self.start_stabilising(self.stabilise_every);
     }
 
     /// Our list is another one. It comes to those before us from node to node, so the next one is
@@ -45,8 +56,8 @@ impl Node {
     }
 
     /// Sets the timer of the next stabilisation.
-    pub(super) fn start_stabilising(&mut self) {
-        let after = self.jitter(self.stabilise_every);
+    fn start_stabilising(&mut self, after: Duration) {
+        let after = self.jitter(after);
         if let Some(key) = self.stabilise_timer.take() {
             self.timers.cancel(key);
         }
@@ -59,7 +70,7 @@ impl Node {
         }
         let slower = self.stabilise_every * limits::STABILISE_SLOWER / 100;
         self.stabilise_every = slower.min(limits::STABILISE_MAX);
-        self.start_stabilising();
+        self.start_stabilising(self.stabilise_every);
         let mut steps = Vec::new();
         self.ring.stabilise(&mut steps);
         self.perform(&steps, None);
@@ -82,6 +93,7 @@ impl Node {
                 Step::NewHead => {
                     self.head_state = None;
                     self.handle_new_list();
+                    self.start_stabilising(limits::STABILISE_SOON);
                 }
                 Step::NewPredecessor(before) => self.handle_new_predecessor(before),
                 Step::Orphaned => self.handle_orphaned(),
@@ -103,16 +115,16 @@ impl Node {
     /// The nodes before us, as we tell them to our successor.
     pub(super) fn before_us(&self) -> Vec<SocketAddr> {
         let before = self.ring.predecessor().into_iter().chain(self.before.iter().copied());
-        before.map(|contact| contact.address).take(limits::REPLICAS_BEFORE).collect()
+        before.map(|contact| contact.address).take(self.settings.shape.before).collect()
     }
 
     fn handle_viewed(&mut self, from: Contact, state: State) {
         let was_head = self.ring.head() == Some(from) && self.ring.candidate().is_none();
-        let view = view_of(&state);
+        let view = self.view_of(&state);
         let changed = self
             .head_state
             .as_ref()
-            .is_none_or(|(head, old)| *head != from || view_of(old) != view);
+            .is_none_or(|(head, old)| *head != from || self.view_of(old) != view);
         let list = self.ring.successors().to_vec();
         let mut steps = Vec::new();
         let (rules, now) = (self.rules(), self.now);
@@ -133,11 +145,11 @@ impl Node {
         if asked.client || asked.from == self.me().address {
             return;
         }
-        let newcomer = Contact::at(asked.from);
+        let newcomer = self.contact(asked.from);
         if self.ring.predecessor() == Some(newcomer) {
             let me = self.me();
-            let told = before.iter().copied().map(Contact::at).filter(|it| *it != me);
-            let told: Vec<_> = told.take(limits::REPLICAS_BEFORE).collect();
+            let told = before.iter().copied().map(self.placing()).filter(|it| *it != me);
+            let told: Vec<_> = told.take(self.settings.shape.before).collect();
             if told != self.before {
                 self.before = told;
             }
@@ -155,7 +167,7 @@ impl Node {
         if let Some(old) = old {
             if is_between(old, new, self.me()) {
                 self.before.insert(0, old);
-                self.before.truncate(limits::REPLICAS_BEFORE);
+                self.before.truncate(self.settings.shape.before);
             }
             self.tell(old.address, Query::Hint(new.address));
         }
@@ -171,8 +183,11 @@ impl Node {
             self.perform(&steps, None);
         } else if self.ring.predecessor() == Some(from) || self.ring.successors().contains(&from) {
             self.handle_change();
+        } else if let Some(slot) = self.fingers.slot(from.id)
+            && self.fingers.contact(slot) == Some(from)
+        {
+            self.ask(from, Query::Ping(None), None, Purpose::Finger(slot), 1);
         }
-        self.fingers.remove(from);
     }
 
     // ----------------------------------------------------------------------- Answers, silence ---
@@ -250,6 +265,7 @@ impl Node {
         };
         self.requests.silent(self.now, to.address);
         self.fingers.remove(to);
+        self.membership.live.retain(|contact| *contact != to);
         self.handle_failure(purpose, to);
     }
 
@@ -275,7 +291,7 @@ impl Node {
             Purpose::Push => self.handle_push_failed(to),
             Purpose::Merge => self.membership.merging = None,
             Purpose::MergeAlive => self.handle_merge_alive(to, false),
-            Purpose::Walk => self.handle_walk_broken(),
+            Purpose::Walk => self.handle_walk_broken(to),
             Purpose::Greeting | Purpose::Finger(_) | Purpose::PingBack | Purpose::Courtesy => {}
         }
     }
@@ -313,7 +329,13 @@ impl Node {
         }
         self.widen_fingers();
         let nodes = self.nodes_estimate();
-        let missing: Vec<Slot> = self.fingers.missing(nodes).collect();
+        let missing: Vec<Slot> = if self.settings.shape.quick {
+            self.fingers.missing(nodes).collect()
+        } else {
+            // The textbook looks for each finger in turn, since it is to be the very first node from
+            // the slot's beginning on.
+            self.fingers.all_slots().take(self.settings.shape.place_bits as usize).collect()
+        };
         let turn = self.membership.next_turn();
         let next = missing.get(turn % missing.len().max(1)).copied();
         // A slot that has no node stays missing: who has tried each of them twice slows down.

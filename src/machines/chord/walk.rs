@@ -1,5 +1,8 @@
-//! A walk round the ring, from successor to successor: what `rondalla ring` prints.
+//! A walk round the ring, from successor to successor: what `rondalla ring` prints. Whoever of the
+//! nodes that it could begin with was not met on the way is of another ring, which is walked too.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::formats::krpc::{Query, State};
@@ -8,78 +11,113 @@ use crate::machines::chord::requests::Purpose;
 use crate::machines::chord::{Contact, MemberReport, News};
 use crate::words::limits::ring as limits;
 
+/// Once round, as far as it is known.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    first: Contact,
+    /// Whom the first member has before it: the last one, if it is whole.
+    before_first: Option<Contact>,
+    previous: Contact,
+}
+
 /// A walk under way.
 #[derive(Debug)]
 pub(super) struct Walk {
-    first: Option<Contact>,
-    previous: Option<Contact>,
+    round: Option<Round>,
     /// The nodes to go to next, the last of them first: the others are for when it is silent.
     next: Vec<Contact>,
-    visited: u32,
+    /// At most [`limits::WALK_MAX`].
+    met: BTreeSet<SocketAddr>,
     consistent: bool,
 }
 
 impl Node {
-    /// Goes round the ring: [`News::Member`] for each member, then [`News::Walked`].
+    /// Goes round the ring: [`News::Member`] for each member, then [`News::Walked`]. It begins at
+    /// ourselves or at a node that has answered; where none has, there is nobody to meet.
     pub fn walk(&mut self, now: Instant) {
         self.now = self.now.max(now);
-        let mut walk =
-            Walk { first: None, previous: None, next: Vec::new(), visited: 0, consistent: true };
-        let me = self.me();
+        let (round, next, met) = (None, Vec::new(), BTreeSet::new());
+        self.walk = Some(Walk { round, next, met, consistent: true });
         if self.is_member() {
             let state = self.state();
-            self.walk = Some(walk);
-            return self.handle_walked(me, &state, Duration::ZERO);
+            return self.handle_walked(self.me(), &state, Duration::ZERO);
         }
-        walk.next = self.membership.live.clone();
-        walk.next.extend(self.membership.entry_points.iter().copied().map(Contact::at));
-        walk.next.reverse();
-        self.walk = Some(walk);
         self.walk_on();
     }
 
     fn walk_on(&mut self) {
-        let next = self.walk.as_mut().and_then(|walk| walk.next.pop());
-        let query = Query::GetState { digest: None, rectify: None };
-        let asked =
-            next.is_some_and(|next| self.ask(next, query, None, Purpose::Walk, limits::TRIES));
-        if !asked && let Some(walk) = self.walk.take() {
-            // Who met nobody has seen nothing amiss.
-            self.news.push_back(News::Walked { consistent: walk.visited == 0 });
+        let me = self.me().address;
+        while let Some(walk) = &mut self.walk {
+            let next = walk.next.pop().or_else(|| {
+                // A round that has nowhere to go on is not closed.
+                walk.consistent &= walk.round.take().is_none();
+                let others = self.membership.live.iter();
+                others.copied().find(|it| it.address != me && !walk.met.contains(&it.address))
+            });
+            let Some(next) = next.filter(|_| walk.met.len() < limits::WALK_MAX) else {
+                let consistent = walk.consistent && walk.met.len() < limits::WALK_MAX;
+                self.walk = None;
+                return self.news.push_back(News::Walked { consistent });
+            };
+            if walk.met.contains(&next.address) {
+                // Round, past those that were silent.
+                walk.round = None;
+                walk.next.clear();
+                continue;
+            }
+            let query = Query::GetState { digest: None, rectify: None };
+            if self.ask(next, query, None, Purpose::Walk, limits::TRIES) {
+                return;
+            }
+            self.skip(next);
         }
     }
 
     pub(super) fn handle_walked(&mut self, at: Contact, state: &State, round_trip: Duration) {
+        let contact = self.placing();
         let Some(walk) = &mut self.walk else { return };
-        let predecessor = state.predecessor.map(Contact::at);
-        let successors: Vec<_> = state.successors.iter().copied().map(Contact::at).collect();
-        let successor = successors.first().copied().unwrap_or(at);
-        if walk.previous.is_some() && predecessor != walk.previous {
-            walk.consistent = false;
+        if !walk.met.insert(at.address) {
+            return;
         }
-        let first = *walk.first.get_or_insert(at);
-        walk.visited += 1;
-        walk.previous = Some(at);
-        let over = successor == first || walk.visited >= limits::WALK_MAX;
+        let predecessor = state.predecessor.map(contact);
+        let successors: Vec<_> = state.successors.iter().copied().map(contact).collect();
+        let successor = successors.first().copied().unwrap_or(at);
+        let (first, before_first) = match walk.round {
+            Some(Round { first, before_first, previous }) => {
+                walk.consistent &= predecessor == Some(previous);
+                (first, before_first)
+            }
+            None => {
+                // A second round is another ring's, or that of one whom nobody follows.
+                walk.consistent &= walk.met.len() == 1;
+                (at, predecessor)
+            }
+        };
+        walk.round = Some(Round { first, before_first, previous: at });
         walk.next = successors;
         walk.next.reverse();
-        let consistent = walk.consistent;
+        if walk.met.contains(&successor.address) {
+            walk.consistent &= successor == first && before_first.unwrap_or(first) == at;
+            walk.round = None;
+            walk.next.clear();
+        }
         let keys = state.keys;
         let report = MemberReport { contact: at, successor, predecessor, keys, round_trip };
         self.news.push_back(News::Member(report));
-        if over {
-            self.walk = None;
-            self.news.push_back(News::Walked { consistent });
-        } else {
-            self.walk_on();
-        }
+        self.walk_on();
     }
 
     /// The member is silent: the one after it is next.
-    pub(super) fn handle_walk_broken(&mut self) {
-        if let Some(walk) = &mut self.walk {
-            walk.consistent = false;
-        }
+    pub(super) fn handle_walk_broken(&mut self, silent: Contact) {
+        self.skip(silent);
         self.walk_on();
+    }
+
+    fn skip(&mut self, silent: Contact) {
+        self.membership.live.retain(|contact| *contact != silent);
+        if let Some(walk) = &mut self.walk {
+            // Whoever does not answer at the beginning is no part of what is seen.
+            walk.consistent &= walk.round.is_none();
+        }
     }
 }

@@ -102,6 +102,7 @@ fn dial(engine: &mut Engine, key: TorrentKey, contact: Key) {
         torrent: Some(key),
         contact: Some(contact),
         listens_at: None,
+        told_way: false,
         socket: None,
         stage: Stage::Dialling,
         connected: false,

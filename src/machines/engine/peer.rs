@@ -20,6 +20,8 @@ pub(super) struct Peer {
     pub(super) contact: Option<Key>,
     /// Where it listens, if it dialled us and said so.
     pub(super) listens_at: Option<SocketAddr>,
+    /// It has said where its node of the ring is.
+    pub(super) told_way: bool,
     /// The socket under which it was accepted: the later, the greater.
     pub(super) socket: Option<SocketNumber>,
     pub(super) stage: Stage,

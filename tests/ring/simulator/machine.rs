@@ -218,6 +218,7 @@ impl Tracker for chord::Node {
             chord::News::Client
             | chord::News::Alone
             | chord::News::PlaceTaken
+            | chord::News::Dropped(_)
             | chord::News::Left
             | chord::News::Member(_)
             | chord::News::Walked { .. } => None,

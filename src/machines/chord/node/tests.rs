@@ -5,6 +5,7 @@ mod network;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::formats::krpc::{Answer, Body, Message};
 use crate::machines::chord::{News, Role, Settings, Shape, Sharer};
 use crate::words::limits::ring as limits;
 use network::{Network, hash, place};
@@ -379,12 +380,58 @@ fn a_walk_meets_every_member_in_its_order() {
     let members = network.grow(9);
     network.pass(seconds(60));
     let asker = network.start("10.0.9.1:6881".parse().unwrap(), client(), &members[..1]);
+    network.pass(seconds(1));
     network.walk(asker);
     network.pass(seconds(10));
     let news = network.news(asker);
     let met = news.iter().filter(|news| matches!(news, News::Member(_)));
     assert_eq!(met.count(), 9);
     assert_eq!(news.last(), Some(&News::Walked { consistent: true }));
+}
+
+#[test]
+fn a_walk_goes_round_every_ring_that_is_known_and_says_that_they_are_not_one() {
+    let mut network = Network::new(18);
+    let [one, other] = [network.grow_apart(4, 0), network.grow_apart(3, 100)];
+    let gone = place(200);
+    let asker =
+        network.start("10.0.9.1:6881".parse().unwrap(), client(), &[gone, one[1], other[1]]);
+    network.pass(seconds(1));
+    network.walk(asker);
+    network.pass(seconds(10));
+    let news = network.news(asker);
+    let met = news.iter().filter(|news| matches!(news, News::Member(_)));
+    assert_eq!(met.count(), 7);
+    assert_eq!(news.last(), Some(&News::Walked { consistent: false }));
+}
+
+#[test]
+fn what_is_dropped_is_counted() {
+    let mut network = Network::new(19);
+    let members = network.grow(2);
+    let at = members[0];
+    let before = network.node(at).dropped();
+    let stranger = place(77);
+    let answer = |transaction| {
+        let body = Body::Answer(Answer::Done);
+        Message { transaction, seen: Some(at), client: false, body }.encode(0)
+    };
+    let deep = [vec![b'l'; 700], vec![b'e'; 700]].concat();
+    let unreadable = [&b"d1:ci1e"[..], b"", &[0; 1501], &deep, b"d1:ci1e1:t4:aaaa1:y1:xe"];
+    for bytes in unreadable {
+        network.deliver(stranger, at, bytes);
+    }
+    // Nobody was asked under this number, or whoever was asked is somebody else.
+    network.deliver(members[1], at, &answer(0xffff_ffff));
+    network.deliver(stranger, at, &answer(1));
+    let dropped = network.node(at).dropped();
+    assert_eq!(dropped.unreadable - before.unreadable, unreadable.len() as u64);
+    assert_eq!((dropped.unasked - before.unasked, dropped.too_many), (2, 0));
+    // A global source has its rate.
+    let global: SocketAddr = "8.8.8.8:6881".parse().unwrap();
+    let ping = network::questions(at)[0].1.clone();
+    (0..1000).for_each(|_| network.deliver(global, at, &ping));
+    assert!((900..1000).contains(&network.node(at).dropped().too_many));
 }
 
 #[test]

@@ -20,6 +20,9 @@ pub(in crate::machines::engine) fn handle_news(engine: &mut Engine, news: ChordN
         ChordNews::Alone => handle_alone(engine),
         ChordNews::Found(info_hash, sharers) => handle_found(engine, info_hash, &sharers),
         ChordNews::Known(nodes) => engine.order(Order::Usher(ToUsher::Remember(nodes))),
+        ChordNews::Dropped(dropped) => {
+            engine.events.push_back(Event::Ring(RingState::Dropped(dropped)));
+        }
         ChordNews::Left => {
             engine.ring.on = false;
             ending::end_if_done(engine);
@@ -37,6 +40,8 @@ pub(in crate::machines::engine) fn handle_entries(engine: &mut Engine, nodes: Ve
 fn handle_alone(engine: &mut Engine) {
     if !std::mem::replace(&mut engine.ring.told_alone, true) {
         engine.events.push_back(Event::Ring(RingState::Alone));
+        let message = "the ring: no node answers yet; whoever comes is served, and trying goes on";
+        engine.events.push_back(Event::Warning(message.to_owned()));
     }
 }
 

@@ -62,6 +62,7 @@ pub(in crate::machines::engine) fn handle_accepted(
         torrent: None,
         contact: None,
         listens_at: None,
+        told_way: false,
         socket: Some(socket),
         stage: Stage::Greeting,
         connected: true,
@@ -406,7 +407,10 @@ fn handle_extended(engine: &mut Engine, key: PeerKey, handshake: &ExtensionHands
         peer.listens_at = Some(address);
         torrent.contacts.handle_caller(key, address);
     }
-    if let Some(port) = handshake.chord {
+    // As above, the first word counts; and a private torrent has nothing to do with the ring.
+    let private = torrent.context.metainfo.private();
+    if let Some(port) = handshake.chord.filter(|_| !private && !peer.told_way) {
+        peer.told_way = true;
         ring::handle_way(engine, SocketAddr::new(ip, port));
     }
     if let Some(len) = handshake.metadata_len {

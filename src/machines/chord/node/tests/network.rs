@@ -230,7 +230,7 @@ impl Network {
         self.now = end;
     }
 
-    fn deliver(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+    pub(super) fn deliver(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         if self.one_side.contains(&from) != self.one_side.contains(&to) {
             return;
         }
