@@ -23,7 +23,9 @@ use crate::formats::wire::{ExtensionHandshake, MetadataMessage, Reserved};
 use crate::words::address::Address;
 use crate::words::bitfield::{SharedBitfield, Word};
 use crate::words::have_log::{HaveLog, Publisher};
-use crate::words::id::{Block, BlockRange, InfoHash, PeerId, PeerKey, PieceIndex, TorrentKey};
+use crate::words::id::{
+    Block, BlockRange, InfoHash, PeerId, PeerKey, PieceIndex, SkeyHash, TorrentKey,
+};
 use crate::words::limits;
 
 pub use event::{Event, PeerState, Progress, RingState, TorrentEvent, Trouble, TroubleKind};
@@ -66,6 +68,9 @@ pub struct SocketNumber(pub u64);
 pub enum PeerNews {
     /// One that dialled us names its torrent; it waits for [`Order::Introduce`].
     Hello(InfoHash),
+    /// One that dialled us and wants encryption names its torrent so; it waits for
+    /// [`Order::Introduce`].
+    HelloBySkey(SkeyHash),
     /// The handshakes are done; its writer takes orders from now on.
     Connected {
         /// The address at the other end.
@@ -413,7 +418,8 @@ pub enum Order {
     },
     /// To the porter: close this socket.
     Refuse(SocketNumber),
-    /// To a peer's reader: the torrent that it named in [`PeerNews::Hello`].
+    /// To a peer's reader: the torrent that it named in [`PeerNews::Hello`] or
+    /// [`PeerNews::HelloBySkey`].
     Introduce {
         /// The peer.
         peer: PeerKey,

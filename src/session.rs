@@ -38,7 +38,6 @@ mod turns;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -47,6 +46,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use crate::actors::chance::chance;
 use crate::actors::clerk::ClerkHandle;
 use crate::actors::clock::now;
 use crate::actors::events::EventQueue;
@@ -192,6 +192,7 @@ impl Session {
             chord: options.chord.is_some(),
             leave_from: options.listen.as_ref().and_then(|listen| listen.ip).filter(is_specific),
             upload: options.upload,
+            encryption: options.encryption,
             files: Arc::clone(&files),
             shelf: Arc::clone(&shelf),
             down: Limiter::new(options.limit_down),
@@ -482,16 +483,6 @@ fn is_specific(ip: &IpAddr) -> bool {
 /// A seed that nobody knows.
 fn seed() -> u64 {
     u64::from_le_bytes(chance())
-}
-
-/// Bytes of chance from the system, by way of the seeds that it gives to hash maps.
-fn chance<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    for part in bytes.chunks_mut(8) {
-        let eight = RandomState::new().hash_one(N).to_le_bytes();
-        part.copy_from_slice(&eight[..part.len()]);
-    }
-    bytes
 }
 
 #[cfg(test)]

@@ -276,3 +276,18 @@ fn nobody_to_download_from_ends_with_a_timeout() {
     assert_eq!(output.status.code(), Some(5), "{stderr}");
     assert!(stderr.contains("rondalla: lonely: no peer answered"), "{stderr}");
 }
+
+#[test]
+fn encryption_that_is_required_is_had_and_whoever_has_none_gets_nothing() {
+    let swarm = Swarm::new(&["--encryption", "require"]);
+    let whole = Tree::of(&swarm.source);
+    for (name, options) in [("asked", &[][..]), ("required", &["--encryption", "require"])] {
+        swarm.run(name, options);
+        whole.assert_is_at(&swarm.at(name));
+    }
+    let options = ["--encryption", "off", "--timeout", "2", "-v"];
+    let mut off = swarm.download("off", &options);
+    let mut off = Running::start(&swarm.scratch, "off", &mut off);
+    assert_eq!(off.wait_for_exit().code(), Some(5), "{}", off.stderr());
+    assert!(off.stdout().contains("it closed the connection"), "{}", off.stdout());
+}

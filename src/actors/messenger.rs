@@ -1,7 +1,8 @@
 //! The Messenger: the interface between bits and messages.
 //!
 //! A peer's two threads speak and hear through it and never see a socket. [`TcpMessenger`] is the
-//! one of the program; encryption, or another transport, is another Messenger.
+//! one that is used where it may be; whoever wants encryption agrees on it (`mse`) and gets another
+//! Messenger (`encrypted`).
 
 use std::fmt;
 use std::io::{self, Write};
@@ -13,12 +14,16 @@ use crate::actors::file_error::reason;
 use crate::actors::file_part::FilePart;
 use crate::actors::shelf::Shelf;
 use crate::actors::zero_copy::{self, Outcome};
+use crate::formats::mse::MseError;
 use crate::formats::wire::{Handshake, HandshakeHead, Message, PieceHeader, WireError};
 use crate::words::id::Block;
 use crate::words::limits;
 
+mod encrypted;
 mod hearing;
+pub(crate) mod mse;
 
+use encrypted::EncryptedMessenger;
 use hearing::Hearing;
 
 /// Says and hears the messages of one connection.
@@ -80,6 +85,19 @@ pub(crate) enum Breakdown {
     Broken(io::Error),
     /// What came is not the protocol.
     Wire(WireError),
+    /// What came is not the handshake of an encrypted connection, or of none that may be made.
+    Mse(MseError),
+}
+
+impl Breakdown {
+    /// Whether the other side hung up.
+    pub(crate) fn is_closed(&self) -> bool {
+        match self {
+            Self::Closed => true,
+            Self::Broken(error) => error.kind() == io::ErrorKind::ConnectionReset,
+            Self::Wire(_) | Self::Mse(_) => false,
+        }
+    }
 }
 
 /// Why a block was not sent.
@@ -97,6 +115,7 @@ impl fmt::Display for Breakdown {
             Self::Closed => f.write_str("it closed the connection"),
             Self::Broken(error) => write!(f, "the connection broke: {}", reason(error)),
             Self::Wire(error) => write!(f, "{error}"),
+            Self::Mse(error) => write!(f, "{error}"),
         }
     }
 }
@@ -104,6 +123,12 @@ impl fmt::Display for Breakdown {
 impl From<WireError> for Breakdown {
     fn from(error: WireError) -> Self {
         Self::Wire(error)
+    }
+}
+
+impl From<MseError> for Breakdown {
+    fn from(error: MseError) -> Self {
+        Self::Mse(error)
     }
 }
 
@@ -125,6 +150,12 @@ impl TcpMessenger {
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(limits::WRITE_TIMEOUT))?;
         Ok(Self::over(stream))
+    }
+
+    /// Speaks and hears on a socket on which `early` has been heard.
+    fn after(early: Vec<u8>, stream: Arc<TcpStream>) -> Self {
+        let hearing = Hearing::after(early, None, Arc::clone(&stream));
+        Self { stream, hearing, outgoing: Vec::new(), zero_copy: true }
     }
 
     fn over(stream: Arc<TcpStream>) -> Self {

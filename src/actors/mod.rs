@@ -1,5 +1,6 @@
 //! Whatever waits: threads that decide nothing. They meet only on the bus.
 
+pub(crate) mod chance;
 pub(crate) mod clerk;
 pub(crate) mod clock;
 pub(crate) mod disk;

@@ -8,32 +8,35 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use parking_lot::Mutex;
-use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::actors::clock::now;
 use crate::actors::file_error::reason;
 use crate::actors::files::{Access, FileStore};
 use crate::actors::limiter::Limiter;
-use crate::actors::messenger::{Breakdown, HangUp, Messenger, TcpMessenger, Unsent, is_time_out};
+use crate::actors::messenger::{Breakdown, HangUp, Messenger, Unsent, is_time_out};
 use crate::actors::shelf::Shelf;
 use crate::bus::{Farewell, Fault, Notification, PeerNews, PeerShared, ToPeer, TorrentContext};
 use crate::formats::allowed_fast::allowed_fast;
 use crate::formats::client;
+use crate::formats::mse::Encryption;
 use crate::formats::wire::{
-    EXTENSION_HANDSHAKE, ExtensionHandshake, Handshake, Message, OUR_UT_METADATA, Reserved,
-    UT_METADATA,
+    EXTENSION_HANDSHAKE, ExtensionHandshake, Message, OUR_UT_METADATA, UT_METADATA,
 };
 use crate::machines::conversation::{Inbound, Outbound, Speech};
-use crate::words::address::{Address, Host, fold};
-use crate::words::id::{Block, InfoHash, PeerId, PeerKey, PieceIndex, TorrentKey};
+use crate::words::address::Address;
+use crate::words::id::{Block, PeerId, PeerKey, PieceIndex, TorrentKey};
 use crate::words::limits;
+
+mod meeting;
+
+use meeting::Met;
 
 /// What the threads of all peers know.
 #[derive(Debug)]
@@ -47,6 +50,8 @@ pub(crate) struct Office {
     pub(crate) leave_from: Option<IpAddr>,
     /// Whether we serve anybody.
     pub(crate) upload: bool,
+    /// Whether connections are encrypted.
+    pub(crate) encryption: Encryption,
     pub(crate) files: Arc<FileStore>,
     /// Buffers for the blocks that come.
     pub(crate) shelf: Arc<Shelf>,
@@ -208,69 +213,12 @@ impl From<MainIsGone> for Farewell {
 /// The reader: connecting, the handshakes, then whatever the peer says.
 struct Reader(Call);
 
-/// A connection whose handshakes are done.
-struct Met {
-    messenger: Box<dyn Messenger>,
-    address: SocketAddr,
-    greeting: Handshake,
-    introduction: Introduction,
-}
-
 impl Reader {
     fn run(self) -> (Farewell, WriterThread) {
         match self.meet() {
             Ok(met) => self.talk(met),
             Err(farewell) => (farewell, None),
         }
-    }
-
-    fn meet(&self) -> Result<Met, Farewell> {
-        match &self.0.way {
-            Way::Out(to, introduction) => self.dial(to, introduction.clone()),
-            Way::In(stream, introductions) => self.answer(stream, introductions),
-        }
-    }
-
-    fn dial(&self, to: &Address, introduction: Introduction) -> Result<Met, Farewell> {
-        let (stream, address) =
-            connect(to, self.0.office.leave_from).map_err(|error| lost(&error))?;
-        let messenger = TcpMessenger::new(stream).map_err(|error| lost(&error))?;
-        let mut messenger = messenger.with_buffers(&self.0.office.shelf);
-        self.0.line.open(messenger.line());
-        let info_hash = introduction.1.metainfo.info_hash();
-        messenger.greet(&self.our_handshake(info_hash)).map_err(|error| lost(&error))?;
-        let deadline = now() + limits::HANDSHAKE_TIMEOUT;
-        let greeting = messenger.receive_greeting(deadline).map_err(nobodys)?;
-        let greeting = greeting.ok_or_else(|| nobodys("it did not answer the handshake"))?;
-        if greeting.info_hash != info_hash {
-            return Err(theirs("it answered with another torrent"));
-        }
-        Ok(Met { messenger: Box::new(messenger), address, greeting, introduction })
-    }
-
-    fn answer(
-        &self,
-        stream: &Arc<TcpStream>,
-        introductions: &Receiver<Introduction>,
-    ) -> Result<Met, Farewell> {
-        let address = stream.peer_addr().map(fold).map_err(|error| lost(&error))?;
-        let messenger = TcpMessenger::new(Arc::clone(stream)).map_err(|error| lost(&error))?;
-        let mut messenger = messenger.with_buffers(&self.0.office.shelf);
-        self.0.line.open(messenger.line());
-        let deadline = now() + limits::HANDSHAKE_TIMEOUT;
-        let silent = || nobodys("it did not finish its handshake");
-        let head = messenger.receive_head(deadline).map_err(nobodys)?.ok_or_else(silent)?;
-        self.publish(PeerNews::Hello(head.info_hash))?;
-        // Main answers or hangs up; if it ends, the channel does.
-        let introduction = introductions.recv().map_err(|_gone| ours("its torrent is not here"))?;
-        messenger.greet(&self.our_handshake(head.info_hash)).map_err(|error| lost(&error))?;
-        let greeting = messenger.receive_greeting(deadline).map_err(nobodys)?.ok_or_else(silent)?;
-        Ok(Met { messenger: Box::new(messenger), address, greeting, introduction })
-    }
-
-    fn our_handshake(&self, info_hash: InfoHash) -> Handshake {
-        let reserved = Reserved::default().with_extension().with_fast();
-        Handshake { reserved, info_hash, peer_id: self.0.office.peer_id }
     }
 
     fn talk(self, met: Met) -> (Farewell, WriterThread) {
@@ -384,43 +332,8 @@ impl Reader {
 fn broken(breakdown: Breakdown) -> Farewell {
     match breakdown {
         Breakdown::Closed | Breakdown::Broken(_) => nobodys(breakdown),
-        Breakdown::Wire(_) => theirs(breakdown),
+        Breakdown::Wire(_) | Breakdown::Mse(_) => theirs(breakdown),
     }
-}
-
-/// Connects to `to`, trying each address of a name.
-fn connect(to: &Address, leave_from: Option<IpAddr>) -> io::Result<(TcpStream, SocketAddr)> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in resolve(to)? {
-        let address = fold(address);
-        match connect_one(address, leave_from) {
-            Ok(stream) => return Ok((stream, address)),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-fn resolve(to: &Address) -> io::Result<Vec<SocketAddr>> {
-    let port = to.port;
-    match &to.host {
-        Host::Any => {
-            Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()])
-        }
-        Host::Ip(ip) => Ok(vec![(*ip, port).into()]),
-        Host::Name(name) => {
-            Ok((&**name, port).to_socket_addrs()?.take(limits::ADDRESSES_MAX).collect())
-        }
-    }
-}
-
-fn connect_one(address: SocketAddr, leave_from: Option<IpAddr>) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if let Some(ip) = leave_from.filter(|ip| ip.is_ipv4() == address.is_ipv4()) {
-        socket.bind(&SocketAddr::new(ip, 0).into())?;
-    }
-    socket.connect_timeout(&address.into(), limits::CONNECT_TIMEOUT)?;
-    Ok(socket.into())
 }
 
 /// The writer: carries out main's orders, and says by itself what its machine finds to say.

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::formats::metainfo::Metainfo;
+use crate::formats::mse::Encryption;
 use crate::words::address::{Address, ListenAddress};
 use crate::words::id::InfoHash;
 use crate::words::units::{Rate, Size, Unparsable};
@@ -59,31 +60,6 @@ pub struct NetworkOptions {
     pub max_peers: Option<u32>,
     /// Encryption of connections.
     pub encryption: Encryption,
-}
-
-/// Whether connections to peers are encrypted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Encryption {
-    /// Where the peer can.
-    #[default]
-    Prefer,
-    /// Always: other peers are refused.
-    Require,
-    /// Never.
-    Off,
-}
-
-impl FromStr for Encryption {
-    type Err = Unparsable;
-
-    fn from_str(text: &str) -> Result<Self, Unparsable> {
-        match text {
-            "prefer" => Ok(Self::Prefer),
-            "require" => Ok(Self::Require),
-            "off" => Ok(Self::Off),
-            _ => Err(Unparsable("write prefer, require or off")),
-        }
-    }
 }
 
 /// Files by their numbers, from 1, as in `1-5,8`. No range is empty.

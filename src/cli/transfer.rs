@@ -236,6 +236,7 @@ fn session_options(options: &TransferOptions, goal: Goal, means: &Means) -> Opti
         goal,
         stay: options.watch.is_some(),
         upload: network.parts.upload,
+        encryption: network.encryption,
         chord: network
             .parts
             .chord

@@ -6,6 +6,7 @@ pub mod krpc;
 pub mod magnet;
 pub mod mainline;
 pub mod metainfo;
+pub mod mse;
 pub mod path;
 pub mod resume;
 pub mod wire;

@@ -22,6 +22,7 @@ pub(super) fn of_notification(notification: &Notification) -> &'static str {
 fn of_peer_news(news: &PeerNews) -> &'static str {
     match news {
         PeerNews::Hello(_) => "Hello",
+        PeerNews::HelloBySkey(_) => "HelloBySkey",
         PeerNews::Connected { .. } => "Connected",
         PeerNews::Gained(_) => "Gained",
         PeerNews::Lost(_) => "Lost",

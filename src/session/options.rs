@@ -10,6 +10,7 @@ use super::chord::ChordOptions;
 use crate::actors::clerk;
 use crate::bus::{NewTorrent, Place};
 use crate::formats::metainfo::Metainfo;
+use crate::formats::mse::Encryption;
 use crate::machines::engine::{Goal, SeedUntil};
 use crate::words::address::{Address, ListenAddress};
 use crate::words::limits;
@@ -27,6 +28,8 @@ pub struct Options {
     pub stay: bool,
     /// Whether to serve others.
     pub upload: bool,
+    /// Whether connections are encrypted.
+    pub encryption: Encryption,
     /// How to take part in the ring; `None`: not at all.
     pub chord: Option<ChordOptions>,
     /// Bytes that blocks may take until their pieces are written.
@@ -59,6 +62,7 @@ impl Options {
             goal: Goal::Complete,
             stay: false,
             upload: true,
+            encryption: Encryption::default(),
             chord: Some(ChordOptions::default()),
             memory: limits::MEMORY_DEFAULT,
             peers_max: limits::PEERS_DEFAULT,

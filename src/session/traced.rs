@@ -39,6 +39,7 @@ fn of_peer(peer: PeerKey, news: &PeerNews) -> (Speaker, About) {
             (Speaker::Writer(peer), About::Count((*orders).into()))
         }
         PeerNews::Hello(_)
+        | PeerNews::HelloBySkey(_)
         | PeerNews::Connected { .. }
         | PeerNews::Seeder
         | PeerNews::Completed

@@ -40,6 +40,11 @@ impl fmt::Debug for InfoHash {
     }
 }
 
+/// The name by which an encrypted handshake asks for a torrent: the SHA-1 of `req2` and the info-hash
+/// (Message Stream Encryption).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SkeyHash(pub [u8; 20]);
+
 /// The 20 bytes by which a client names itself in its handshake (BEP 3; client codes: BEP 20).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub [u8; 20]);

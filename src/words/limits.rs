@@ -120,6 +120,14 @@ pub const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(100);
 /// Both handshakes have to be over after this (a client with much to check answers late).
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Longest noise at each place of an encrypted handshake that has some (Message Stream Encryption:
+/// "0 to 512 bytes"), so the sign behind it is looked for no further.
+pub const MSE_PAD_MAX: u16 = 512;
+
+/// Bytes of an encrypted handshake that are read at once. It needs some 3 KB at most, and up to 64
+/// KiB that a peer may say along with it, which are kept as they come.
+pub const MSE_READ_LEN: usize = 1024;
+
 /// A peer that takes nothing we write for so long is ended.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -30,6 +30,8 @@ pub(crate) struct Share<'a> {
     pub(crate) dir: &'a Path,
     pub(crate) listen: SocketAddr,
     pub(crate) role: Role,
+    /// Nothing but RC4 is taken.
+    pub(crate) encrypted: bool,
 }
 
 /// A started client. It is killed with this value; ended by `stop` it has written all it has.
@@ -70,6 +72,9 @@ impl Aria2 {
         command.arg(format!("--interface={}", share.listen.ip()));
         command.arg(format!("--listen-port={}", share.listen.port()));
         command.arg(format!("--dir={}", share.dir.display()));
+        if share.encrypted {
+            command.args(["--bt-require-crypto=true", "--bt-min-crypto-level=arc4"]);
+        }
         match share.role {
             Role::Seeds => command.args(["--check-integrity=true", "--seed-ratio=0.0"]),
             Role::Leeches => command.arg("--seed-time=0"),
@@ -117,7 +122,7 @@ impl Transmission {
             "bind-address-ipv4": share.listen.ip(), "bind-address-ipv6": "::1",
             "peer-port": share.listen.port(), "port-forwarding-enabled": false,
             "dht-enabled": false, "lpd-enabled": false, "utp-enabled": false,
-            "download-dir": share.dir,
+            "download-dir": share.dir, "encryption": if share.encrypted { 2 } else { 1 },
         });
         std::fs::write(config.join("settings.json"), settings.to_string()).unwrap();
         let mut daemon = Command::new("transmission-daemon");
@@ -176,6 +181,9 @@ impl Libtorrent {
         let mut command = Command::new("/usr/bin/python3");
         command.arg(script).arg("--torrent").arg(share.torrent).arg("--dir").arg(share.dir);
         command.args(["--listen", &share.listen.to_string()]);
+        if share.encrypted {
+            command.arg("--encrypted");
+        }
         if let Some(peer) = dial {
             command.args(["--dial", &peer.to_string()]);
         }

@@ -27,12 +27,25 @@ def parse_arguments():
     parser.add_argument("--dir", required=True)
     parser.add_argument("--listen", required=True, help="IP:PORT or [IPv6]:PORT")
     parser.add_argument("--dial", help="a peer's address, likewise")
+    parser.add_argument("--encrypted", action="store_true", help="nothing but RC4")
     return parser.parse_args()
 
 
-def start_session(listen):
+def encryption(encrypted):
+    if not encrypted:
+        return {}
+    policies, levels = libtorrent.enc_policy, libtorrent.enc_level
+    return {
+        "out_enc_policy": int(policies.forced),
+        "in_enc_policy": int(policies.forced),
+        "allowed_enc_level": int(levels.rc4),
+    }
+
+
+def start_session(listen, encrypted):
     # Left on, uTP would be dialled first, and a peer without it costs some 4 s.
     return libtorrent.session({
+        **encryption(encrypted),
         "listen_interfaces": listen,
         "enable_dht": False,
         "enable_lsd": False,
@@ -60,7 +73,7 @@ def add_torrent(session, torrent, folder):
 
 def main():
     arguments = parse_arguments()
-    session = start_session(arguments.listen)
+    session = start_session(arguments.listen, arguments.encrypted)
     handle = add_torrent(session, arguments.torrent, arguments.dir)
     if arguments.torrent.startswith("magnet:"):
         # There is nothing to check before the metadata is here.

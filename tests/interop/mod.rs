@@ -74,6 +74,10 @@ struct Setup {
     target: PathBuf,
     whole: Tree,
     may_lack_empty_files: bool,
+    /// The other client takes nothing but RC4.
+    encrypted: bool,
+    /// Options of `rondalla`.
+    options: &'static [&'static str],
 }
 
 impl Setup {
@@ -84,7 +88,18 @@ impl Setup {
         let torrent = scratch.path("it.torrent");
         rondalla::create(&data, &torrent, &["--piece-length", piece_length]);
         let whole = Tree::of(&source);
-        Self { scratch, torrent, source, data, target, whole, may_lack_empty_files: false }
+        let (may_lack_empty_files, encrypted, options) = (false, false, &[][..]);
+        Self {
+            scratch,
+            torrent,
+            source,
+            data,
+            target,
+            whole,
+            may_lack_empty_files,
+            encrypted,
+            options,
+        }
     }
 
     /// The share of a client of somebody else.
@@ -94,7 +109,8 @@ impl Setup {
             Role::Leeches => &self.target,
         };
         let listen = free_address(ip);
-        Share { scratch: &self.scratch, torrent: &self.torrent, dir, listen, role }
+        let (scratch, torrent, encrypted) = (&self.scratch, &self.torrent, self.encrypted);
+        Share { scratch, torrent, dir, listen, role, encrypted }
     }
 
     /// Starts `rondalla` in the role that the other client does not have.
@@ -103,7 +119,8 @@ impl Setup {
             Role::Seeds => (&self.target, "download"),
             Role::Leeches => (&self.source, "seed"),
         };
-        let share = rondalla::Share { torrent: &self.torrent, dir, listen, peers, options: &[] };
+        let (torrent, options) = (&self.torrent, self.options);
+        let share = rondalla::Share { torrent, dir, listen, peers, options };
         share.start(&self.scratch, "rondalla", subcommand)
     }
 
@@ -142,7 +159,10 @@ impl Setup {
 
 /// The other client listens, rondalla dials.
 fn exchange(kind: Kind, role: Role, input: Input, piece_length: &str) {
-    let mut setup = Setup::new(input, piece_length);
+    exchange_in(Setup::new(input, piece_length), kind, role);
+}
+
+fn exchange_in(mut setup: Setup, kind: Kind, role: Role) {
     let share = setup.other(role, LOOPBACK);
     let mut other = kind.start(&share);
     other.wait_ready();
@@ -247,7 +267,10 @@ fn accept(role: Role, ip: IpAddr) {
         eprintln!("left out, this machine cannot listen on {ip}: {error}");
         return;
     }
-    let setup = Setup::new(Input::Folder, "64KiB");
+    accept_in(&Setup::new(Input::Folder, "64KiB"), role, ip);
+}
+
+fn accept_in(setup: &Setup, role: Role, ip: IpAddr) {
     let any_port = SocketAddr::new(ip, 0).to_string();
     let mut rondalla = setup.rondalla_opposite(role, &any_port, &[]);
     let addr = listening(&mut rondalla);
@@ -279,6 +302,46 @@ fn a_seeding_libtorrent_dials_us_over_ipv6() {
 #[ignore = "needs aria2, Transmission and libtorrent (apt)"]
 fn a_leeching_libtorrent_dials_us_over_ipv6() {
     accept(Role::Leeches, IpAddr::V6(Ipv6Addr::LOCALHOST));
+}
+
+/// The other client takes nothing but RC4; rondalla dials it plainly first, then with encryption, or
+/// with encryption alone.
+fn exchange_encrypted(kind: Kind) {
+    for role in [Role::Seeds, Role::Leeches] {
+        for options in [&[][..], &["--encryption", "require"]] {
+            let setup = Setup::new(Input::Folder, "64KiB");
+            exchange_in(Setup { encrypted: true, options, ..setup }, kind, role);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs aria2, Transmission and libtorrent (apt)"]
+fn aria2_requires_encryption() {
+    exchange_encrypted(Kind::Aria2);
+}
+
+#[test]
+#[ignore = "needs aria2, Transmission and libtorrent (apt)"]
+fn transmission_requires_encryption() {
+    exchange_encrypted(Kind::Transmission);
+}
+
+#[test]
+#[ignore = "needs aria2, Transmission and libtorrent (apt)"]
+fn libtorrent_requires_encryption() {
+    exchange_encrypted(Kind::Libtorrent);
+}
+
+/// With encryption alone, or with whatever it likes where rondalla requires it.
+#[test]
+#[ignore = "needs aria2, Transmission and libtorrent (apt)"]
+fn a_libtorrent_that_requires_encryption_dials_us() {
+    for role in [Role::Seeds, Role::Leeches] {
+        accept_in(&Setup { encrypted: true, ..Setup::new(Input::Folder, "64KiB") }, role, LOOPBACK);
+        let options = &["--encryption", "require"];
+        accept_in(&Setup { options, ..Setup::new(Input::Folder, "64KiB") }, role, LOOPBACK);
+    }
 }
 
 /// libtorrent (seed) ← first → aria2 ← second → first: the second never meets the seed.

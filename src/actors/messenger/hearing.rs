@@ -1,5 +1,6 @@
 //! What a Messenger on a socket hears: bytes become handshakes and messages.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSliceMut, Read};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::actors::clock::now;
 use crate::actors::messenger::{Breakdown, is_time_out};
 use crate::actors::shelf::Shelf;
+use crate::formats::mse::Rc4;
 use crate::formats::wire::{Decoder, Handshake, HandshakeDecoder, HandshakeHead, Message};
 use crate::words::limits;
 
@@ -17,19 +19,27 @@ use crate::words::limits;
 /// nothing must be lost then.
 #[derive(Debug)]
 pub(super) struct Hearing {
-    stream: Arc<TcpStream>,
+    ear: Ear,
     handshake: HandshakeDecoder,
     decoder: Option<Decoder>,
     /// Where blocks find their buffers.
     pub(super) shelf: Arc<Shelf>,
-    /// The time limit that the socket has for reads.
-    limit: Option<Duration>,
 }
 
 impl Hearing {
     pub(super) fn of(stream: Arc<TcpStream>) -> Self {
-        let handshake = HandshakeDecoder::new();
-        Self { stream, handshake, decoder: None, shelf: Arc::default(), limit: None }
+        Self::after(Vec::new(), None, stream)
+    }
+
+    /// Hears `early` first, then what comes on `stream` and `cipher` makes readable.
+    pub(super) fn after(early: Vec<u8>, cipher: Option<Rc4>, stream: Arc<TcpStream>) -> Self {
+        let ear = Ear { stream, limit: None, early: early.into(), cipher };
+        Self { ear, handshake: HandshakeDecoder::new(), decoder: None, shelf: Arc::default() }
+    }
+
+    /// What came instead of a handshake, for whoever understands it.
+    pub(super) fn received(&self) -> &[u8] {
+        self.handshake.received()
     }
 
     /// See [`Messenger::receive_head`](super::Messenger::receive_head).
@@ -78,16 +88,67 @@ impl Hearing {
             {
                 decoder.lend(buffer);
             }
-            if !self.wait_until(deadline).map_err(Breakdown::Broken)? {
-                return Ok(None);
-            }
-            let decoder = self.decoder.as_mut().expect("it was made above");
             let mut spaces = decoder.spaces().map(IoSliceMut::new);
-            match heard((&*self.stream).read_vectored(&mut spaces))? {
+            match self.ear.read(&mut spaces, deadline)? {
                 Some(n) => decoder.filled(n),
                 None => return Ok(None),
             }
         }
+    }
+
+    /// Reads into the handshake; `false` if the deadline has passed.
+    fn read_handshake(&mut self, deadline: Instant) -> Result<bool, Breakdown> {
+        match self.ear.read(&mut [IoSliceMut::new(self.handshake.space())], deadline)? {
+            Some(n) => self.handshake.filled(n),
+            None => return Ok(now() < deadline),
+        }
+        Ok(true)
+    }
+}
+
+/// Reads a socket until a deadline.
+#[derive(Debug)]
+pub(super) struct Ear {
+    stream: Arc<TcpStream>,
+    /// The time limit that the socket has for reads.
+    limit: Option<Duration>,
+    /// What was read before, and comes first.
+    early: VecDeque<u8>,
+    /// What makes the rest readable.
+    cipher: Option<Rc4>,
+}
+
+impl Ear {
+    pub(super) fn of(stream: Arc<TcpStream>) -> Self {
+        Self { stream, limit: None, early: VecDeque::new(), cipher: None }
+    }
+
+    /// Reads into `spaces`, which are not all empty. `Ok(None)`: nothing came in time.
+    pub(super) fn read(
+        &mut self,
+        spaces: &mut [IoSliceMut<'_>],
+        deadline: Instant,
+    ) -> Result<Option<usize>, Breakdown> {
+        if !self.early.is_empty() {
+            let n = self.early.read_vectored(spaces).map_err(Breakdown::Broken)?;
+            if self.early.is_empty() {
+                self.early = VecDeque::new();
+            }
+            return Ok(Some(n));
+        }
+        if !self.wait_until(deadline).map_err(Breakdown::Broken)? {
+            return Ok(None);
+        }
+        let read = heard((&*self.stream).read_vectored(spaces))?;
+        if let (Some(n), Some(cipher)) = (read, &mut self.cipher) {
+            let mut left = n;
+            for space in spaces {
+                let n = left.min(space.len());
+                cipher.apply(&mut space[..n]);
+                left -= n;
+            }
+        }
+        Ok(read)
     }
 
     /// Lets the next read wait until `deadline`; `false` if that has passed.
@@ -103,18 +164,6 @@ impl Hearing {
         if !fits {
             self.stream.set_read_timeout(Some(left.max(limits::READ_TIMEOUT_MIN)))?;
             self.limit = Some(left);
-        }
-        Ok(true)
-    }
-
-    /// Reads into the handshake; `false` if the deadline has passed.
-    fn read_handshake(&mut self, deadline: Instant) -> Result<bool, Breakdown> {
-        if !self.wait_until(deadline).map_err(Breakdown::Broken)? {
-            return Ok(false);
-        }
-        match heard((&*self.stream).read(self.handshake.space()))? {
-            Some(n) => self.handshake.filled(n),
-            None => return Ok(now() < deadline),
         }
         Ok(true)
     }

@@ -1,18 +1,21 @@
 //! The two threads of a peer, each alone with a Messenger in memory, and both on loopback.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 
 use super::*;
 use crate::actors::messenger::in_memory::{self, MemoryMessenger};
+use crate::actors::messenger::{TcpMessenger, mse};
 use crate::actors::scratch::Scratch;
+use crate::formats::mse::skey_hash;
+use crate::formats::wire::{Handshake, Reserved};
 use crate::machines::made_up;
 use crate::words::bitfield::SharedBitfield;
 use crate::words::have_log::Publisher;
-use crate::words::id::{Block, BlockRange, PieceIndex};
+use crate::words::id::{Block, BlockRange, InfoHash, PieceIndex};
 use crate::words::limits::BLOCK_LEN;
 
 const PIECES: u32 = 4;
@@ -41,6 +44,15 @@ impl Main {
 
     /// One in which so many bytes a second may leave.
     fn limited(up: u64) -> Self {
+        Self::with(up, Encryption::Prefer)
+    }
+
+    /// One in which connections are encrypted, or not.
+    fn encrypting(encryption: Encryption) -> Self {
+        Self::with(0, encryption)
+    }
+
+    fn with(up: u64, encryption: Encryption) -> Self {
         let scratch = Scratch::new();
         let data = made_up::data((PIECES * BLOCK_LEN) as usize);
         std::fs::write(scratch.path().join("t"), &data).unwrap();
@@ -62,6 +74,7 @@ impl Main {
             chord: false,
             leave_from: None,
             upload: true,
+            encryption,
             files,
             shelf: Arc::default(),
             down: Limiter::new(0),
@@ -371,7 +384,7 @@ fn a_handshake_that_fails_says_why() {
         (&[b'x'; 68], Fault::Nobodys, "its first bytes are no BitTorrent handshake"),
     ];
     for (answer, fault, reason) in table {
-        let main = Main::new();
+        let main = Main::encrypting(Encryption::Off);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let to = listener.local_addr().unwrap().to_string().parse().unwrap();
         let reader = start(main.call(Way::Out(to, main.introduction()))).unwrap();
@@ -392,4 +405,134 @@ fn a_line_that_was_hung_up_stays_so() {
     main.line.hang_up();
     main.line.open(near.line());
     assert!(matches!(far.receive(PIECES, late()), Err(Breakdown::Closed)));
+}
+
+/// Somebody dials: the far end, and the reader of the near one.
+fn dialled(main: &Main) -> (TcpMessenger, Sender<Introduction>, PeerThread) {
+    let (far, introduce, reader) = raw(main);
+    (TcpMessenger::new(far).unwrap(), introduce, reader)
+}
+
+fn raw(main: &Main) -> (TcpStream, Sender<Introduction>, PeerThread) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (introduce, introductions) = bounded(1);
+    let stream = Arc::new(listener.accept().unwrap().0);
+    let reader = start(main.call(Way::In(stream, introductions))).unwrap();
+    (far, introduce, reader)
+}
+
+/// Ends a reader that came to start a writer.
+fn end(main: Main, reader: PeerThread) {
+    main.line.hang_up();
+    main.last_words();
+    drop((main.orders, main.from_main));
+    reader.join().unwrap().expect("it came to a writer").unwrap().join().unwrap();
+}
+
+#[test]
+fn whoever_dials_us_encrypted_names_its_torrent_in_secret() {
+    use Encryption::{Prefer, Require};
+    for (theirs, ours) in [(Prefer, Prefer), (Require, Prefer), (Prefer, Require)] {
+        let main = Main::encrypting(ours);
+        let (far, introduce, reader) = dialled(&main);
+        let info_hash = main.context.metainfo.info_hash();
+        let dial = thread(move || {
+            mse::dial(&far, theirs, &their_handshake(info_hash), late()).unwrap().unwrap()
+        });
+        let name = skey_hash(info_hash);
+        assert!(matches!(main.news(), PeerNews::HelloBySkey(named) if named == name));
+        introduce.try_send(main.introduction()).unwrap();
+        let mut far = dial.join().unwrap();
+        assert_eq!(far.receive_greeting(late()).unwrap().unwrap().info_hash, info_hash);
+        assert!(matches!(main.news(), PeerNews::Connected { .. }));
+        assert_eq!(hears(far.as_mut()), Message::Bitfield(vec![0b1000_0000]));
+        says(far.as_mut(), &Message::Have(PieceIndex(2)));
+        assert!(matches!(main.news(), PeerNews::Gained(word) if word.bits == 0b100));
+        end(main, reader);
+    }
+}
+
+#[test]
+fn whoever_hangs_up_on_plaintext_is_dialled_once_more_with_encryption() {
+    for ours in [Encryption::Prefer, Encryption::Require] {
+        let main = Main::encrypting(ours);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let reader = start(main.call(Way::Out(to, main.introduction()))).unwrap();
+        if ours == Encryption::Prefer {
+            let mut plain = TcpMessenger::new(listener.accept().unwrap().0).unwrap();
+            assert!(plain.receive_greeting(late()).unwrap().is_some());
+        }
+        let mut far = TcpMessenger::new(listener.accept().unwrap().0).unwrap();
+        let error = far.receive_head(late()).unwrap_err();
+        assert_eq!(error.to_string(), "its first bytes are no BitTorrent handshake");
+        let mut answer = mse::Answer::instead_of(&far, Encryption::Require).unwrap();
+        let info_hash = main.context.metainfo.info_hash();
+        assert_eq!(answer.receive_torrent(late()).unwrap(), Some(skey_hash(info_hash)));
+        let mut far = answer.agree(info_hash, late()).unwrap().unwrap();
+        assert_eq!(far.receive_greeting(late()).unwrap().unwrap().peer_id, PeerId([1; 20]));
+        far.greet(&their_handshake(info_hash)).unwrap();
+        assert!(matches!(main.news(), PeerNews::Connected { .. }));
+        assert_eq!(hears(far.as_mut()), Message::Bitfield(vec![0b1000_0000]));
+        main.order(ToPeer::Upload(block(0)));
+        assert!(matches!(hears(far.as_mut()), Message::Extended { id: 0, .. }));
+        assert_eq!(hears(far.as_mut()), piece(0), "a block is hidden like all else");
+        end(main, reader);
+    }
+}
+
+#[test]
+fn what_is_not_allowed_is_refused() {
+    let info_hash = Main::new().context.metainfo.info_hash();
+    // Plaintext where encryption is required.
+    let main = Main::encrypting(Encryption::Require);
+    let (mut far, _introduce, reader) = dialled(&main);
+    far.greet(&their_handshake(info_hash)).unwrap();
+    let reason = "it is not encrypted, as --encryption require wants it";
+    assert_eq!(main.last_words(), nobodys(reason));
+    assert!(reader.join().unwrap().is_none());
+
+    // Encryption where there is none.
+    let main = Main::encrypting(Encryption::Off);
+    let (far, _introduce, reader) = dialled(&main);
+    let dial = thread(move || {
+        let greeting = their_handshake(info_hash);
+        mse::dial(&far, Encryption::Prefer, &greeting, late()).map(drop).unwrap_err()
+    });
+    assert_eq!(main.last_words(), nobodys("its first bytes are no BitTorrent handshake"));
+    assert!(dial.join().unwrap().is_closed());
+    assert!(reader.join().unwrap().is_none());
+
+    // A torrent that is not here: main lets go of the introductions.
+    let main = Main::new();
+    let (far, introduce, reader) = dialled(&main);
+    let dial = thread(move || {
+        let greeting = their_handshake(InfoHash([9; 20]));
+        mse::dial(&far, Encryption::Prefer, &greeting, late()).map(drop).unwrap_err()
+    });
+    let name = skey_hash(InfoHash([9; 20]));
+    assert!(matches!(main.news(), PeerNews::HelloBySkey(named) if named == name));
+    drop(introduce);
+    assert_eq!(main.last_words(), ours("its torrent is not here"));
+    assert!(dial.join().unwrap().is_closed());
+    assert!(reader.join().unwrap().is_none());
+}
+
+#[test]
+fn an_encrypted_handshake_that_fails_says_why() {
+    let no_sign = [0xee; 96 + 532];
+    let table: [(&[u8], &str); 3] = [
+        (&[0; 96], "its first bytes are no BitTorrent handshake, nor the key of an encrypted one"),
+        (&no_sign, "its first bytes are no BitTorrent handshake, nor an encrypted one"),
+        (&[0xee; 300], "it closed the connection"),
+    ];
+    for (said, reason) in table {
+        let main = Main::new();
+        let (mut far, _introduce, reader) = raw(&main);
+        far.write_all(said).unwrap();
+        far.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(main.last_words(), nobodys(reason));
+        assert!(reader.join().unwrap().is_none());
+    }
 }

@@ -3,7 +3,8 @@
 use argh::{ArgsInfo, FromArgs};
 
 use super::values::{self, Shielded};
-use crate::cli::options::{Encryption, Selection};
+use crate::cli::options::Selection;
+use crate::formats::mse::Encryption;
 use crate::words::address::{Address, ListenAddress};
 use crate::words::limits::ASK_TIMEOUT;
 use crate::words::units::{Rate, Size};
@@ -256,7 +257,7 @@ pub(super) struct Transfer {
     /// most peers of the whole process (default: at most 100, as the host bears)
     #[argh(option, arg_name = "N", from_str_fn(values::count))]
     pub(super) max_peers: Option<u32>,
-    /// prefer, require or off (default: prefer)
+    /// encrypt: prefer (if asked to), require or off
     #[argh(option, arg_name = "MODE", default = "Encryption::default()")]
     pub(super) encryption: Encryption,
     /// do without the Chord ring

@@ -1,7 +1,7 @@
 //! What the contract has and this version has not: refused by name rather than passed over.
 
 use crate::cli::failure::Failure;
-use crate::cli::options::{Encryption, TransferOptions};
+use crate::cli::options::TransferOptions;
 
 /// Subcommands of later versions.
 pub(super) const SUBCOMMANDS: [&str; 1] = ["tracker"];
@@ -11,10 +11,7 @@ pub(super) const TRANSFER: [&str; 1] = ["--tracker"];
 
 /// Refuses what `download` and `seed` cannot do yet.
 pub(super) fn refuse_unbuilt(options: &TransferOptions) -> Result<(), Failure> {
-    first_given(&[
-        ("--tracker", !options.network.trackers.is_empty()),
-        ("--encryption require", options.network.encryption == Encryption::Require),
-    ])
+    first_given(&[("--tracker", !options.network.trackers.is_empty())])
 }
 
 /// The answer to whatever is not there yet.

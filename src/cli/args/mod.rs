@@ -400,7 +400,7 @@ fn failure_of(exit: &EarlyExit, arguments: &[&str]) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::options::Encryption;
+    use crate::formats::mse::Encryption;
     use crate::words::units::{Rate, Size};
 
     fn parsed(line: &[&str]) -> Result<Invocation, Failure> {
@@ -556,8 +556,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_is_refused_by_name() {
-        let table: [&[&str]; 2] =
-            [&["--tracker", "http://a/announce"], &["--encryption", "require"]];
+        let table: [&[&str]; 1] = [&["--tracker", "http://a/announce"]];
         for (options, subcommand) in table.iter().flat_map(|o| [(o, "download"), (o, "seed")]) {
             let failure = parsed(&[&[subcommand, "x"], *options].concat()).unwrap_err();
             assert!(failure.what.starts_with(options[0]), "{failure}");

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use crate::bus::{Event, Fault, Notification, Order, ToStorage, TorrentEvent};
 use crate::machines::budget::Budget;
-use crate::words::id::{InfoHash, PeerId, PeerKey, TorrentKey};
+use crate::words::id::{InfoHash, PeerId, PeerKey, SkeyHash, TorrentKey};
 use crate::words::limits;
 use crate::words::rng::Rng;
 use crate::words::slab::Slab;
@@ -94,6 +94,8 @@ pub struct Engine {
     steps: Steps,
     torrents: Slab<Torrent>,
     by_info_hash: BTreeMap<InfoHash, TorrentKey>,
+    /// The same, by the names that encrypted handshakes have for them.
+    by_skey_hash: BTreeMap<SkeyHash, InfoHash>,
     peers: Slab<Peer>,
     budget: Budget,
     timers: Timers,
@@ -139,6 +141,7 @@ impl Engine {
             peers: Slab::new(settings.peers_max.saturating_add(limits::PLACES_BESIDE_PEERS)),
             torrents: Slab::new(limits::TORRENTS_MAX),
             by_info_hash: BTreeMap::new(),
+            by_skey_hash: BTreeMap::new(),
             budget: Budget::new(settings.memory),
             ring: Ring::new(settings.chord),
             settings,
@@ -304,6 +307,7 @@ impl Engine {
             ("peers", self.peers.len() as usize),
             ("greetings", self.greetings.len() as usize),
             ("torrents", self.torrents.len() as usize + self.by_info_hash.len()),
+            ("names of torrents", self.by_skey_hash.len()),
             ("waiting for memory", self.budget.waiting()),
             ("timers", self.timers.len()),
             ("retries", self.retries.len()),

@@ -81,6 +81,7 @@ fn drawn(news: &PeerNews) -> String {
         PeerNews::Renewed(shared) => format!("Renewed({})", shared.theirs.len()),
         PeerNews::Metadata(message) => format!("Metadata({message:?})"),
         PeerNews::Hello(_)
+        | PeerNews::HelloBySkey(_)
         | PeerNews::Connected { .. }
         | PeerNews::Lost(_)
         | PeerNews::Seeder

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::bus::{
     Command, Event, NewTorrent, Order, ToStorage, ToUsher, TorrentEvent, Trouble, TroubleKind,
 };
+use crate::formats::mse::skey_hash;
 use crate::machines::engine::timers::Timer;
 use crate::machines::engine::torrent::{Stage, Torrent};
 use crate::machines::engine::{Engine, Phase, ending, metadata, ring};
@@ -54,7 +55,9 @@ fn start(engine: &mut Engine, mut new: NewTorrent) {
         pieces: context.metainfo.pieces(),
     };
     let key = TorrentKey(engine.torrents.insert(torrent).expect("the table was not full"));
-    engine.by_info_hash.insert(context.metainfo.info_hash(), key);
+    let info_hash = context.metainfo.info_hash();
+    engine.by_info_hash.insert(info_hash, key);
+    engine.by_skey_hash.insert(skey_hash(info_hash), info_hash);
     engine.unfinished += 1;
     engine.alive += 1;
     engine.unclosed += 1;

@@ -13,12 +13,13 @@ use crate::machines::engine::peer::{Identity, Peer, Stage, Talk};
 use crate::machines::engine::{Engine, Phase, dials, ending, metadata, pair, ring, torrent};
 use crate::words::address::network;
 use crate::words::bitfield::Word;
-use crate::words::id::{Block, InfoHash, PeerId, PeerKey, PieceIndex, TorrentKey};
+use crate::words::id::{Block, InfoHash, PeerId, PeerKey, PieceIndex, SkeyHash, TorrentKey};
 use crate::words::limits;
 
 pub(in crate::machines::engine) fn handle_news(engine: &mut Engine, peer: PeerKey, news: PeerNews) {
     match news {
         PeerNews::Hello(info_hash) => handle_hello(engine, peer, info_hash),
+        PeerNews::HelloBySkey(name) => handle_hello_by_skey(engine, peer, name),
         PeerNews::Connected { address, peer_id, reserved, allowed_fast, shared } => {
             let fast = reserved.fast().then_some(allowed_fast);
             handle_connected(engine, peer, address, peer_id, fast, shared);
@@ -124,6 +125,14 @@ fn handle_hello(engine: &mut Engine, key: PeerKey, info_hash: InfoHash) {
     let Some(known) = engine.torrents.get(torrent.0) else { return };
     let context = Arc::clone(&known.context);
     engine.order(Order::Introduce { peer: key, torrent, context });
+}
+
+/// Whoever wants encryption does not say the info-hash, for everybody could read it.
+fn handle_hello_by_skey(engine: &mut Engine, key: PeerKey, name: SkeyHash) {
+    match engine.by_skey_hash.get(&name).copied() {
+        Some(info_hash) => handle_hello(engine, key, info_hash),
+        None => hang_up(engine, key, Fault::Nobodys, "it wants a torrent which is not here"),
+    }
 }
 
 fn handle_connected(

@@ -2,6 +2,7 @@
 //! channel is ever overfull, and in the end the session ends.
 
 use super::*;
+use crate::formats::mse::skey_hash;
 use crate::formats::wire::ExtensionHandshake;
 use crate::words::rng::Rng;
 
@@ -84,7 +85,10 @@ impl Chance {
         if place.torrent.is_none() {
             let ours = self.drive.torrents[0].metainfo.info_hash();
             let named = if self.rng.chance(1, 8) { InfoHash([3; 20]) } else { ours };
-            self.drive.news(peer, PeerNews::Hello(named));
+            let encrypted = self.rng.chance(1, 3);
+            let by_skey = || PeerNews::HelloBySkey(skey_hash(named));
+            let hello = if encrypted { by_skey() } else { PeerNews::Hello(named) };
+            self.drive.news(peer, hello);
         } else {
             // Few ids, so that some are the same, and one is our own; and few addresses, so that
             // those who are banned come back.

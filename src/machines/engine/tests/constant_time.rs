@@ -5,6 +5,7 @@
 //! words of pieces than a scan looks at, more peers waiting than a turn retries.
 
 use super::*;
+use crate::formats::mse::skey_hash;
 use crate::words::bitfield::words_for;
 
 /// How large the script is.
@@ -86,7 +87,12 @@ impl Script {
         let admit = self.count("accepted", Drive::accepted);
         let peer: u32 = admit.strip_prefix("admit ").unwrap().parse().unwrap();
         let info_hash = self.drive.torrents[0].metainfo.info_hash();
-        self.count("hello", |drive| drive.news(peer, PeerNews::Hello(info_hash)));
+        if n.is_multiple_of(2) {
+            self.count("hello", |drive| drive.news(peer, PeerNews::Hello(info_hash)));
+        } else {
+            let name = skey_hash(info_hash);
+            self.count("hello by skey", |drive| drive.news(peer, PeerNews::HelloBySkey(name)));
+        }
         let mut id = [1; 20];
         id[..4].copy_from_slice(&n.to_le_bytes());
         let greeting = Greeting { peer_id: PeerId(id), ..Greeting::default() };

@@ -1,6 +1,7 @@
 //! Scenarios: what happens on the left, what is ordered on the right.
 
 use super::*;
+use crate::formats::mse::skey_hash;
 
 #[test]
 fn a_peers_life_from_dial_to_reap() {
@@ -231,9 +232,21 @@ fn ourselves_and_duplicates_are_hung_up() {
 }
 
 #[test]
+fn whoever_wants_encryption_names_its_torrent_by_a_hash() {
+    let mut drive = Drive::downloading(settings(), 2);
+    let name = skey_hash(drive.torrents[0].metainfo.info_hash());
+    script! {
+        drive.accepted() => "admit 0",
+        drive.news(0, PeerNews::HelloBySkey(name)) => "introduce 0",
+        drive.connected(0, 1) => "",
+    }
+}
+
+#[test]
 fn strangers_are_refused() {
     let mut drive = Drive::downloading(Settings { peers_max: 1, ..settings() }, 2);
     let elsewhere = PeerNews::Hello(InfoHash([9; 20]));
+    let nowhere = skey_hash(InfoHash([9; 20]));
     script! {
         drive.joins("#.") => 0,
         drive.accepted() => "refuse",
@@ -246,6 +259,9 @@ fn strangers_are_refused() {
         drive.goes(1) => "reap 1",
         drive.accepted() => "admit 1",
         drive.news(1, elsewhere) => "hang up 1",
+        drive.goes(1) => "reap 1",
+        drive.accepted() => "admit 1",
+        drive.news(1, PeerNews::HelloBySkey(nowhere)) => "hang up 1",
         drive.goes(1) => "reap 1",
     }
     assert!(drive.events().contains("it wants torrent 0909"));
