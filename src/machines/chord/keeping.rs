@@ -66,6 +66,8 @@ impl Keeping {
         self.store.check();
         assert!(self.announced.len() <= limits::ANNOUNCED_MAX);
         assert!(self.outgoing.len() <= limits::WEAK_TIES_MAX);
+        let waiting: usize = self.outgoing.values().map(|it| it.batches.len()).sum();
+        assert!(waiting <= limits::BATCHES_MAX);
         assert!(self.pinged.len() <= limits::SOURCES_MAX);
     }
 }
@@ -397,8 +399,9 @@ impl Node {
         {
             return;
         }
+        let waiting: usize = self.keeping.outgoing.values().map(|it| it.batches.len()).sum();
         let outgoing = self.keeping.outgoing.entry(to.address).or_default();
-        let room = limits::KEYS_MAX.saturating_sub(outgoing.batches.len());
+        let room = limits::BATCHES_MAX.saturating_sub(waiting);
         outgoing.batches.extend(batches.into_iter().take(room));
         self.push_next(to);
     }
@@ -466,7 +469,8 @@ impl Node {
                 (None, _) | (_, None) => true,
             };
             if fits {
-                self.keeping.store.merge(self.now, me, entries);
+                let owned = self.ring.owns(entries.info_hash.into());
+                self.keeping.store.merge(self.now, me, entries, owned);
             }
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! What is too much is dropped. Nobody is banned for it, since whoever forges a source could ban it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -43,6 +43,8 @@ impl Bucket {
 pub(super) struct Rates {
     limited: bool,
     sources: BTreeMap<IpAddr, Bucket>,
+    /// The same by the time of the last datagram.
+    by_time: BTreeSet<(Instant, IpAddr)>,
     answers: Bucket,
     local_answers: Bucket,
 }
@@ -52,7 +54,8 @@ impl Rates {
         let bucket =
             |factor| Bucket::new(limits::ANSWER_RATE * factor, limits::ANSWER_BURST * factor, now);
         let (answers, local_answers) = (bucket(1), bucket(limits::ANSWER_LOCAL_FACTOR));
-        Self { limited, sources: BTreeMap::new(), answers, local_answers }
+        let (sources, by_time) = (BTreeMap::new(), BTreeSet::new());
+        Self { limited, sources, by_time, answers, local_answers }
     }
 
     /// Whether a datagram from `from` is looked at. On one's own network many honest nodes share an
@@ -61,15 +64,19 @@ impl Rates {
         if !self.limited || is_local(from.ip()) {
             return true;
         }
-        if self.sources.len() == limits::SOURCES_MAX && !self.sources.contains_key(&from.ip()) {
+        let ip = from.ip();
+        if self.sources.len() == limits::SOURCES_MAX && !self.sources.contains_key(&ip) {
             // Whoever was silent for the longest has a full bucket again, as a newcomer has.
-            let oldest = self.sources.iter().min_by_key(|(_, bucket)| bucket.at);
-            if let Some(ip) = oldest.map(|(ip, _)| *ip) {
-                self.sources.remove(&ip);
+            if let Some((_, oldest)) = self.by_time.pop_first() {
+                self.sources.remove(&oldest);
             }
         }
         let full = Bucket::new(limits::SOURCE_RATE, limits::SOURCE_BURST, now);
-        self.sources.entry(from.ip()).or_insert(full).take(now, 1)
+        let bucket = self.sources.entry(ip).or_insert(full);
+        self.by_time.remove(&(bucket.at, ip));
+        let taken = bucket.take(now, 1);
+        self.by_time.insert((bucket.at, ip));
+        taken
     }
 
     /// Whether an answer of `len` bytes may be sent to `to`.
@@ -80,6 +87,7 @@ impl Rates {
 
     pub(super) fn check(&self) {
         assert!(self.sources.len() <= limits::SOURCES_MAX);
+        assert_eq!(self.sources.len(), self.by_time.len());
     }
 }
 

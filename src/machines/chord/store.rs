@@ -6,7 +6,7 @@
 //! an entry younger than its last proof.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::formats::krpc::{Entries, Sharer};
@@ -52,6 +52,8 @@ pub(super) struct Full;
 pub(super) struct Store {
     torrents: BTreeMap<InfoHash, BTreeMap<SocketAddr, Entry>>,
     entries: usize,
+    /// Entries of each global address.
+    by_source: BTreeMap<IpAddr, usize>,
 }
 
 impl Store {
@@ -85,6 +87,9 @@ impl Store {
             }
             return Ok(());
         }
+        if self.is_greedy(address.ip()) {
+            return Err(Full);
+        }
         self.make_room(me, info_hash)?;
         let sharers = self.torrents.entry(info_hash).or_default();
         if is_crowded(sharers, address) {
@@ -95,7 +100,30 @@ impl Store {
         }
         sharers.insert(address, entry);
         self.entries += 1;
+        if !is_local(address.ip()) {
+            *self.by_source.entry(address.ip()).or_default() += 1;
+        }
         Ok(())
+    }
+
+    /// Whether one more entry of `source` is one too many: once there is room for half as much again
+    /// and no more, the rest is for those who have little.
+    fn is_greedy(&self, source: IpAddr) -> bool {
+        let scarce =
+            self.torrents.len() >= limits::KEYS_MAX / 2 || self.entries >= limits::ENTRIES_MAX / 2;
+        let held = self.by_source.get(&source).copied();
+        scarce && held.is_some_and(|held| held >= limits::ENTRIES_PER_SOURCE)
+    }
+
+    /// One entry of `source` is gone.
+    fn handle_gone(&mut self, source: IpAddr) {
+        self.entries -= 1;
+        if let Some(held) = self.by_source.get_mut(&source) {
+            *held -= 1;
+            if *held == 0 {
+                self.by_source.remove(&source);
+            }
+        }
     }
 
     /// Makes room for one more entry of `info_hash`: the torrent that is farthest behind our place
@@ -116,8 +144,8 @@ impl Store {
         if farthest == info_hash || distance(farthest) <= distance(info_hash) {
             return Err(Full);
         }
-        let gone = self.torrents.remove(&farthest).map_or(0, |sharers| sharers.len());
-        self.entries -= gone;
+        let gone = self.torrents.remove(&farthest).unwrap_or_default();
+        gone.keys().for_each(|address| self.handle_gone(address.ip()));
         Ok(())
     }
 
@@ -137,10 +165,10 @@ impl Store {
     pub(super) fn remove(&mut self, info_hash: InfoHash, address: SocketAddr) -> Option<Entry> {
         let sharers = self.torrents.get_mut(&info_hash)?;
         let removed = sharers.remove(&address)?;
-        self.entries -= 1;
         if sharers.is_empty() {
             self.torrents.remove(&info_hash);
         }
+        self.handle_gone(address.ip());
         Some(removed)
     }
 
@@ -173,6 +201,12 @@ impl Store {
         }
         self.torrents.retain(|_, sharers| !sharers.is_empty());
         self.entries = self.torrents.values().map(BTreeMap::len).sum();
+        self.by_source.clear();
+        for address in self.torrents.values().flat_map(BTreeMap::keys) {
+            if !is_local(address.ip()) {
+                *self.by_source.entry(address.ip()).or_default() += 1;
+            }
+        }
     }
 
     /// The torrents whose keys pass `is_wanted`.
@@ -202,12 +236,15 @@ impl Store {
 
     /// Takes in what another holder gave. An age that is more than a lifetime says that the entry is
     /// gone.
-    pub(super) fn merge(&mut self, now: Instant, me: RingId, entries: &Entries) {
+    /// The owner decides by itself who is gone: `owned` says that it is us.
+    pub(super) fn merge(&mut self, now: Instant, me: RingId, entries: &Entries, owned: bool) {
         for (sharer, seconds) in &entries.sharers {
             let age = Duration::from_secs(u64::from(*seconds));
             let proved_at = now.checked_sub(age).filter(|_| age < limits::ENTRY_LIFETIME);
             let Some(proved_at) = proved_at else {
-                self.remove(entries.info_hash, sharer.address);
+                if !owned {
+                    self.remove(entries.info_hash, sharer.address);
+                }
                 continue;
             };
             let seeder = sharer.seeder;
@@ -229,6 +266,8 @@ impl Store {
         assert!(self.torrents.len() <= limits::KEYS_MAX);
         assert!(self.entries <= limits::ENTRIES_MAX);
         assert_eq!(self.entries, self.iter().count());
+        let global = self.iter().filter(|(_, address, _)| !is_local(address.ip()));
+        assert_eq!(self.by_source.values().sum::<usize>(), global.count());
         for sharers in self.torrents.values() {
             assert!((1..=limits::SHARERS_MAX).contains(&sharers.len()));
         }
@@ -319,15 +358,18 @@ mod tests {
             sharers: vec![(Sharer { address: at, seeder }, seconds)],
         };
         let age = |store: &Store| store.entries_of(now, hash(1), None).first().map(|(_, age)| *age);
-        store.merge(now, ME, &give(600, false));
+        store.merge(now, ME, &give(600, false), false);
         assert_eq!(age(&store), Some(600));
-        store.merge(now, ME, &give(700, true));
+        store.merge(now, ME, &give(700, true), false);
         assert_eq!(age(&store), Some(600));
-        store.merge(now, ME, &give(60, true));
+        store.merge(now, ME, &give(60, true), false);
         assert_eq!(age(&store), Some(60));
         assert!(store.get(hash(1), at).unwrap().seeder);
-        store.merge(now, ME, &give(u16::MAX, false));
+        store.merge(now, ME, &give(u16::MAX, false), false);
         assert_eq!((age(&store), store.len()), (None, 0));
+        store.merge(now, ME, &give(60, true), true);
+        store.merge(now, ME, &give(u16::MAX, false), true);
+        assert_eq!(age(&store), Some(60), "an owner takes nobody's word for it");
         store.check();
     }
 
@@ -372,6 +414,37 @@ mod tests {
         assert_eq!(store.insert(ME, hash(0), address(10, 0, 0, 2, 1), entry(now)), Ok(()));
         assert_eq!(store.insert(ME, hash(0x80), at, entry(now)), Ok(()));
         assert_eq!(store.keys(), limits::KEYS_MAX);
+        store.check();
+    }
+
+    #[test]
+    fn a_hundred_thousand_keys_of_one_source_push_nobody_else_out() {
+        let (mut store, now, mut rng) = start();
+        let mut key = || {
+            let mut bytes = [0; 20];
+            rng.fill(&mut bytes);
+            InfoHash(bytes)
+        };
+        let honest: Vec<_> = (0..1000_u16).map(|n| (key(), n)).collect();
+        let at = |n: u16| address(9, n.to_be_bytes()[0], n.to_be_bytes()[1], 1, 1);
+        for (key, n) in &honest {
+            store.insert(ME, *key, at(*n), entry(now)).unwrap();
+        }
+        // Right beside our place, where they would push out what is farther.
+        let near = |n: u32| {
+            let mut bytes = ME.0;
+            bytes[16..].copy_from_slice(&n.to_be_bytes());
+            InfoHash(bytes)
+        };
+        let greedy = address(8, 8, 8, 8, 1);
+        let taken = (0..100_000).filter(|n| store.insert(ME, near(*n), greedy, entry(now)).is_ok());
+        assert!(taken.count() <= limits::KEYS_MAX / 2);
+        for (key, n) in &honest {
+            assert!(store.get(*key, at(*n)).is_some(), "what {} shares is gone", at(*n));
+        }
+        assert_eq!(store.insert(ME, key(), at(1001), entry(now)), Ok(()), "others find room");
+        store.check();
+        store.expire(now + limits::ENTRY_LIFETIME);
         store.check();
     }
 

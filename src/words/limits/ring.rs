@@ -94,6 +94,10 @@ pub const DONE_LEN: usize = 80;
 /// An answer without a token is at most so many times as long as its question.
 pub const AMPLIFICATION_MAX: usize = 3;
 
+/// Datagrams of entries that wait for other holders, all together: a full store is some 700 of them,
+/// and one takes up to 4 KiB of memory.
+pub const BATCHES_MAX: usize = 2048;
+
 /// Bytes of a push's entries; the frame around them needs some 100.
 pub const PUSH_LEN: usize = 1000;
 
@@ -157,6 +161,9 @@ pub const KEYS_MAX: usize = 4096;
 pub const SHARERS_MAX: usize = 1024;
 /// Entries in all: at some 120 bytes each they are 8 MiB.
 pub const ENTRIES_MAX: usize = 64 * 1024;
+/// Entries of one global address in a store that is half full: sixteen such addresses would fill the
+/// other half.
+pub const ENTRIES_PER_SOURCE: usize = KEYS_MAX / 32;
 /// Sharers of one torrent with one global IP address.
 pub const SHARERS_PER_IP: usize = 2;
 /// Sharers of one torrent in one global /24 (IPv6: /48).

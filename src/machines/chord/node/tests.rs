@@ -5,7 +5,7 @@ mod network;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::formats::krpc::{Answer, Body, Message};
+use crate::formats::krpc::{Answer, Body, Message, Query, Token};
 use crate::machines::chord::{News, Role, Settings, Shape, Sharer};
 use crate::words::limits::ring as limits;
 use network::{Network, hash, place};
@@ -403,6 +403,50 @@ fn a_walk_goes_round_every_ring_that_is_known_and_says_that_they_are_not_one() {
     let met = news.iter().filter(|news| matches!(news, News::Member(_)));
     assert_eq!(met.count(), 7);
     assert_eq!(news.last(), Some(&News::Walked { consistent: false }));
+}
+
+#[test]
+fn an_announce_counts_with_its_token_and_for_its_own_address_alone() {
+    let mut network = Network::new(20);
+    let at = network.start(place(1), Settings { limited: false, ..Settings::default() }, &[]);
+    let [attacker, other]: [SocketAddr; 2] =
+        ["8.8.8.8:6881", "9.9.9.9:6881"].map(|text| text.parse().unwrap());
+    let announce = |port, token| {
+        let query = Query::Announce { info_hash: hash(1), port, seeder: true };
+        let body = Body::Query(query, token);
+        Message { transaction: 9, seen: Some(at), client: false, body }.encode(0)
+    };
+    let entries = |network: &Network| network.node(at).entries().collect::<Vec<_>>();
+    network.deliver(attacker, at, &announce(1, None));
+    network.deliver(attacker, at, &announce(1, Some(Token(*b"made up!"))));
+    let [mine, anothers] = [attacker, other].map(|to| network.token(at, to, hash(1)));
+    let of_another_key = network.token(at, attacker, hash(2));
+    network.deliver(attacker, at, &announce(1, Some(anothers)));
+    network.deliver(attacker, at, &announce(1, Some(of_another_key)));
+    assert_eq!(entries(&network), []);
+    (1..=10_000).for_each(|port| network.deliver(attacker, at, &announce(port, Some(mine))));
+    let held = entries(&network);
+    assert!(held.len() <= limits::SHARERS_PER_IP, "{held:?}");
+    assert!(held.iter().all(|(_, address)| address.ip() == attacker.ip()), "{held:?}");
+    network.node(at).check();
+}
+
+#[test]
+fn a_flood_from_everywhere_takes_no_more_room_and_no_more_answers() {
+    let mut network = Network::new(21);
+    let at = network.grow(3)[0];
+    let questions = network::questions(at);
+    let before = network.bytes_sent;
+    for n in 0..20_000_u32 {
+        let from = SocketAddr::from((std::net::Ipv4Addr::from(0x0b00_0000 + n * 7919), 7));
+        let (_, question) = &questions[n as usize % questions.len()];
+        network.deliver(from, at, question);
+    }
+    network.node(at).check();
+    let sent = network.bytes_sent - before;
+    assert!(sent <= u64::from(limits::ANSWER_BURST), "{sent} bytes in answer to a flood");
+    network.pass(seconds(60));
+    network.assert_ideal();
 }
 
 #[test]

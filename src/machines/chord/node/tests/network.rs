@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::formats::krpc::{Body, Family, Message, Query, parse};
+use crate::formats::krpc::{Body, Family, Message, Query, Token, parse};
 use crate::machines::chord::node::Node;
 use crate::machines::chord::store::Entry;
 use crate::machines::chord::{Contact, News, Settings, Shape, Sharer, Transmit};
@@ -166,6 +166,11 @@ impl Network {
 
     pub(super) fn kill(&mut self, at: SocketAddr) {
         self.nodes.remove(&at);
+    }
+
+    /// The token that the node at `at` gives to `to`.
+    pub(super) fn token(&self, at: SocketAddr, to: SocketAddr, key: InfoHash) -> Token {
+        self.nodes[&at].tokens.give(self.now, to, key.into())
     }
 
     pub(super) fn node(&self, at: SocketAddr) -> &Node {
