@@ -11,6 +11,7 @@
 
 mod event;
 mod metadata;
+pub mod trackers;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,8 +29,11 @@ use crate::words::id::{
 };
 use crate::words::limits;
 
-pub use event::{Event, PeerState, Progress, RingState, TorrentEvent, Trouble, TroubleKind};
+pub use event::{
+    Event, PeerState, Progress, RingState, TorrentEvent, TrackerState, Trouble, TroubleKind,
+};
 pub use metadata::{ClerkNews, MetadataWord, Select, ToClerk, Wish};
+use trackers::{ToTracker, Tracker, TrackerNews};
 
 // ------------------------------------------------------------------------------ Notification ---
 
@@ -53,6 +57,8 @@ pub enum Notification {
     Clerk(TorrentKey, ClerkNews),
     /// From the reactor, about the ring.
     Chord(ChordNews),
+    /// From whoever speaks to trackers.
+    Tracker(TrackerNews),
     /// From the usher: nodes by which the ring may be entered.
     Entries(Vec<SocketAddr>),
     /// From the user, or a signal.
@@ -248,6 +254,10 @@ pub struct NewTorrent {
     /// What is to become of it when its metadata is here; `None`: it is here. Until then `context`
     /// is [unknown](TorrentContext::unknown).
     pub wish: Option<Arc<Wish>>,
+    /// Its trackers in tiers (BEP 12): of each, one is enough.
+    pub trackers: Vec<Vec<Arc<Tracker>>>,
+    /// A number by which trackers know us when our address changes (BEP 7).
+    pub key: u32,
 }
 
 /// Where a torrent's data and state are kept, and how much of it is trusted.
@@ -442,6 +452,8 @@ pub enum Order {
     Chord(ToChord),
     /// To the usher.
     Usher(ToUsher),
+    /// To the crier: announce to a tracker.
+    Tracker(Box<ToTracker>),
     /// To the main loop: there is nothing left to do.
     End,
 }

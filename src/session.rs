@@ -32,7 +32,10 @@ mod chord;
 mod magnets;
 mod names;
 mod options;
+pub mod scrape;
 mod traced;
+pub mod tracker;
+mod trackers;
 mod turns;
 
 use std::collections::BTreeMap;
@@ -58,6 +61,7 @@ use crate::actors::porter::{Ends, PorterHandle, ToPorter};
 use crate::actors::shelf::Shelf;
 use crate::actors::storage::StorageHandle;
 use crate::actors::trace::TraceHandle;
+use crate::actors::tracker::CrierHandle;
 use crate::bus::{Command, Event, Notification, Order, ToPeer};
 use crate::formats::client;
 use crate::machines::chord::Role;
@@ -73,6 +77,7 @@ pub use crate::machines::engine::{Goal, SeedUntil};
 pub use chord::ChordOptions;
 pub use magnets::{Sought, remembered, save_torrent, selected};
 pub use options::{Options, Torrent};
+pub use trackers::is_spoken;
 
 /// One client: its engine, its actors and their channels.
 #[derive(Debug)]
@@ -88,6 +93,7 @@ pub struct Session {
     storage: StorageHandle,
     clerk: ClerkHandle,
     chord: Option<ChordEnds>,
+    crier: Option<CrierHandle>,
     trace: Option<TraceHandle>,
     turns: Turns,
 }
@@ -106,6 +112,7 @@ pub struct Remote {
     notifications: Sender<Notification>,
     state: PathBuf,
     goal: Goal,
+    trackers: bool,
 }
 
 impl Remote {
@@ -118,14 +125,14 @@ impl Remote {
     /// Adds a torrent to a session that runs; one that has ended is left alone. What takes time by
     /// the torrent's size is done here, on the calling thread.
     pub fn add(&self, torrent: Torrent) {
-        let new = torrent.into_new(&self.state, self.goal);
+        let new = torrent.into_new(&self.state, self.goal, self.trackers, seed());
         self.publish(Notification::Command(Command::Add(Box::new(new))));
     }
 
     /// Adds a torrent of which a magnet link is known to a session that runs; one that has ended is
     /// left alone.
     pub fn seek(&self, sought: Sought) {
-        let new = sought.into_new(&self.state, self.goal);
+        let new = sought.into_new(&self.state, self.goal, self.trackers, seed());
         self.publish(Notification::Command(Command::Add(Box::new(new))));
     }
 
@@ -186,11 +193,12 @@ impl Session {
         let peer_id = client::our_peer_id(chance());
         let files = Arc::new(FileStore::new(options.files_open_max));
         let shelf = Arc::new(Shelf::new(options.memory));
+        let leave_from = options.listen.as_ref().and_then(|listen| listen.ip).filter(is_specific);
         let office = Arc::new(Office {
             peer_id,
             port: address.map(|address| address.port()),
             chord: options.chord.is_some(),
-            leave_from: options.listen.as_ref().and_then(|listen| listen.ip).filter(is_specific),
+            leave_from,
             upload: options.upload,
             encryption: options.encryption,
             files: Arc::clone(&files),
@@ -228,6 +236,9 @@ impl Session {
         };
         let chord = options.chord.as_ref().map(|ring| start_chord(&options, ring)).transpose();
         let chord = chord.map_err(no_thread("chord"))?;
+        let crier =
+            options.trackers.then(|| CrierHandle::start(leave_from, seed, publisher.clone()));
+        let crier = crier.transpose().map_err(no_thread("crier"))?;
         let trace = options.trace.clone();
         let trace = trace.map(|file| TraceHandle::start(file, start, publisher.clone()));
         let mut session = Self {
@@ -242,6 +253,7 @@ impl Session {
             storage,
             clerk,
             chord,
+            crier,
             trace: trace.transpose().map_err(no_thread("trace"))?,
             turns: Turns::default(),
         };
@@ -258,14 +270,16 @@ impl Session {
 
     /// Adds a torrent. What takes time by its size is done here, on the calling thread.
     pub fn add(&mut self, torrent: Torrent) {
-        let new = torrent.into_new(&self.options.state, self.options.goal);
+        let Options { state, goal, trackers, .. } = &self.options;
+        let new = torrent.into_new(state, *goal, *trackers, seed());
         self.command(Command::Add(Box::new(new)));
     }
 
     /// Adds a torrent of which a magnet link is known: its metadata is had from peers. That of an
     /// earlier time is [`remembered`].
     pub fn seek(&mut self, sought: Sought) {
-        let new = sought.into_new(&self.options.state, self.options.goal);
+        let Options { state, goal, trackers, .. } = &self.options;
+        let new = sought.into_new(state, *goal, *trackers, seed());
         self.command(Command::Add(Box::new(new)));
     }
 
@@ -276,8 +290,9 @@ impl Session {
 
     /// What reaches the session while it runs.
     pub fn remote(&self) -> Remote {
-        let (state, goal) = (self.options.state.clone(), self.options.goal);
-        Remote { notifications: self.publisher.clone(), state, goal }
+        let Options { state, goal, trackers, .. } = &self.options;
+        let (state, goal, trackers) = (state.clone(), *goal, *trackers);
+        Remote { notifications: self.publisher.clone(), state, goal, trackers }
     }
 
     /// The main loop: the calling thread is main until the session is done.
@@ -397,6 +412,10 @@ impl Session {
                 Some(chord) => chord.give_usher(order).map_err(Order::Usher),
                 None => Err(Order::Usher(order)),
             },
+            Order::Tracker(order) => match &self.crier {
+                Some(crier) => crier.give(order).map_err(Order::Tracker),
+                None => Err(Order::Tracker(order)),
+            },
             Order::End => Ok(()),
         }
     }
@@ -425,6 +444,7 @@ impl Session {
             | Order::Clerk(..)
             | Order::Chord(_)
             | Order::Usher(_)
+            | Order::Tracker(_)
             | Order::End => return Err(order),
         };
         self.porter.orders.try_send(to_porter).map_err(|_full| order)
@@ -453,6 +473,7 @@ impl Session {
             storage,
             clerk,
             chord,
+            crier,
             trace,
             turns,
             options: _,
@@ -464,6 +485,7 @@ impl Session {
             chord.end();
         }
         clerk.end();
+        drop(crier);
         drop(listener);
         drop(porter);
         if engine.is_closed() {

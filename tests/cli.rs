@@ -34,7 +34,6 @@ fn bad_usage_is_one_line_and_code_2() {
         (&[""], ": there is no such subcommand; 'rondalla --help' lists them"),
         (&["bad\nline\x1b[2J"], r"bad\nline\u{1b}[2J: there is no such subcommand; 'rondalla --help' lists them"),
         (&["lookup", "x"], "x: it is no info-hash: write 40 hex or 32 base32 digits"),
-        (&["tracker", "--help"], "tracker: not in this version"),
         (&["completions"], "SHELL: missing: bash, zsh or fish"),
         (&["completions", "csh"], "csh: no completions for this shell; write bash, zsh or fish"),
         (&["show"], "SOURCE: missing: a .torrent file, - for stdin, or a magnet link"),

@@ -60,6 +60,9 @@ mod torrents;
 /// Downloads between processes of the program, option by option.
 mod transfer;
 
+/// Processes that meet through trackers, good ones and others.
+mod trackers;
+
 /// Rings of processes that are killed, moved, left alone and brought together.
 mod upheaval;
 

@@ -26,7 +26,7 @@ const JSON: OutputOptions = OutputOptions { quiet: false, verbose: 0, json: true
 
 fn show(source: &str, output: OutputOptions) -> String {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let options = ShowOptions { source: source.into(), output };
+    let options = ShowOptions { source: source.into(), scrape: false, output };
     show::run(&options, &mut out, &mut err).unwrap();
     assert!(err.is_empty());
     String::from_utf8(out).unwrap()

@@ -126,7 +126,8 @@ pub(crate) fn new_torrent(
     let nodes = metainfo.chord_nodes().iter().filter_map(|(host, port)| node(host, *port));
     let nodes = nodes.collect();
     let (publisher, context) = TorrentContext::new(metainfo, wanted);
-    NewTorrent { context, publisher, place, peers, nodes, wish: None }
+    let (trackers, key, wish) = (Vec::new(), 0, None);
+    NewTorrent { context, publisher, place, peers, nodes, trackers, key, wish }
 }
 
 /// The files that are selected, by their indices; `None`: all.

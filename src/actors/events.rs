@@ -62,9 +62,10 @@ fn weight(event: &Event) -> Weight {
             | TorrentEvent::Finished { .. }
             | TorrentEvent::Settled { .. }
             | TorrentEvent::Error(_) => Weight::Kept,
-            TorrentEvent::Peer { .. } | TorrentEvent::Piece(_) | TorrentEvent::Warning(_) => {
-                Weight::Minor
-            }
+            TorrentEvent::Peer { .. }
+            | TorrentEvent::Tracker { .. }
+            | TorrentEvent::Piece(_)
+            | TorrentEvent::Warning(_) => Weight::Minor,
             TorrentEvent::Checking { .. } => Weight::Replaceable(*info_hash, Kind::Checking),
             TorrentEvent::Progress(_) => Weight::Replaceable(*info_hash, Kind::Progress),
         },

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::bus::Dropped;
+use crate::formats::announce;
 use crate::words::id::{InfoHash, PieceIndex};
 
 /// What the user is told.
@@ -109,6 +110,13 @@ pub enum TorrentEvent {
         /// Its client, or empty.
         client: String,
     },
+    /// A tracker answered, or did not.
+    Tracker {
+        /// Its URL, without what may be secret.
+        tracker: String,
+        /// What happened.
+        state: TrackerState,
+    },
     /// A piece was verified and written.
     Piece(PieceIndex),
     /// Every wanted piece is verified and written.
@@ -147,6 +155,24 @@ pub enum PeerState {
         /// Bytes of blocks that it got from us.
         uploaded: u64,
     },
+}
+
+/// What a tracker answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrackerState {
+    /// It answered.
+    Answered {
+        /// What it was told beside the numbers.
+        event: Option<announce::Event>,
+        /// Peers that it named.
+        peers: usize,
+        /// How many share the torrent, as far as it says so.
+        counts: announce::Counts,
+        /// When it is told again, unless something happens before.
+        again: Duration,
+    },
+    /// It did not, and why.
+    Failed(String),
 }
 
 /// How a torrent goes.

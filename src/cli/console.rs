@@ -9,7 +9,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::actors::clock::now;
-use crate::bus::{Dropped, Event, PeerState, Progress, RingState, TorrentEvent};
+use crate::bus::{Dropped, Event, PeerState, Progress, RingState, TorrentEvent, TrackerState};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::hook::Hook;
 use crate::cli::json;
@@ -212,6 +212,17 @@ impl<W: Write, E: Write> Console<W, E> {
                     PeerState::Gone { reason, .. } => reason,
                 };
                 self.remark(&format!("peer {address}{client}: {news}"));
+            }
+            TorrentEvent::Tracker { tracker, state } => {
+                let news = match state {
+                    TrackerState::Answered { event, peers, counts: _, again } => {
+                        let event = event.map(|event| format!(" ({event})")).unwrap_or_default();
+                        let again = again.as_secs();
+                        format!("announced{event}: {peers} peers, again in {again} s")
+                    }
+                    TrackerState::Failed(reason) => reason,
+                };
+                self.remark(&format!("tracker {tracker}: {news}"));
             }
             TorrentEvent::Piece(_) => {}
             TorrentEvent::Finished { path, .. } => {

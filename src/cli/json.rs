@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::bus::{Dropped, Event, PeerState, Progress, RingState, TorrentEvent};
+use crate::bus::{Dropped, Event, PeerState, Progress, RingState, TorrentEvent, TrackerState};
 use crate::cli::console::slow_turn;
 use crate::cli::failure::Failure;
 use crate::formats::path::shown;
@@ -71,6 +71,7 @@ fn torrent_object(event: &TorrentEvent, verbose: bool) -> Option<Value> {
                 "reason": reason, "downloaded": downloaded, "uploaded": uploaded,
             }),
         },
+        TorrentEvent::Tracker { tracker, state } => tracker_object(tracker, state),
         TorrentEvent::Piece(piece) if verbose => json!({ "event": "piece", "index": piece.0 }),
         TorrentEvent::Piece(_) => return None,
         TorrentEvent::Finished { seconds, bytes, uploaded, path } => json!({
@@ -82,6 +83,19 @@ fn torrent_object(event: &TorrentEvent, verbose: bool) -> Option<Value> {
         TorrentEvent::Warning(message) => warning(message),
         TorrentEvent::Error(trouble) => failed(&Failure::from(trouble.clone())),
     })
+}
+
+fn tracker_object(tracker: &str, state: &TrackerState) -> Value {
+    match state {
+        TrackerState::Answered { event, peers, counts, again } => json!({
+            "event": "tracker", "url": tracker, "state": "announced",
+            "told": event.map(|event| event.to_string()), "peers": peers,
+            "seeders": counts.seeders, "leechers": counts.leechers, "again": again.as_secs(),
+        }),
+        TrackerState::Failed(reason) => {
+            json!({ "event": "tracker", "url": tracker, "state": "failed", "reason": reason })
+        }
+    }
 }
 
 fn ring_object(state: RingState) -> Value {

@@ -14,6 +14,7 @@ pub mod ring;
 pub mod show;
 pub mod source;
 pub mod terminal;
+pub mod tracker;
 pub mod transfer;
 pub mod verify;
 
@@ -88,5 +89,6 @@ fn dispatch(
         Command::Node(options) => node::run(options),
         Command::Lookup(options) => lookup::run(options, out),
         Command::Ring(options) => ring::run(options, out).map(done),
+        Command::Tracker(options) => tracker::run(options, out, err),
     }
 }

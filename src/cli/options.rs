@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::formats::metainfo::Metainfo;
 use crate::formats::mse::Encryption;
+use crate::formats::url::Url;
 use crate::words::address::{Address, ListenAddress};
 use crate::words::id::InfoHash;
 use crate::words::units::{Rate, Size, Unparsable};
@@ -53,7 +54,7 @@ pub struct NetworkOptions {
     /// Peers to dial at once; each port is above 0.
     pub peers: Vec<Address>,
     /// Announce URLs beside the torrents' own.
-    pub trackers: Vec<String>,
+    pub trackers: Vec<Url>,
     /// What is turned on.
     pub parts: Parts,
     /// Most peers of the whole process, at least 1; `None`: what the host bears.
@@ -179,6 +180,8 @@ pub struct CreateOptions {
 pub struct ShowOptions {
     /// A torrent's path, `-`, a URL or a magnet link.
     pub source: OsString,
+    /// Whether its trackers are asked how many share it.
+    pub scrape: bool,
     /// What is said.
     pub output: OutputOptions,
 }
@@ -286,6 +289,17 @@ pub struct RingOptions {
     pub output: OutputOptions,
 }
 
+/// `rondalla tracker`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackerOptions {
+    /// Where to listen.
+    pub listen: ListenAddress,
+    /// How often clients are to announce.
+    pub interval: Duration,
+    /// What is said.
+    pub output: OutputOptions,
+}
+
 /// A subcommand with its options.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -309,6 +323,8 @@ pub enum Command {
     Lookup(LookupOptions),
     /// Walks the ring.
     Ring(RingOptions),
+    /// Runs a tracker.
+    Tracker(TrackerOptions),
 }
 
 #[cfg(test)]

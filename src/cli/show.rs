@@ -14,6 +14,10 @@ use crate::cli::terminal::escape;
 use crate::formats::magnet::Magnet;
 use crate::formats::metainfo::Metainfo;
 use crate::formats::path::shown;
+use crate::formats::url::Url;
+use crate::session::scrape::{Counts, scrape};
+use crate::words::id::InfoHash;
+use crate::words::limits::trackers::SCRAPE_TIMEOUT;
 use crate::words::units::Size;
 
 /// Prints to `out`.
@@ -34,6 +38,7 @@ pub fn run(
             return Err(Failure { exit: Exit::Failure, what: url, why });
         }
     };
+    let shown = if options.scrape { shown.scraped() } else { shown };
     if options.output.json { say_json(out, &shown) } else { say(out, &shown.text()) }
 }
 
@@ -57,11 +62,49 @@ struct Shown {
     created_by: Option<String>,
     creation_date: Option<i64>,
     magnet: String,
+    /// What the trackers say, if they were asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scrape: Option<Vec<Scraped>>,
+    #[serde(skip)]
+    info_hash: InfoHash,
     /// What the contract's object does not have.
     #[serde(skip)]
     source: Option<String>,
     #[serde(skip)]
     peers: Vec<String>,
+}
+
+/// What a tracker answers to a scrape.
+#[derive(Serialize)]
+struct Scraped {
+    url: String,
+    seeders: Option<u64>,
+    leechers: Option<u64>,
+    completed: Option<u64>,
+    /// Why it does not say.
+    reason: Option<String>,
+}
+
+impl Scraped {
+    fn of((url, outcome): (Url, Result<Counts, String>)) -> Self {
+        let reason = outcome.as_ref().err().cloned();
+        let Counts { seeders, leechers, completed } = outcome.unwrap_or_default();
+        Self { url: url.to_string(), seeders, leechers, completed, reason }
+    }
+
+    fn text(&self) -> String {
+        if let Some(reason) = &self.reason {
+            return format!("{}: {reason}", self.url);
+        }
+        let shown = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |n| n.to_string());
+        format!(
+            "{}: {} seeders, {} leechers, completed {} times",
+            self.url,
+            shown(self.seeders),
+            shown(self.leechers),
+            shown(self.completed),
+        )
+    }
 }
 
 #[derive(Serialize)]
@@ -96,6 +139,8 @@ impl Shown {
             created_by: torrent.created_by().map(str::to_owned),
             creation_date: torrent.creation_date(),
             magnet: Magnet::of(torrent).to_string(),
+            scrape: None,
+            info_hash: torrent.info_hash(),
             source: torrent.source().map(str::to_owned),
             peers: Vec::new(),
         }
@@ -105,6 +150,8 @@ impl Shown {
         Self {
             infohash: magnet.info_hash.to_string(),
             magnet: magnet.to_string(),
+            scrape: None,
+            info_hash: magnet.info_hash,
             name: magnet.name,
             size: None,
             piece_length: None,
@@ -121,6 +168,14 @@ impl Shown {
             source: None,
             peers: magnet.peers,
         }
+    }
+
+    /// The same with what its trackers say.
+    fn scraped(self) -> Self {
+        let urls = self.trackers.iter().flatten().filter_map(|text| Url::parse(text).ok());
+        let urls: Vec<Url> = urls.collect();
+        let answers = scrape(&urls, self.info_hash, SCRAPE_TIMEOUT);
+        Self { scrape: Some(answers.into_iter().map(Scraped::of).collect()), ..self }
     }
 
     /// The text for people. Whatever a stranger wrote is escaped.
@@ -142,6 +197,8 @@ impl Shown {
         for (tier, urls) in self.trackers.iter().enumerate() {
             page.entry(if tier == 0 { "Trackers" } else { "" }, Some(urls.join(", ")));
         }
+        let scraped = self.scrape.iter().flatten().map(Scraped::text);
+        page.list("Scrape", &scraped.collect::<Vec<_>>());
         page.list("Web seeds", &self.web_seeds);
         page.list("Ring", &self.chord_nodes);
         page.list("Mainline", &self.nodes[self.chord_nodes.len()..]);

@@ -13,6 +13,11 @@ use crate::words::limits;
 
 /// From now on SIGINT, SIGTERM and SIGHUP end the session.
 pub(super) fn end_on_signal(remote: Remote) -> Result<(), Failure> {
+    call_on_signal(move || remote.quit())
+}
+
+/// From now on the first of SIGINT, SIGTERM and SIGHUP calls `quit`.
+pub(super) fn call_on_signal(quit: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
     let (tell, told) = bounded(1);
     // To publish may mean to wait for main, and a second signal must not wait for that. The thread
     // is there from the beginning, since there may be none to have when the signal comes.
@@ -20,7 +25,7 @@ pub(super) fn end_on_signal(remote: Remote) -> Result<(), Failure> {
         if told.recv().is_err() {
             return;
         }
-        remote.quit();
+        quit();
         // Whoever has not ended the process by then waits for what may never answer.
         crossbeam_channel::after(limits::EXIT_MAX).recv().ok();
         process::exit(Exit::Interrupted as i32);

@@ -125,6 +125,7 @@ fn added(found: Found, options: &TransferOptions) -> Result<Option<Added>, Failu
     let torrent = Torrent {
         select: selected(&metainfo, &chosen.unwrap_or(select))?,
         peers,
+        trackers: options.network.trackers.clone(),
         check: options.check,
         overwrite: options.overwrite,
         ..Torrent::new(metainfo, &options.dir)
@@ -136,6 +137,7 @@ fn added(found: Found, options: &TransferOptions) -> Result<Option<Added>, Failu
 fn sought(magnet: Magnet, options: &TransferOptions) -> Sought {
     Sought {
         peers: options.network.peers.clone(),
+        trackers: options.network.trackers.clone(),
         check: options.check,
         overwrite: options.overwrite,
         select: options.select.as_ref().map(|selection| selection.0.clone()),
@@ -241,6 +243,7 @@ fn session_options(options: &TransferOptions, goal: Goal, means: &Means) -> Opti
             .parts
             .chord
             .then(|| ChordOptions { join: network.joins.clone(), clock_rate: network.clock_rate }),
+        trackers: network.parts.trackers,
         memory: means.memory,
         peers_max: means.max_peers,
         files_open_max: means.files_open,
@@ -260,7 +263,7 @@ pub(super) fn cannot_open(listen: &ListenAddress, error: OpenError) -> Failure {
     }
 }
 
-fn cannot_listen(listen: &ListenAddress, error: &io::Error) -> Failure {
+pub(super) fn cannot_listen(listen: &ListenAddress, error: &io::Error) -> Failure {
     let kind = error.kind();
     let why = if kind == io::ErrorKind::AddrInUse {
         "the port is taken; choose another with --listen, or any with --listen :0".to_owned()

@@ -84,9 +84,14 @@ pub fn our_peer_id(random: [u8; 12]) -> PeerId {
 /// Text from a stranger, fit to be shown: at most [`CLIENT_NAME_LEN_MAX`] characters, none of them
 /// a control character or one that turns the writing direction; what is no UTF-8 shows as U+FFFD.
 pub fn cleaned(text: &[u8]) -> String {
-    let most = text.len().min(4 * CLIENT_NAME_LEN_MAX);
+    cleaned_to(text, CLIENT_NAME_LEN_MAX)
+}
+
+/// The same with at most so many characters.
+pub fn cleaned_to(text: &[u8], len_max: usize) -> String {
+    let most = text.len().min(4 * len_max);
     let text = String::from_utf8_lossy(&text[..most]);
-    text.chars().filter(|&c| is_plain(c)).take(CLIENT_NAME_LEN_MAX).collect()
+    text.chars().filter(|&c| is_plain(c)).take(len_max).collect()
 }
 
 /// Whether a character only shows itself, and does nothing to its neighbours or to a terminal.

@@ -1,7 +1,9 @@
 //! Bytes to values and back: whatever comes from outside is checked here, once.
 
 pub mod allowed_fast;
+pub mod announce;
 pub mod client;
+pub mod http;
 pub mod krpc;
 pub mod magnet;
 pub mod mainline;
@@ -9,4 +11,5 @@ pub mod metainfo;
 pub mod mse;
 pub mod path;
 pub mod resume;
+pub mod url;
 pub mod wire;

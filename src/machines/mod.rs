@@ -9,6 +9,9 @@ pub mod kademlia;
 pub mod outstanding;
 pub mod picker;
 pub mod rarity;
+pub mod swarms;
+pub mod tracker;
+pub mod udp_trackers;
 
 #[cfg(test)]
 pub(crate) mod made_up;

@@ -9,6 +9,7 @@ use crate::actors::clerk;
 use crate::bus::{NewTorrent, Place, Select, TorrentContext, Trouble, Wish};
 use crate::formats::magnet::Magnet;
 use crate::formats::metainfo::Metainfo;
+use crate::formats::url::Url;
 use crate::machines::engine::Goal;
 use crate::words::address::Address;
 use crate::words::id::InfoHash;
@@ -22,6 +23,8 @@ pub struct Sought {
     pub dir: PathBuf,
     /// Peers to dial at once, and again while they are down.
     pub peers: Vec<Address>,
+    /// Trackers beside those of the link.
+    pub trackers: Vec<Url>,
     /// Hash everything, whatever a resume file says.
     pub check: bool,
     /// Use existing files although no piece of them matches.
@@ -40,6 +43,7 @@ impl Sought {
             magnet,
             dir: dir.into(),
             peers: Vec::new(),
+            trackers: Vec::new(),
             check: false,
             overwrite: false,
             select: None,
@@ -48,8 +52,15 @@ impl Sought {
     }
 
     /// What stands for it until its metadata is here.
-    pub(super) fn into_new(self, state: &Path, goal: Goal) -> NewTorrent {
-        let Self { magnet, dir, mut peers, check, overwrite, select, save_only } = self;
+    pub(super) fn into_new(
+        self,
+        state: &Path,
+        goal: Goal,
+        with_trackers: bool,
+        seed: u64,
+    ) -> NewTorrent {
+        let Self { magnet, dir, mut peers, trackers: named_trackers, .. } = self;
+        let Self { check, overwrite, select, save_only, .. } = self;
         let Magnet { info_hash, name, trackers, web_seeds, peers: named, select: of_link } = magnet;
         peers.extend(named.iter().filter_map(|peer| peer.parse().ok()));
         let read_only = goal == Goal::Seed;
@@ -64,7 +75,13 @@ impl Sought {
         let (publisher, context) = TorrentContext::unknown(unknown);
         let wish = Wish { info_hash, trackers, web_seeds, place: place.clone(), select, save_only };
         let (nodes, wish) = (Vec::new(), Some(Arc::new(wish)));
-        NewTorrent { context, publisher, place, peers, nodes, wish }
+        let trackers = Vec::new();
+        let mut new =
+            NewTorrent { context, publisher, place, peers, nodes, trackers, key: 0, wish };
+        if with_trackers {
+            super::trackers::add(&mut new, named_trackers, seed);
+        }
+        new
     }
 }
 

@@ -1,5 +1,6 @@
 //! What notifications and orders are called where the user is told of them.
 
+use crate::bus::trackers::TrackerNews;
 use crate::bus::{
     ChordNews, ClerkNews, Command, Notification, Order, PeerNews, StorageNews, ToChord, ToClerk,
     ToPeer, ToStorage, ToUsher,
@@ -15,6 +16,11 @@ pub(super) fn of_notification(notification: &Notification) -> &'static str {
         Notification::Clerk(_, news) => of_clerk_news(news),
         Notification::Chord(news) => of_chord_news(news),
         Notification::Entries(_) => "Entries",
+        Notification::Tracker(news) => match news {
+            TrackerNews::Found(..) => "Found",
+            TrackerNews::Answered(..) => "Answered",
+            TrackerNews::Failed(..) => "Failed",
+        },
         Notification::Command(command) => of_command(command),
     }
 }
@@ -136,6 +142,7 @@ pub(super) fn of_order(order: &Order) -> &'static str {
             ToUsher::Resolve(_) => "Resolve",
             ToUsher::Remember(_) => "Remember",
         },
+        Order::Tracker(_) => "Announce",
         Order::End => "End",
     }
 }

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::chord::ChordOptions;
+use super::trackers;
 use crate::actors::clerk;
 use crate::bus::{NewTorrent, Place};
 use crate::formats::metainfo::Metainfo;
 use crate::formats::mse::Encryption;
+use crate::formats::url::Url;
 use crate::machines::engine::{Goal, SeedUntil};
 use crate::words::address::{Address, ListenAddress};
 use crate::words::limits;
@@ -32,6 +34,8 @@ pub struct Options {
     pub encryption: Encryption,
     /// How to take part in the ring; `None`: not at all.
     pub chord: Option<ChordOptions>,
+    /// Whether trackers are told of our torrents, and asked for peers.
+    pub trackers: bool,
     /// Bytes that blocks may take until their pieces are written.
     pub memory: u64,
     /// Connections at once, at most [`limits::PEERS_MAX`].
@@ -64,6 +68,7 @@ impl Options {
             upload: true,
             encryption: Encryption::default(),
             chord: Some(ChordOptions::default()),
+            trackers: true,
             memory: limits::MEMORY_DEFAULT,
             peers_max: limits::PEERS_DEFAULT,
             files_open_max: limits::FILES_OPEN_MAX,
@@ -86,6 +91,8 @@ pub struct Torrent {
     pub dir: PathBuf,
     /// Peers to dial at once, and again while they are down.
     pub peers: Vec<Address>,
+    /// Trackers beside its own.
+    pub trackers: Vec<Url>,
     /// Hash everything, whatever a resume file says.
     pub check: bool,
     /// Use existing files although no piece of them matches.
@@ -101,17 +108,29 @@ impl Torrent {
             metainfo,
             dir: dir.into(),
             peers: Vec::new(),
+            trackers: Vec::new(),
             check: false,
             overwrite: false,
             select: None,
         }
     }
 
-    /// The torrent as main takes it: whatever takes time by its size is done.
-    pub(super) fn into_new(self, state: &Path, goal: Goal) -> NewTorrent {
-        let Self { metainfo, dir, peers, check, overwrite, select } = self;
+    /// The torrent as main takes it: whatever takes time by its size is done. All its chance comes
+    /// from `seed`.
+    pub(super) fn into_new(
+        self,
+        state: &Path,
+        goal: Goal,
+        with_trackers: bool,
+        seed: u64,
+    ) -> NewTorrent {
+        let Self { metainfo, dir, peers, trackers, check, overwrite, select } = self;
         let read_only = goal == Goal::Seed;
         let place = Place { dir, state: state.to_owned(), check, overwrite, read_only };
-        clerk::new_torrent(metainfo, place, peers, select.as_ref())
+        let mut new = clerk::new_torrent(metainfo, place, peers, select.as_ref());
+        if with_trackers {
+            trackers::add(&mut new, trackers, seed);
+        }
+        new
     }
 }

@@ -16,6 +16,7 @@ pub(super) fn heard(notification: &Notification, at: Instant) -> Entry {
         Notification::Clerk(..) => (Speaker::Named("clerk"), About::Nothing),
         Notification::Chord(_) => (Speaker::Named("chord"), About::Nothing),
         Notification::Entries(_) => (Speaker::Named("usher"), About::Nothing),
+        Notification::Tracker(_) => (Speaker::Named("tracker"), About::Nothing),
         Notification::Warning(_) | Notification::Command(_) => {
             (Speaker::Named("user"), About::Nothing)
         }
@@ -94,6 +95,7 @@ pub(super) fn ordered(order: &Order, at: Instant) -> Entry {
         Order::Clerk(..) => (Speaker::Named("clerk"), About::Nothing),
         Order::Chord(_) => (Speaker::Named("chord"), About::Nothing),
         Order::Usher(_) => (Speaker::Named("usher"), About::Nothing),
+        Order::Tracker(_) => (Speaker::Named("crier"), About::Nothing),
         Order::End => (Speaker::Named("main"), About::Nothing),
     };
     Entry { at, way: Way::Order, thread, what: names::of_order(order), about }

@@ -6,6 +6,7 @@ use std::time::Duration;
 pub mod mainline;
 pub mod metadata;
 pub mod ring;
+pub mod trackers;
 
 // ---------------------------------------------------- Torrents: what is read, and what is made ---
 

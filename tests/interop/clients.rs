@@ -32,6 +32,8 @@ pub(crate) struct Share<'a> {
     pub(crate) role: Role,
     /// Nothing but RC4 is taken.
     pub(crate) encrypted: bool,
+    /// The torrent has a UDP tracker, for which aria2 uses the socket of its DHT.
+    pub(crate) udp_trackers: bool,
 }
 
 /// A started client. It is killed with this value; ended by `stop` it has written all it has.
@@ -65,7 +67,10 @@ struct Aria2 {
 impl Aria2 {
     fn start(share: &Share<'_>) -> Self {
         let mut command = Command::new("aria2c");
-        command.args(["--no-conf", "--enable-dht=false", "--enable-dht6=false"]);
+        command.args(["--no-conf", "--enable-dht6=false"]);
+        command.arg(format!("--enable-dht={}", share.udp_trackers));
+        command.arg(format!("--dht-listen-port={}", share.listen.port()));
+        command.arg(format!("--dht-file-path={}", share.scratch.path("dht.dat").display()));
         command.args(["--bt-enable-lpd=false", "--file-allocation=none", "--summary-interval=0"]);
         command.args(["--show-console-readout=false", "--console-log-level=notice"]);
         command.arg(format!("--stop-with-process={}", std::process::id()));

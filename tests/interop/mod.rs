@@ -1,10 +1,11 @@
 //! Exchanges with the clients that people use. Each is started on loopback; what arrives is
 //! compared to the byte, and nothing else may lie in the folder.
 //!
-//! `apt-get install aria2 transmission-daemon transmission-cli python3-libtorrent`, then
+//! `apt-get install aria2 opentracker transmission-daemon transmission-cli python3-libtorrent`, then
 //! `cargo test --release -- --ignored interop`.
 
 mod clients;
+mod trackers;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -110,7 +111,7 @@ impl Setup {
         };
         let listen = free_address(ip);
         let (scratch, torrent, encrypted) = (&self.scratch, &self.torrent, self.encrypted);
-        Share { scratch, torrent, dir, listen, role, encrypted }
+        Share { scratch, torrent, dir, listen, role, encrypted, udp_trackers: false }
     }
 
     /// Starts `rondalla` in the role that the other client does not have.

@@ -139,7 +139,8 @@ impl Process {
                 save_only: false,
             })
         });
-        let new = NewTorrent { context, publisher, place, peers, nodes: Vec::new(), wish };
+        let (nodes, trackers, key) = (Vec::new(), Vec::new(), 0);
+        let new = NewTorrent { context, publisher, place, peers, nodes, trackers, key, wish };
         self.command(scene, home, Command::Add(Box::new(new)));
     }
 
@@ -260,6 +261,7 @@ impl Process {
             | TorrentEvent::Checked { .. }
             | TorrentEvent::Progress(_)
             | TorrentEvent::Settled { .. }
+            | TorrentEvent::Tracker { .. }
             | TorrentEvent::Warning(_) => {}
         }
     }
@@ -322,6 +324,7 @@ impl Process {
                 self.publish_as_porter(scene);
             }
             Order::Chord(_) | Order::Usher(_) => panic!("these swarms have no ring"),
+            Order::Tracker(_) => panic!("nor a tracker"),
             Order::Reap(peer) => {
                 // A dial whose thread could not be started leaves nothing.
                 if let Some(line) = self.lines.remove(&peer) {
@@ -360,7 +363,8 @@ impl Process {
         let known = self.contexts.iter_mut().find(is_it).expect("it was added");
         *known = (Arc::clone(&context), 0);
         let (peers, nodes) = (Vec::new(), Vec::new());
-        let new = NewTorrent { context, publisher, place, peers, nodes, wish: None };
+        let (trackers, key, wish) = (Vec::new(), 0, None);
+        let new = NewTorrent { context, publisher, place, peers, nodes, trackers, key, wish };
         ClerkNews::Made(Box::new(new))
     }
 

@@ -111,6 +111,7 @@ impl Main {
             | Notification::Clerk(..)
             | Notification::Chord(_)
             | Notification::Entries(_)
+            | Notification::Tracker(_)
             | Notification::Command(_)) => panic!("{other:?}"),
         }
     }

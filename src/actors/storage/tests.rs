@@ -115,6 +115,7 @@ impl Disk {
             | Notification::Clerk(..)
             | Notification::Chord(_)
             | Notification::Entries(_)
+            | Notification::Tracker(_)
             | Notification::Command(_)) => panic!("{other:?}"),
         }
     }

@@ -5,6 +5,7 @@ use argh::{ArgsInfo, FromArgs};
 use super::values::{self, Shielded};
 use crate::cli::options::Selection;
 use crate::formats::mse::Encryption;
+use crate::formats::url::Url;
 use crate::words::address::{Address, ListenAddress};
 use crate::words::limits::ASK_TIMEOUT;
 use crate::words::units::{Rate, Size};
@@ -68,6 +69,9 @@ pub(super) struct Create {
 /// Prints what a torrent or magnet link holds.
 #[derive(Debug, FromArgs, ArgsInfo)]
 pub(super) struct Show {
+    /// ask its trackers how many share it
+    #[argh(switch)]
+    pub(super) scrape: bool,
     /// print one JSON object
     #[argh(switch)]
     pub(super) json: bool,
@@ -200,6 +204,26 @@ pub(super) struct Ring {
     pub(super) verbose: u8,
 }
 
+/// Runs the optional central tracker, for HTTP and UDP on one port, until a signal.
+#[derive(Debug, FromArgs, ArgsInfo)]
+pub(super) struct Tracker {
+    /// where to listen, the first free port of a range (default: :6969; port 0: any)
+    #[argh(option, arg_name = "ADDR", default = "values::tracker_listens()")]
+    pub(super) listen: ListenAddress,
+    /// how often clients are to announce (default: 1800)
+    #[argh(option, arg_name = "SECS", from_str_fn(values::interval))]
+    pub(super) interval: Option<std::time::Duration>,
+    /// print a stream of JSON objects, one a line
+    #[argh(switch)]
+    pub(super) json: bool,
+    /// say nothing but errors
+    #[argh(switch, short = 'q')]
+    pub(super) quiet: bool,
+    /// say more; -vv says most
+    #[argh(switch, short = 'v')]
+    pub(super) verbose: u8,
+}
+
 /// Prints what lets a shell complete the names of subcommands and options.
 #[derive(Debug, FromArgs, ArgsInfo)]
 pub(super) struct Completions {
@@ -252,8 +276,8 @@ pub(super) struct Transfer {
     #[argh(option, arg_name = "ADDR", from_str_fn(values::dialled))]
     pub(super) join: Vec<Address>,
     /// a tracker beside the torrent's own (repeatable)
-    #[argh(option, arg_name = "URL", from_str_fn(values::url))]
-    pub(super) tracker: Vec<String>,
+    #[argh(option, arg_name = "URL", from_str_fn(values::tracker))]
+    pub(super) tracker: Vec<Url>,
     /// most peers of the whole process (default: at most 100, as the host bears)
     #[argh(option, arg_name = "N", from_str_fn(values::count))]
     pub(super) max_peers: Option<u32>,

@@ -4,7 +4,10 @@ use std::num::ParseIntError;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::words::address::{Address, Host};
+use crate::formats::url::Url;
+use crate::session::is_spoken;
+use crate::words::address::{Address, Host, ListenAddress};
+use crate::words::limits::trackers::{INTERVAL_TRACKED_MAX, TRACKER_PORT};
 use crate::words::limits::{BLOCK_LEN, PIECE_LEN_MAX, WAIT_MAX_S};
 use crate::words::units::{Size, Unparsable};
 
@@ -107,6 +110,30 @@ pub(super) fn url(text: &str) -> Result<String, String> {
         return Err("write a URL such as http://tracker.example:6969/announce".into());
     }
     Ok(text.into())
+}
+
+/// A tracker that this build speaks to.
+pub(super) fn tracker(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    if is_spoken(url.scheme) {
+        Ok(url)
+    } else {
+        Err(format!("this build speaks no {}", url.scheme))
+    }
+}
+
+/// Where a tracker listens unless it is told.
+pub(super) fn tracker_listens() -> ListenAddress {
+    ListenAddress { ip: None, ports: TRACKER_PORT..=TRACKER_PORT }
+}
+
+/// The time between two announces, in seconds.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    let seconds = Duration::from_secs(count(text)?.into());
+    if seconds > INTERVAL_TRACKED_MAX {
+        return Err(format!("it must be at most {}", INTERVAL_TRACKED_MAX.as_secs()));
+    }
+    Ok(seconds)
 }
 
 /// A tier of trackers: URLs with commas between them.

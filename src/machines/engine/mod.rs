@@ -6,6 +6,7 @@
 //! The state is here, `torrent` and `peer` hold what one of each is, `exchange` asks and serves, and
 //! `handlers` has one function for each kind of news.
 
+mod announces;
 mod bans;
 mod contacts;
 mod dials;
@@ -19,6 +20,7 @@ mod peer;
 mod ring;
 mod timers;
 mod torrent;
+mod trackers;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -31,6 +33,7 @@ use crate::words::rng::Rng;
 use crate::words::slab::Slab;
 use crate::words::steps::Steps;
 
+use announces::Announces;
 use bans::Bans;
 use dials::Dials;
 use ending::Ending;
@@ -40,6 +43,7 @@ use peer::Peer;
 use ring::Ring;
 use timers::{Timer, Timers};
 use torrent::Torrent;
+use trackers::Goodbyes;
 
 /// What the user chose, for all torrents.
 #[derive(Clone, Debug)]
@@ -101,6 +105,8 @@ pub struct Engine {
     timers: Timers,
     retries: Retries,
     ring: Ring,
+    announces: Announces,
+    goodbyes: Goodbyes,
     dials: Dials,
     greetings: Greetings,
     /// Connections that were dialled or have shaken hands, until their last words.
@@ -144,6 +150,8 @@ impl Engine {
             by_skey_hash: BTreeMap::new(),
             budget: Budget::new(settings.memory),
             ring: Ring::new(settings.chord),
+            announces: Announces::default(),
+            goodbyes: Goodbyes::default(),
             settings,
             peer_id,
             now,
@@ -180,6 +188,7 @@ impl Engine {
             | Notification::Clerk(..)
             | Notification::Chord(_)
             | Notification::Entries(_)
+            | Notification::Tracker(_)
             | Notification::Command(_) => None,
         };
         match notification {
@@ -194,6 +203,7 @@ impl Engine {
             Notification::Clerk(torrent, news) => metadata::handle_news(self, torrent, news),
             Notification::Chord(news) => handlers::chord::handle_news(self, news),
             Notification::Entries(nodes) => handlers::chord::handle_entries(self, nodes),
+            Notification::Tracker(news) => handlers::tracker::handle_news(self, news),
             Notification::Command(command) => handlers::command::handle_command(self, command),
         }
         self.end_turn(concerned);
@@ -284,6 +294,7 @@ impl Engine {
             | Order::Clerk(..)
             | Order::Chord(_)
             | Order::Usher(_)
+            | Order::Tracker(_)
             | Order::End => false,
         };
         if waits { self.postponed.push_back(order) } else { self.orders.push_back(order) }
@@ -303,6 +314,7 @@ impl Engine {
     pub fn footprint(&self) -> BTreeMap<&'static str, usize> {
         let [banned, departed] = self.bans.len();
         let [to_dial, dialled] = self.dials.len();
+        let [to_announce, announced] = self.announces.len();
         let mut footprint = BTreeMap::from([
             ("peers", self.peers.len() as usize),
             ("greetings", self.greetings.len() as usize),
@@ -313,6 +325,8 @@ impl Engine {
             ("retries", self.retries.len()),
             ("to dial", to_dial),
             ("dialled", dialled),
+            ("to announce", to_announce),
+            ("announced", announced),
             ("banned", banned),
             ("departed", departed),
             ("orders", self.orders.len() + self.postponed.len()),
@@ -367,6 +381,7 @@ impl Engine {
         let greeting = self.peers.iter().filter(|(_, peer)| peer.is_greeting()).count();
         assert_eq!(self.greetings.len() as usize, greeting);
         assert!(self.greetings.len() <= limits::GREETINGS_MAX);
+        self.announces.check();
         // Bound: none; for tests.
         self.peers.iter().for_each(|(_, peer)| peer.check());
     }

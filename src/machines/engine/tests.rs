@@ -31,14 +31,17 @@ mod ring;
 mod scenarios;
 #[cfg(test)]
 mod seeding;
+#[cfg(test)]
+mod trackers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::*;
+use crate::bus::trackers::{ToTracker, Tracker};
 use crate::bus::{
     Command, Farewell, Fault, NewTorrent, PeerNews, PeerShared, PeerState, Place, SocketNumber,
-    StorageNews, ToChord, ToClerk, ToPeer, ToStorage, ToUsher, TorrentContext,
+    StorageNews, ToChord, ToClerk, ToPeer, ToStorage, ToUsher, TorrentContext, TrackerState,
 };
 use crate::formats::metainfo::Metainfo;
 use crate::formats::wire::Reserved;
@@ -57,6 +60,10 @@ struct Drive {
     /// The latest tenant of each place for peers.
     peers: BTreeMap<u32, Outside>,
     torrents: Vec<Arc<TorrentContext>>,
+    /// The trackers of the torrent that is added next.
+    trackers: Vec<Vec<Arc<Tracker>>>,
+    /// The announces that are under way, oldest first.
+    announces: VecDeque<ToTracker>,
     sockets: u64,
     /// The blocks of each piece that the storage holds.
     stored: BTreeMap<PieceIndex, u32>,
@@ -117,6 +124,8 @@ impl Drive {
             now: start,
             peers: BTreeMap::new(),
             torrents: Vec::new(),
+            trackers: Vec::new(),
+            announces: VecDeque::new(),
             sockets: 0,
             stored: BTreeMap::new(),
             checked: true,
@@ -160,7 +169,9 @@ impl Drive {
         };
         let peers = contacts.iter().map(|address| address.parse().unwrap()).collect();
         self.torrents.push(Arc::clone(&context));
-        let new = NewTorrent { context, publisher, place, peers, nodes: Vec::new(), wish: None };
+        let (nodes, trackers) = (Vec::new(), std::mem::take(&mut self.trackers));
+        let (wish, key) = (None, 7);
+        let new = NewTorrent { context, publisher, place, peers, nodes, trackers, key, wish };
         self.handle(Notification::Command(Command::Add(Box::new(new))))
     }
 
@@ -377,6 +388,7 @@ impl Drive {
                     outside.asked.extend(blocks);
                 }
             }
+            Order::Tracker(order) => self.announces.push_back((**order).clone()),
             Order::HangUp(peer) => {
                 if let Some(outside) = self.peers.get_mut(&peer.0.index) {
                     outside.hung_up = true;
@@ -447,6 +459,10 @@ fn draw_order(order: &Order) -> String {
         Order::Chord(ToChord::Lookup(_)) => "look up".into(),
         Order::Chord(ToChord::Walk) => "walk".into(),
         Order::Chord(ToChord::Leave) => "leave the ring".into(),
+        Order::Tracker(order) => {
+            let event = order.announce.event.map(|event| format!("{event} ")).unwrap_or_default();
+            format!("tell {event}to {}", order.tracker)
+        }
         Order::Usher(ToUsher::Resolve(nodes)) => format!("resolve {} nodes", nodes.len()),
         Order::Usher(ToUsher::Remember(nodes)) => format!("remember {} nodes", nodes.len()),
     }
@@ -467,6 +483,10 @@ fn draw_event(event: &Event) -> Option<String> {
         TorrentEvent::Peer { state: PeerState::Gone { reason, .. }, .. } => {
             format!("gone: {reason}")
         }
+        TorrentEvent::Tracker { state: TrackerState::Failed(why), tracker } => {
+            format!("{tracker} failed: {why}")
+        }
+        TorrentEvent::Tracker { tracker, .. } => format!("{tracker} answered"),
         TorrentEvent::Piece(piece) => format!("piece {}", piece.0),
         TorrentEvent::Finished { bytes, uploaded, .. } => format!("finished {bytes}/{uploaded}"),
         TorrentEvent::Settled { .. } => "settled".into(),

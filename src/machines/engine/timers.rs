@@ -28,6 +28,14 @@ pub(super) enum Timer {
     RingAgain,
     /// Ask a peer again that has stalled.
     Ask(PeerKey),
+    /// Announce to the next tracker of a tier of a torrent.
+    Tier(TorrentKey, usize),
+    /// Look at the next tiers of a torrent.
+    Tiers(TorrentKey),
+    /// Order the next announces.
+    Announces,
+    /// Wait no longer for trackers to hear that we stop.
+    LeaveTrackers,
     /// Try again some of the peers for which there was nothing to ask.
     Retry,
     /// Give the storage the orders again for which it had no room.

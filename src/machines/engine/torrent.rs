@@ -13,6 +13,7 @@ use crate::machines::engine::SeedUntil;
 use crate::machines::engine::contacts::Contacts;
 use crate::machines::engine::metadata::Seek;
 use crate::machines::engine::ring::OnRing;
+use crate::machines::engine::trackers::Trackers;
 use crate::machines::picker::Picker;
 use crate::words::address::is_local;
 use crate::words::bitfield::Bitfield;
@@ -37,6 +38,8 @@ pub(super) struct Torrent {
     /// Connected peers that have everything.
     pub(super) seeders: u32,
     pub(super) meter: Meter,
+    /// Which trackers are told of it, and when.
+    pub(super) trackers: Trackers,
     /// Who is told of it on the ring, and when.
     pub(super) on_ring: OnRing,
     /// The search for its metadata, while it is unknown.
@@ -109,7 +112,7 @@ impl Rate {
 
 impl Torrent {
     pub(super) fn new(new: NewTorrent, sequential: bool, now: Instant) -> Self {
-        let NewTorrent { context, publisher, place, peers, nodes: _, wish } = new;
+        let NewTorrent { context, publisher, place, peers, nodes: _, trackers, key, wish } = new;
         Self {
             picker: Picker::new(Arc::clone(&context.metainfo), sequential),
             choker: Choker::default(),
@@ -130,6 +133,7 @@ impl Torrent {
                 down: Rate::new(now),
                 up: Rate::new(now),
             },
+            trackers: Trackers::new(trackers, key),
             on_ring: OnRing::default(),
             publisher,
             have: Bitfield::zeros(context.metainfo.pieces()),
@@ -141,7 +145,8 @@ impl Torrent {
     /// Its metadata is here: what stood for it makes room, and it is as if it was added now, but
     /// for whom it has met.
     pub(super) fn make_known(&mut self, new: NewTorrent, sequential: bool) {
-        let NewTorrent { context, publisher, place, peers: _, nodes: _, wish: _ } = new;
+        // Its trackers know it already.
+        let NewTorrent { context, publisher, place, .. } = new;
         self.picker = Picker::new(Arc::clone(&context.metainfo), sequential);
         self.have = Bitfield::zeros(context.metainfo.pieces());
         self.context.make_room_for(&context);
@@ -151,6 +156,11 @@ impl Torrent {
 
     pub(super) fn info_hash(&self) -> InfoHash {
         self.context.metainfo.info_hash()
+    }
+
+    /// Bytes of the pieces that are not here.
+    pub(super) fn missing(&self) -> u64 {
+        self.context.metainfo.len().saturating_sub(self.meter.done)
     }
 
     pub(super) fn has(&self, piece: PieceIndex) -> bool {

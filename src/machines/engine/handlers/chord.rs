@@ -56,7 +56,8 @@ fn handle_found(engine: &mut Engine, info_hash: InfoHash, sharers: &[Sharer]) {
     dials::dial_next(engine);
 }
 
-fn handle_sharer(engine: &mut Engine, key: TorrentKey, sharer: Sharer) {
+/// Somebody shares a torrent, and may be dialled.
+pub(super) fn handle_sharer(engine: &mut Engine, key: TorrentKey, sharer: Sharer) {
     let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
     let of_use = match torrent.stage {
         Stage::Unknown | Stage::Opening | Stage::Downloading => true,

@@ -3,7 +3,9 @@
 use crate::bus::{Order, ToStorage, TorrentEvent, TroubleKind};
 use crate::machines::engine::timers::Timer;
 use crate::machines::engine::torrent::Stage;
-use crate::machines::engine::{Engine, Phase, dials, ending, exchange, handlers, metadata, ring};
+use crate::machines::engine::{
+    Engine, Phase, dials, ending, exchange, handlers, metadata, ring, trackers,
+};
 use crate::words::id::TorrentKey;
 use crate::words::limits;
 
@@ -22,6 +24,10 @@ pub(in crate::machines::engine) fn handle_timer(engine: &mut Engine, timer: Time
         Timer::RingSweep => ring::handle_sweep(engine),
         Timer::RingAgain => ring::handle_give_again(engine),
         Timer::Ask(peer) => exchange::fill(engine, peer),
+        Timer::Tier(torrent, tier) => trackers::handle_due(engine, torrent, tier),
+        Timer::Tiers(torrent) => trackers::handle_sweep(engine, torrent),
+        Timer::Announces => trackers::give_some(engine),
+        Timer::LeaveTrackers => trackers::handle_leave(engine),
         Timer::Retry => exchange::handle_retry(engine),
         Timer::GiveAgain => ending::handle_give_again(engine),
         Timer::Farewell => ending::handle_farewell(engine),

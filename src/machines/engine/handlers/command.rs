@@ -8,7 +8,7 @@ use crate::bus::{
 use crate::formats::mse::skey_hash;
 use crate::machines::engine::timers::Timer;
 use crate::machines::engine::torrent::{Stage, Torrent};
-use crate::machines::engine::{Engine, Phase, ending, metadata, ring};
+use crate::machines::engine::{Engine, Phase, ending, metadata, ring, trackers};
 use crate::words::id::TorrentKey;
 use crate::words::limits;
 
@@ -64,6 +64,7 @@ fn start(engine: &mut Engine, mut new: NewTorrent) {
     let private = context.metainfo.private();
     if sought {
         metadata::begin(engine, key);
+        trackers::look_at_all(engine, key);
     } else {
         engine.tell(key, started);
         engine.order(Order::Storage(key, ToStorage::Open { context, place }));

@@ -5,3 +5,4 @@ pub(super) mod clock;
 pub(super) mod command;
 pub(super) mod peer;
 pub(super) mod storage;
+pub(super) mod tracker;

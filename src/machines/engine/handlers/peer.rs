@@ -10,7 +10,9 @@ use crate::bus::{
 use crate::formats::wire::{ExtensionHandshake, UT_METADATA};
 use crate::machines::engine::exchange::{self, hang_up};
 use crate::machines::engine::peer::{Identity, Peer, Stage, Talk};
-use crate::machines::engine::{Engine, Phase, dials, ending, metadata, pair, ring, torrent};
+use crate::machines::engine::{
+    Engine, Phase, dials, ending, metadata, pair, ring, torrent, trackers,
+};
 use crate::words::address::network;
 use crate::words::bitfield::Word;
 use crate::words::id::{Block, InfoHash, PeerId, PeerKey, PieceIndex, SkeyHash, TorrentKey};
@@ -109,6 +111,7 @@ pub(in crate::machines::engine) fn handle_undelivered(engine: &mut Engine, order
         Order::Chord(order) => ring::handle_undelivered(engine, order),
         // Other nodes lead into the ring as well.
         Order::Usher(_) => {}
+        Order::Tracker(order) => trackers::handle_undelivered(engine, order.number),
         // A socket is dropped with the porter, and at the end nobody waits for the rest.
         Order::Refuse(_) | Order::HangUp(_) | Order::Reap(_) | Order::End => {}
     }

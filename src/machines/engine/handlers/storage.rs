@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::bus::{Order, StorageNews, ToStorage, TorrentEvent, Trouble, TroubleKind};
 use crate::machines::engine::timers::Timer;
 use crate::machines::engine::torrent::Stage;
-use crate::machines::engine::{Engine, Goal, bans, dials, ending, exchange, ring};
+use crate::machines::engine::{Engine, Goal, bans, dials, ending, exchange, ring, trackers};
 use crate::words::bitfield::Word;
 use crate::words::id::{PieceIndex, TorrentKey};
 use crate::words::limits;
@@ -104,6 +104,7 @@ fn handle_opened(engine: &mut Engine, key: TorrentKey) {
     }
     dials::dial_next(engine);
     ring::look_after(engine, key, Duration::ZERO);
+    trackers::look_at_all(engine, key);
     if let Some(timeout) = engine.settings.timeout {
         engine.start_timer(timeout, Timer::Timeout(key));
     }
@@ -188,6 +189,7 @@ pub(in crate::machines::engine) fn stop_downloading(engine: &mut Engine, key: To
     engine.alive -= u32::from(!matches!(torrent.stage, Stage::GivenUp | Stage::Seeded));
     torrent.stage = Stage::GivenUp;
     torrent.stop_growing();
+    trackers::look_at_all(engine, key);
 }
 
 fn finish_if_done(engine: &mut Engine, key: TorrentKey) {
@@ -201,6 +203,7 @@ fn finish_if_done(engine: &mut Engine, key: TorrentKey) {
     torrent.stop_growing();
     engine.unfinished -= 1;
     ring::look_after(engine, key, Duration::ZERO);
+    trackers::look_at_all(engine, key);
     if engine.settings.goal != Goal::Seed {
         tell_finished(engine, key);
         engine.order(Order::Storage(key, ToStorage::Settle));
@@ -230,6 +233,7 @@ pub(super) fn end_if_seeded(engine: &mut Engine, key: TorrentKey) {
     if torrent.stage == Stage::Complete && torrent.is_seeded(until, engine.now) {
         torrent.stage = Stage::Seeded;
         ring::look_after(engine, key, Duration::ZERO);
+        trackers::look_at_all(engine, key);
         engine.alive -= 1;
         end_if_nothing_is_left(engine);
     }

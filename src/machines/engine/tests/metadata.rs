@@ -110,8 +110,8 @@ impl Drive {
         };
         let peers = contacts.iter().map(|address| address.parse().unwrap()).collect();
         self.torrents.push(Arc::clone(&context));
-        let (nodes, wish) = (Vec::new(), Some(Arc::new(wish)));
-        let new = NewTorrent { context, publisher, place, peers, nodes, wish };
+        let (nodes, trackers, wish) = (Vec::new(), Vec::new(), Some(Arc::new(wish)));
+        let new = NewTorrent { context, publisher, place, peers, nodes, trackers, key: 0, wish };
         self.handle(Notification::Command(Command::Add(Box::new(new))))
     }
 
@@ -124,8 +124,9 @@ impl Drive {
         let pieces = metainfo.pieces();
         let (publisher, context) = TorrentContext::new(metainfo, SharedBitfield::ones(pieces));
         self.torrents[0] = Arc::clone(&context);
-        let (place, peers, nodes) = (place(), Vec::new(), Vec::new());
-        let new = NewTorrent { context, publisher, place, peers, nodes, wish: None };
+        let (place, peers, nodes, trackers) = (place(), Vec::new(), Vec::new(), Vec::new());
+        let new =
+            NewTorrent { context, publisher, place, peers, nodes, trackers, key: 0, wish: None };
         self.clerk(ClerkNews::Made(Box::new(new)))
     }
 
