@@ -259,7 +259,7 @@ fn any_user_and_no_home_and_a_root_that_cannot_be_written_will_do() {
     let seed = ["seed", "/torrents/song.torrent", "--json"];
     let seeder = town.user("north", 10, &[], &seed);
     let way = seeder.at();
-    for (host, id) in [(11, "1234:77"), (12, "0:0"), (13, "4294967294:1")] {
+    for (host, id) in [(11, "1234:77"), (12, "0:0"), (13, "65533:1")] {
         let download = ["download", "/torrents/song.torrent", "--json", "--join", &way];
         let user = town.user("north", host, &["--user", id], &download);
         assert_eq!(user.exit_code(), 0, "as {id}");
