@@ -293,6 +293,10 @@ pub const LOOKUP_EVERY: Duration = Duration::from_secs(300);
 /// How often whoever seeds does: others look for seeders themselves, but some cannot be reached.
 pub const LOOKUP_EVERY_SEEDING: Duration = Duration::from_secs(900);
 
+/// The same where nobody can dial us: then nobody but us can begin a connection to a download, and a
+/// lookup is some three datagrams.
+pub const LOOKUP_EVERY_HIDDEN: Duration = Duration::from_secs(60);
+
 /// Torrents that one turn looks up when the node has joined the ring.
 pub const SWEEP_MAX: usize = 16;
 

@@ -24,6 +24,8 @@ pub(super) struct Ring {
     own: [Option<SocketAddr>; 2],
     /// Whether the user was told that nobody answers.
     pub(super) told_alone: bool,
+    /// Others cannot reach our node, nor presumably us.
+    pub(super) hidden: bool,
     /// The orders for which the reactor had no room: at most two a torrent, and a few more.
     postponed: VecDeque<ToChord>,
     /// The next place of the table of torrents to be looked at since the node joined.
@@ -132,6 +134,7 @@ pub(super) fn handle_due(engine: &mut Engine, key: TorrentKey) {
     let delay = match (torrent.is_unfinished(), hungry) {
         (_, true) => limits::LOOKUP_DELAY * (1 << torrent.on_ring.lookups.min(16)),
         (true, false) => limits::LOOKUP_EVERY,
+        (false, false) if engine.ring.hidden => limits::LOOKUP_EVERY_HIDDEN,
         (false, false) => limits::LOOKUP_EVERY_SEEDING,
     };
     look_after(engine, key, delay.min(limits::LOOKUP_EVERY_SEEDING));

@@ -13,10 +13,15 @@ pub(in crate::machines::engine) fn handle_news(engine: &mut Engine, news: ChordN
         ChordNews::Joined(address) => {
             engine.ring.told_alone = false;
             engine.ring.handle_own(address);
+            // A ring of one that has met nobody says nothing about who can reach it.
+            engine.ring.hidden &= address.ip().is_unspecified();
             ring::handle_joined(engine);
             engine.events.push_back(Event::Ring(RingState::Joined(address)));
         }
-        ChordNews::Client => engine.events.push_back(Event::Ring(RingState::Client)),
+        ChordNews::Client => {
+            engine.ring.hidden = true;
+            engine.events.push_back(Event::Ring(RingState::Client));
+        }
         ChordNews::Alone => handle_alone(engine),
         ChordNews::Found(info_hash, sharers) => handle_found(engine, info_hash, &sharers),
         ChordNews::Known(nodes) => engine.order(Order::Usher(ToUsher::Remember(nodes))),

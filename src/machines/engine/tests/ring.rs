@@ -72,6 +72,26 @@ fn a_download_looks_up_ever_later() {
 }
 
 #[test]
+fn a_seeder_whom_nobody_can_dial_looks_for_downloads_every_minute() {
+    let mut drive = on_the_ring();
+    drive.engine.settings.goal = Goal::Seed;
+    drive.adds(torrent(1), &[]);
+    drive.storage(0, StorageNews::Found(Word::of(PieceIndex(0))));
+    drive.storage(0, StorageNews::Opened);
+    let lookups_of_an_hour = |drive: &mut Drive| -> usize {
+        let orders = (0..3600).map(|_| drive.waits(Duration::from_secs(1)));
+        orders.map(|orders| orders.matches("look up").count()).sum()
+    };
+    let reachable = lookups_of_an_hour(&mut drive);
+    assert!((4..=5).contains(&reachable), "{reachable} lookups in an hour");
+    drive.handle(Notification::Chord(ChordNews::Client));
+    drive.handle(Notification::Chord(ChordNews::Joined("[::]:6881".parse().unwrap())));
+    drive.waits(limits::LOOKUP_EVERY_SEEDING);
+    let hidden = lookups_of_an_hour(&mut drive);
+    assert!((59..=61).contains(&hidden), "{hidden} lookups in an hour");
+}
+
+#[test]
 fn what_was_asked_before_the_node_had_joined_is_asked_again() {
     let mut drive = on_the_ring();
     for name in 0..40 {
