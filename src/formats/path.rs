@@ -196,8 +196,15 @@ fn cut(name: &[u8], len: usize) -> &[u8] {
     }
     // A character has at most four bytes, and those behind its first begin with the bits 10.
     let is_first = |&at: &usize| name[at] & 0b1100_0000 != 0b1000_0000;
-    let end = (len.saturating_sub(3)..=len).rev().find(is_first).unwrap_or(len);
-    &name[..end]
+    let first = (len.saturating_sub(3)..len).rev().find(is_first);
+    let is_cut = |at: &usize| {
+        let whole = name[*at..name.len().min(at + 4)]
+            .utf8_chunks()
+            .next()
+            .and_then(|chunk| chunk.valid().chars().next());
+        whole.is_some_and(|character| at + character.len_utf8() > len)
+    };
+    &name[..first.filter(is_cut).unwrap_or(len)]
 }
 
 /// What comes before the extension, and the extension with its dot. What is longer than 16 bytes

@@ -122,7 +122,7 @@ mod tests {
         }
         let start = now();
         let mut turns = Turns::default();
-        for (count, took) in [(500, 100), (489, 1_000), (10, 50_000), (1, 700_000)] {
+        for (count, took) in [(500, 100), (490, 1_000), (9, 50_000), (1, 700_000)] {
             for _ in 0..count {
                 turns.handle_turn("Block", start, start + nanos(took));
             }
