@@ -28,6 +28,8 @@ const LISTENER: Token = Token(usize::MAX - 1);
 #[derive(Debug)]
 pub(crate) struct TrackerServer {
     poll: Poll,
+    /// Its stopper wakes the poll and is gone at once, and a waker that is gone wakes nobody.
+    _waker: Arc<Waker>,
     listener: TcpListener,
     sockets: Vec<UdpSocket>,
     tracker: Tracker,
@@ -103,8 +105,18 @@ impl TrackerServer {
         let next = sockets.len();
         let tracker = Tracker::new(interval, secret, now());
         let (connections, pause) = (BTreeMap::new(), None);
-        let server =
-            Self { poll, listener, sockets, tracker, stopped, address, connections, next, pause };
+        let server = Self {
+            poll,
+            _waker: Arc::clone(&waker),
+            listener,
+            sockets,
+            tracker,
+            stopped,
+            address,
+            connections,
+            next,
+            pause,
+        };
         Ok((server, Stopper { running: Some(running), waker }))
     }
 
