@@ -210,7 +210,7 @@ pub enum ChordNews {
     /// [`limits::ring::ENTRY_POINTS_MAX`].
     Known(Vec<SocketAddr>),
     /// How many datagrams a node dropped; said once, before the last word.
-    Dropped(Dropped),
+    Discarded(Dropped),
     /// The node has said goodbye: its last word.
     Left,
 }

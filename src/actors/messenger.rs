@@ -13,7 +13,7 @@ use std::time::Instant;
 use crate::actors::file_error::reason;
 use crate::actors::file_part::FilePart;
 use crate::actors::shelf::Shelf;
-use crate::actors::zero_copy::{self, Outcome};
+use crate::actors::zero_copy::{self, Outcome, Unsent};
 use crate::formats::mse::MseError;
 use crate::formats::wire::{Handshake, HandshakeHead, Message, PieceHeader, WireError};
 use crate::words::id::Block;
@@ -98,15 +98,6 @@ impl Breakdown {
             Self::Wire(_) | Self::Mse(_) => false,
         }
     }
-}
-
-/// Why a block was not sent.
-#[derive(Debug)]
-pub(crate) enum Unsent {
-    /// Its bytes cannot be read.
-    Data(io::Error),
-    /// The connection does not take them.
-    Line(io::Error),
 }
 
 impl fmt::Display for Breakdown {

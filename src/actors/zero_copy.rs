@@ -4,7 +4,14 @@ use std::fs::File;
 use std::io;
 use std::net::TcpStream;
 
-use crate::actors::messenger::Unsent;
+/// Why a block was not sent.
+#[derive(Debug)]
+pub(crate) enum Unsent {
+    /// Its bytes cannot be read.
+    Data(io::Error),
+    /// The connection does not take them.
+    Line(io::Error),
+}
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -78,7 +78,7 @@ fn to_notification(news: News) -> Option<Notification> {
         News::Joined(address) => ChordNews::Joined(address),
         News::Client | News::PlaceTaken => ChordNews::Client,
         News::Alone => ChordNews::Alone,
-        News::Dropped(dropped) => ChordNews::Dropped(dropped),
+        News::Dropped(dropped) => ChordNews::Discarded(dropped),
         News::Left => ChordNews::Left,
         News::Found(info_hash, sharers) => ChordNews::Found(info_hash, sharers),
         News::Finished(..) | News::Member(_) | News::Walked { .. } => return None,

@@ -88,7 +88,7 @@ fn of_chord_news(news: &ChordNews) -> &'static str {
         ChordNews::Alone => "Alone",
         ChordNews::Found(..) => "Found",
         ChordNews::Known(_) => "Known",
-        ChordNews::Dropped(_) => "Dropped",
+        ChordNews::Discarded(_) => "Discarded",
         ChordNews::Left => "Left",
     }
 }
