@@ -20,6 +20,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::formats::krpc::Sharer;
 use crate::formats::metainfo::Metainfo;
+use crate::formats::web_seed::WebSeed;
 use crate::formats::wire::{ExtensionHandshake, MetadataMessage, Reserved};
 use crate::words::address::Address;
 use crate::words::bitfield::{SharedBitfield, Word};
@@ -249,6 +250,8 @@ pub struct NewTorrent {
     pub place: Place,
     /// Peers that the user named: dialled at once, and again while they are down.
     pub peers: Vec<Address>,
+    /// Servers that have its files.
+    pub web_seeds: Vec<WebSeed>,
     /// Nodes by which the ring can be entered, as its maker named them.
     pub nodes: Vec<Address>,
     /// What is to become of it when its metadata is here; `None`: it is here. Until then `context`
@@ -415,6 +418,17 @@ pub enum Order {
         /// Whom to dial; names are resolved by the peer's own thread.
         to: Address,
         /// The torrent that we want to talk about.
+        torrent: TorrentKey,
+        /// What there is to know of it.
+        context: Arc<TorrentContext>,
+    },
+    /// To the porter: start the threads that ask a web seed.
+    Ask {
+        /// Its name from now on.
+        peer: PeerKey,
+        /// Whom to ask.
+        seed: WebSeed,
+        /// The torrent whose files it has.
         torrent: TorrentKey,
         /// What there is to know of it.
         context: Arc<TorrentContext>,

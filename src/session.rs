@@ -365,9 +365,11 @@ impl Session {
     /// Gives one order to its actor, without waiting; hands it back if that is not possible.
     fn give(&mut self, order: Order) -> Result<(), Order> {
         match order {
-            Order::Dial { .. } | Order::Admit { .. } | Order::Refuse(_) | Order::Reap(_) => {
-                self.give_to_porter(order)
-            }
+            Order::Dial { .. }
+            | Order::Ask { .. }
+            | Order::Admit { .. }
+            | Order::Refuse(_)
+            | Order::Reap(_) => self.give_to_porter(order),
             Order::Introduce { peer, torrent, ref context } => {
                 let ends = self.peers.get_mut(&peer);
                 let introductions = ends.and_then(|ends| ends.introductions.take());
@@ -426,6 +428,10 @@ impl Session {
             Order::Dial { peer, ref to, torrent, ref context } => {
                 let introduction = (torrent, Arc::clone(context));
                 ToPorter::Dial(peer, to.clone(), introduction, self.connect(peer, None))
+            }
+            Order::Ask { peer, ref seed, torrent, ref context } => {
+                let introduction = (torrent, Arc::clone(context));
+                ToPorter::Ask(peer, seed.clone(), introduction, self.connect(peer, None))
             }
             Order::Admit { socket, peer } => {
                 let (sender, introductions) = bounded(1);

@@ -68,3 +68,6 @@ mod upheaval;
 
 /// Torrents that are put into a watched folder while the program runs.
 mod watch;
+
+/// Downloads from servers that know nothing but files.
+mod web_seeds;

@@ -89,6 +89,23 @@ fn a_private_torrent_is_met_through_its_tracker() {
 }
 
 #[test]
+fn a_link_that_names_a_tracker_alone_is_enough() {
+    let scratch = Scratch::new();
+    let (_tracker, at) = tracker(&scratch);
+    let torrent = tune(&scratch, "tune.bin", &["--tracker", &format!("http://{at}/announce")]);
+    let mut seeder = share(&scratch, "seeder", &["seed"], std::slice::from_ref(&torrent));
+    seeder.wait_for_event("tracker");
+    let shown = rondalla::command().args(["show", "--json"]).arg(&torrent).output().unwrap();
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    let link = shown["magnet"].as_str().expect("a link");
+    assert!(link.contains("&tr=") && !link.contains("x.pe="), "{link}");
+    let mut leecher = share(&scratch, "leecher", &["download", link], &[]);
+    assert_eq!(leecher.wait_for_exit().code(), Some(0), "{}", leecher.stderr());
+    let [here, there] = ["leecher", "seeder"].map(|name| scratch.path(name).join("tune.bin"));
+    assert!(fs::read(here).unwrap() == fs::read(there).unwrap());
+}
+
+#[test]
 fn a_tracker_may_be_named_beside_the_torrents_own_or_not_at_all() {
     let scratch = Scratch::new();
     let (_tracker, at) = tracker(&scratch);

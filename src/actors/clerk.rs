@@ -20,6 +20,7 @@ use crate::bus::{
 };
 use crate::formats::metainfo::Metainfo;
 use crate::formats::path::shown;
+use crate::formats::web_seed::WebSeed;
 use crate::words::address::Address;
 use crate::words::bitfield::SharedBitfield;
 use crate::words::id::{InfoHash, TorrentKey};
@@ -125,9 +126,12 @@ pub(crate) fn new_torrent(
     };
     let nodes = metainfo.chord_nodes().iter().filter_map(|(host, port)| node(host, *port));
     let nodes = nodes.collect();
+    // Peers and data of a private torrent come by way of its trackers alone (BEP 27).
+    let web_seeds = metainfo.web_seeds().iter().filter(|_| !metainfo.private());
+    let web_seeds = web_seeds.filter_map(|url| WebSeed::parse(url).ok()).collect();
     let (publisher, context) = TorrentContext::new(metainfo, wanted);
     let (trackers, key, wish) = (Vec::new(), 0, None);
-    NewTorrent { context, publisher, place, peers, nodes, trackers, key, wish }
+    NewTorrent { context, publisher, place, peers, web_seeds, nodes, trackers, key, wish }
 }
 
 /// The files that are selected, by their indices; `None`: all.

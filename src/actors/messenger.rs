@@ -22,6 +22,7 @@ use crate::words::limits;
 mod encrypted;
 mod hearing;
 pub(crate) mod mse;
+pub(crate) mod web;
 
 use encrypted::EncryptedMessenger;
 use hearing::Hearing;
@@ -87,6 +88,13 @@ pub(crate) enum Breakdown {
     Wire(WireError),
     /// What came is not the handshake of an encrypted connection, or of none that may be made.
     Mse(MseError),
+    /// A web seed is of no use.
+    Web {
+        /// The reason.
+        why: String,
+        /// It will be of none later either.
+        for_good: bool,
+    },
 }
 
 impl Breakdown {
@@ -95,7 +103,7 @@ impl Breakdown {
         match self {
             Self::Closed => true,
             Self::Broken(error) => error.kind() == io::ErrorKind::ConnectionReset,
-            Self::Wire(_) | Self::Mse(_) => false,
+            Self::Wire(_) | Self::Mse(_) | Self::Web { .. } => false,
         }
     }
 }
@@ -107,6 +115,7 @@ impl fmt::Display for Breakdown {
             Self::Broken(error) => write!(f, "the connection broke: {}", reason(error)),
             Self::Wire(error) => write!(f, "{error}"),
             Self::Mse(error) => write!(f, "{error}"),
+            Self::Web { why, .. } => f.write_str(why),
         }
     }
 }

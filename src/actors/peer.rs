@@ -27,6 +27,7 @@ use crate::bus::{Farewell, Fault, Notification, PeerNews, PeerShared, ToPeer, To
 use crate::formats::allowed_fast::allowed_fast;
 use crate::formats::client;
 use crate::formats::mse::Encryption;
+use crate::formats::web_seed::WebSeed;
 use crate::formats::wire::{
     EXTENSION_HANDSHAKE, ExtensionHandshake, Message, OUR_UT_METADATA, UT_METADATA,
 };
@@ -81,6 +82,8 @@ pub(crate) type Introduction = (TorrentKey, Arc<TorrentContext>);
 pub(crate) enum Way {
     /// We dial it, for this torrent.
     Out(Address, Introduction),
+    /// We ask it by HTTP, for this torrent.
+    Web(WebSeed, Introduction),
     /// It dialled us, on this socket; main says which torrent it means.
     In(Arc<TcpStream>, Receiver<Introduction>),
 }
@@ -333,7 +336,8 @@ impl Reader {
 fn broken(breakdown: Breakdown) -> Farewell {
     match breakdown {
         Breakdown::Closed | Breakdown::Broken(_) => nobodys(breakdown),
-        Breakdown::Wire(_) | Breakdown::Mse(_) => theirs(breakdown),
+        Breakdown::Web { for_good: false, .. } => nobodys(breakdown),
+        Breakdown::Wire(_) | Breakdown::Mse(_) | Breakdown::Web { .. } => theirs(breakdown),
     }
 }
 

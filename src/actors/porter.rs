@@ -13,6 +13,7 @@ use crate::actors::clock::now;
 use crate::actors::file_error::reason;
 use crate::actors::peer::{self, Call, Introduction, Line, Office, PeerThread, Way};
 use crate::bus::{Farewell, Fault, Notification, PeerNews, SocketNumber, ToPeer};
+use crate::formats::web_seed::WebSeed;
 use crate::words::address::Address;
 use crate::words::id::PeerKey;
 use crate::words::limits;
@@ -21,6 +22,7 @@ use crate::words::limits;
 #[derive(Debug)]
 pub(crate) enum ToPorter {
     Dial(PeerKey, Address, Introduction, Ends),
+    Ask(PeerKey, WebSeed, Introduction, Ends),
     Admit(SocketNumber, PeerKey, Receiver<Introduction>, Ends),
     Refuse(SocketNumber),
     Reap(PeerKey),
@@ -127,6 +129,9 @@ impl Porter {
         match order {
             ToPorter::Dial(peer, to, introduction, ends) => {
                 self.start(peer, Way::Out(to, introduction), ends);
+            }
+            ToPorter::Ask(peer, seed, introduction, ends) => {
+                self.start(peer, Way::Web(seed, introduction), ends);
             }
             ToPorter::Admit(socket, peer, introductions, ends) => {
                 match self.waiting.remove(&socket) {

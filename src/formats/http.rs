@@ -62,6 +62,8 @@ pub struct Head {
     pub status: u16,
     /// Where to go instead.
     pub location: Option<String>,
+    /// Which part of the whole the body is.
+    pub content_range: Option<String>,
     /// The body that follows.
     pub body: Body,
 }
@@ -91,6 +93,8 @@ pub fn head(bytes: &[u8]) -> Result<Option<(Head, usize)>, HttpError> {
     let status = response.code.ok_or(HttpError::NoHttp)?;
     let location = values("location").next().filter(|value| value.len() <= URL_LEN_MAX);
     let location = location.map(|value| String::from_utf8_lossy(value).into_owned());
+    let content_range = values("content-range").next().filter(|value| value.len() <= URL_LEN_MAX);
+    let content_range = content_range.map(|value| String::from_utf8_lossy(value).into_owned());
     let mut codings = values("transfer-encoding").peekable();
     let body = if matches!(status, 100..=199 | 204 | 304) {
         Body::Sized(0)
@@ -103,7 +107,7 @@ pub fn head(bytes: &[u8]) -> Result<Option<(Head, usize)>, HttpError> {
     } else {
         sized(values("content-length"))?
     };
-    Ok(Some((Head { status, location, body }, len)))
+    Ok(Some((Head { status, location, content_range, body }, len)))
 }
 
 /// The body that has such lengths: none is one that ends with the connection, several must agree

@@ -12,4 +12,5 @@ pub mod mse;
 pub mod path;
 pub mod resume;
 pub mod url;
+pub mod web_seed;
 pub mod wire;

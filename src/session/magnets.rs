@@ -75,9 +75,19 @@ impl Sought {
         let (publisher, context) = TorrentContext::unknown(unknown);
         let wish = Wish { info_hash, trackers, web_seeds, place: place.clone(), select, save_only };
         let (nodes, wish) = (Vec::new(), Some(Arc::new(wish)));
-        let trackers = Vec::new();
-        let mut new =
-            NewTorrent { context, publisher, place, peers, nodes, trackers, key: 0, wish };
+        // What they have is known with the metadata alone.
+        let (with_metadata, trackers) = (Vec::new(), Vec::new());
+        let mut new = NewTorrent {
+            context,
+            publisher,
+            place,
+            peers,
+            web_seeds: with_metadata,
+            nodes,
+            trackers,
+            key: 0,
+            wish,
+        };
         if with_trackers {
             super::trackers::add(&mut new, named_trackers, seed);
         }

@@ -105,6 +105,7 @@ fn of_command(command: &Command) -> &'static str {
 pub(super) fn of_order(order: &Order) -> &'static str {
     match order {
         Order::Dial { .. } => "Dial",
+        Order::Ask { .. } => "Ask",
         Order::Admit { .. } => "Admit",
         Order::Refuse(_) => "Refuse",
         Order::Introduce { .. } => "Introduce",

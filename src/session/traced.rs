@@ -81,9 +81,10 @@ fn of_storage(news: &StorageNews) -> (Speaker, About) {
 /// An order that main gives.
 pub(super) fn ordered(order: &Order, at: Instant) -> Entry {
     let (thread, about) = match order {
-        Order::Dial { peer, .. } | Order::Admit { peer, .. } | Order::Reap(peer) => {
-            (Speaker::For("porter", *peer), About::Nothing)
-        }
+        Order::Dial { peer, .. }
+        | Order::Ask { peer, .. }
+        | Order::Admit { peer, .. }
+        | Order::Reap(peer) => (Speaker::For("porter", *peer), About::Nothing),
         Order::Refuse(_) => (Speaker::Named("porter"), About::Nothing),
         Order::Introduce { peer, .. } | Order::HangUp(peer) => {
             (Speaker::Reader(*peer), About::Nothing)

@@ -129,6 +129,19 @@ pub const MSE_PAD_MAX: u16 = 512;
 /// KiB that a peer may say along with it, which are kept as they come.
 pub const MSE_READ_LEN: usize = 1024;
 
+/// Web seeds of a torrent that are asked at once: each takes the place of a peer.
+pub const WEB_SEEDS_AT_ONCE: usize = 4;
+
+/// A web seed that failed is left alone for so long at least.
+pub const WEB_SEED_DELAY: Duration = Duration::from_secs(10);
+
+/// A web seed that answers nothing, or sends nothing of its answer, for so long is given up for now.
+pub const WEB_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the half that speaks to a web seed has asked for, and the half that hears has not taken: all
+/// that may be asked for at once, and as many cancels.
+pub const WEB_ASKED_MAX: usize = 2 * PIPELINE_MAX as usize + 2;
+
 /// A peer that takes nothing we write for so long is ended.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 

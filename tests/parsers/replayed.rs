@@ -73,6 +73,11 @@ fn handshakes() {
 }
 
 #[test]
+fn encrypted_handshakes() {
+    replay("mse", properties::mse::check);
+}
+
+#[test]
 fn resume_files() {
     replay("resume", properties::resume::check);
 }

@@ -139,8 +139,9 @@ impl Process {
                 save_only: false,
             })
         });
-        let (nodes, trackers, key) = (Vec::new(), Vec::new(), 0);
-        let new = NewTorrent { context, publisher, place, peers, nodes, trackers, key, wish };
+        let (nodes, web_seeds, trackers, key) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        let new =
+            NewTorrent { context, publisher, place, peers, web_seeds, nodes, trackers, key, wish };
         self.command(scene, home, Command::Add(Box::new(new)));
     }
 
@@ -323,6 +324,7 @@ impl Process {
                 self.porter.push_back(Notification::Clerk(torrent, news));
                 self.publish_as_porter(scene);
             }
+            Order::Ask { .. } => panic!("these swarms have no web seeds"),
             Order::Chord(_) | Order::Usher(_) => panic!("these swarms have no ring"),
             Order::Tracker(_) => panic!("nor a tracker"),
             Order::Reap(peer) => {
@@ -363,8 +365,9 @@ impl Process {
         let known = self.contexts.iter_mut().find(is_it).expect("it was added");
         *known = (Arc::clone(&context), 0);
         let (peers, nodes) = (Vec::new(), Vec::new());
-        let (trackers, key, wish) = (Vec::new(), 0, None);
-        let new = NewTorrent { context, publisher, place, peers, nodes, trackers, key, wish };
+        let (web_seeds, trackers, key, wish) = (Vec::new(), Vec::new(), 0, None);
+        let new =
+            NewTorrent { context, publisher, place, peers, web_seeds, nodes, trackers, key, wish };
         ClerkNews::Made(Box::new(new))
     }
 

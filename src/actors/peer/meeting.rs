@@ -10,9 +10,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{Introduction, Office, Reader, Way, lost, nobodys, ours, theirs};
 use crate::actors::clock::now;
+use crate::actors::messenger::web::WebMessenger;
 use crate::actors::messenger::{Breakdown, Messenger, TcpMessenger, mse};
 use crate::bus::{Farewell, PeerNews};
 use crate::formats::mse::Encryption;
+use crate::formats::web_seed::WebSeed;
 use crate::formats::wire::{Handshake, Reserved, WireError};
 use crate::words::address::{Address, Host, fold};
 use crate::words::id::InfoHash;
@@ -31,8 +33,19 @@ impl Reader {
     pub(super) fn meet(&self) -> Result<Met, Farewell> {
         match &self.0.way {
             Way::Out(to, introduction) => self.dial(to, introduction.clone()),
+            Way::Web(seed, introduction) => Ok(self.ask(seed.clone(), introduction.clone())),
             Way::In(stream, introductions) => self.answer(stream, introductions),
         }
+    }
+
+    /// A web seed is asked when there is something to ask for. It has no address of its own: each
+    /// file of it may be at another.
+    fn ask(&self, seed: WebSeed, introduction: Introduction) -> Met {
+        let metainfo = Arc::clone(&introduction.1.metainfo);
+        let messenger = WebMessenger::new(seed, metainfo, self.office().leave_from);
+        self.0.line.open(messenger.line());
+        let (greeting, address) = (messenger.greeting(), (Ipv4Addr::LOCALHOST, 0).into());
+        Met { messenger: Box::new(messenger), address, greeting, introduction }
     }
 
     /// Dials, without encryption if that may be. Whoever wants nothing but encryption hangs up on

@@ -54,7 +54,7 @@ impl Initiator {
     /// # Errors
     /// If it is no such handshake, or none that may be taken. An error is final.
     pub fn handle_bytes(&mut self, bytes: &[u8]) -> Result<(), MseError> {
-        self.input.0.extend_from_slice(bytes);
+        self.input.bytes.extend_from_slice(bytes);
         while self.advance().inspect_err(|&error| self.step = Step::Over(Err(error)))? {}
         Ok(())
     }
@@ -71,7 +71,7 @@ impl Initiator {
 
     /// How many bytes are kept, for tests.
     pub fn held(&self) -> usize {
-        self.input.0.len()
+        self.input.bytes.len()
     }
 
     /// Goes a step further; `false`: too little has come.

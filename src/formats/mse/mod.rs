@@ -198,12 +198,16 @@ fn noise(rng: &mut Rng) -> Vec<u8> {
 
 /// What has come and was not read yet.
 #[derive(Debug, Default)]
-struct Input(Vec<u8>);
+struct Input {
+    bytes: Vec<u8>,
+    /// Where a sign that is looked for does not begin before.
+    searched: usize,
+}
 
 impl Input {
     /// Takes the next `n` bytes, once they are there.
     fn take(&mut self, n: usize) -> Option<Vec<u8>> {
-        (self.0.len() >= n).then(|| self.0.drain(..n).collect())
+        (self.bytes.len() >= n).then(|| self.bytes.drain(..n).collect())
     }
 
     fn take_array<const N: usize>(&mut self) -> Option<[u8; N]> {
@@ -214,20 +218,24 @@ impl Input {
     /// it has not come yet.
     fn skip_past(&mut self, sign: &[u8]) -> Result<bool, MseError> {
         let most = usize::from(limits::MSE_PAD_MAX);
-        let place = self.0.windows(sign.len()).take(most + 1).position(|bytes| bytes == sign);
+        let places = self.bytes.windows(sign.len()).enumerate().take(most + 1);
+        let place = places.skip(self.searched).find(|(_, bytes)| *bytes == sign);
         match place {
-            Some(place) => {
-                self.0.drain(..place + sign.len());
+            Some((place, _)) => {
+                self.bytes.drain(..place + sign.len());
                 Ok(true)
             }
-            None if self.0.len() >= most + sign.len() => Err(MseError::Sync),
-            None => Ok(false),
+            None if self.bytes.len() >= most + sign.len() => Err(MseError::Sync),
+            None => {
+                self.searched = (self.bytes.len() + 1).saturating_sub(sign.len());
+                Ok(false)
+            }
         }
     }
 
     /// Makes all that is here readable, and gives it away.
     fn open_rest(&mut self, method: Method, cipher: &mut Rc4) -> Vec<u8> {
-        let mut rest = std::mem::take(&mut self.0);
+        let mut rest = std::mem::take(&mut self.bytes);
         match method {
             Method::Plaintext => {}
             Method::Rc4 => cipher.apply(&mut rest),

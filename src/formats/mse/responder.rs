@@ -56,7 +56,7 @@ impl Responder {
     /// # Errors
     /// If it is no such handshake, or none that may be taken. An error is final.
     pub fn handle_bytes(&mut self, bytes: &[u8]) -> Result<(), MseError> {
-        self.input.0.extend_from_slice(bytes);
+        self.input.bytes.extend_from_slice(bytes);
         self.advance_all()
     }
 
@@ -99,7 +99,7 @@ impl Responder {
 
     /// How many bytes are kept, for tests.
     pub fn held(&self) -> usize {
-        self.input.0.len()
+        self.input.bytes.len()
     }
 
     fn advance_all(&mut self) -> Result<(), MseError> {

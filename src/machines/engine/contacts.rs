@@ -1,11 +1,12 @@
 //! The peers of a torrent that are known by their address: those that the user named, and those that
 //! were found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::bus::Fault;
+use crate::formats::web_seed::WebSeed;
 use crate::words::address::{Address, Host};
 use crate::words::id::{Key, PeerKey};
 use crate::words::limits;
@@ -20,6 +21,8 @@ pub(super) struct Contacts {
     callers: BTreeMap<Address, PeerKey>,
     /// How many were found, each time anew.
     found: u32,
+    /// Web seeds that are not asked, for there are enough.
+    web_seeds: VecDeque<WebSeed>,
 }
 
 /// A peer known by its address.
@@ -28,6 +31,8 @@ pub(super) struct Contact {
     pub(super) address: Address,
     /// The user named it: it is dialled for ever.
     pub(super) named: bool,
+    /// It is a web seed, and asked by HTTP.
+    pub(super) web_seed: Option<WebSeed>,
     /// It is ourselves: it is known, so that it is not dialled again.
     ourselves: bool,
     /// Connections in a row that brought nothing.
@@ -36,13 +41,14 @@ pub(super) struct Contact {
 
 impl Contacts {
     /// Those that the user named, each once.
-    pub(super) fn new(named: Vec<Address>) -> Self {
-        let capacity = limits::CONTACTS_MAX + limits::FOUND_MAX;
+    pub(super) fn new(named: Vec<Address>, web_seeds: Vec<WebSeed>) -> Self {
+        let capacity = limits::CONTACTS_MAX + limits::FOUND_MAX + limits::WEB_SEEDS_AT_ONCE;
         let mut contacts = Self {
             table: Slab::new(u32::try_from(capacity).expect("a few hundred")),
             by_address: BTreeMap::new(),
             callers: BTreeMap::new(),
             found: 0,
+            web_seeds: web_seeds.into(),
         };
         // Bound: limits::CONTACTS_MAX
         for address in named.into_iter().take(limits::CONTACTS_MAX) {
@@ -62,10 +68,12 @@ impl Contacts {
     }
 
     fn insert(&mut self, address: Address, named: bool) -> Option<Key> {
-        if self.by_address.contains_key(&address) {
+        let full = self.by_address.len() >= limits::CONTACTS_MAX + limits::FOUND_MAX;
+        if full || self.by_address.contains_key(&address) {
             return None;
         }
-        let contact = Contact { address: address.clone(), named, ourselves: false, failures: 0 };
+        let (web_seed, ourselves, failures) = (None, false, 0);
+        let contact = Contact { address: address.clone(), named, web_seed, ourselves, failures };
         let key = self.table.insert(contact).ok()?;
         self.by_address.insert(address, key);
         Some(key)
@@ -104,6 +112,23 @@ impl Contacts {
         }
     }
 
+    /// The web seeds of a torrent that was not known.
+    pub(super) fn handle_web_seeds(&mut self, web_seeds: Vec<WebSeed>) {
+        self.web_seeds = web_seeds.into();
+    }
+
+    /// The next of the web seeds is to be asked.
+    pub(super) fn insert_web_seed(&mut self) -> Option<Key> {
+        let web_seed = Some(self.web_seeds.pop_front()?);
+        let address = Address { host: Host::Any, port: 0 };
+        let (named, ourselves, failures) = (false, false, 0);
+        self.table.insert(Contact { address, named, web_seed, ourselves, failures }).ok()
+    }
+
+    pub(super) fn web_seed(&self, key: Key) -> Option<&WebSeed> {
+        self.get(key)?.web_seed.as_ref()
+    }
+
     pub(super) fn get(&self, key: Key) -> Option<&Contact> {
         self.table.get(key)
     }
@@ -124,6 +149,13 @@ impl Contacts {
             return None;
         }
         contact.failures = if useful { 0 } else { contact.failures + 1 };
+        if contact.web_seed.is_some() {
+            if fault == Fault::Theirs {
+                self.table.remove(key);
+                return None;
+            }
+            return Some(back_off(contact.failures).max(limits::WEB_SEED_DELAY));
+        }
         if contact.named || contact.failures < limits::FOUND_FAILURES_MAX {
             return Some(back_off(contact.failures));
         }
@@ -171,7 +203,7 @@ mod tests {
 
     #[test]
     fn who_is_found_is_dialled_a_few_times_and_may_be_found_again() {
-        let mut contacts = Contacts::new(Vec::new());
+        let mut contacts = Contacts::new(Vec::new(), Vec::new());
         let key = contacts.find(address(1)).unwrap();
         assert_eq!(contacts.find(address(1)), None);
         for _ in 1..limits::FOUND_FAILURES_MAX {
@@ -188,7 +220,7 @@ mod tests {
     #[test]
     fn who_was_named_is_dialled_for_ever_and_ourselves_once() {
         let named: Address = "192.0.2.1:6881".parse().unwrap();
-        let mut contacts = Contacts::new(vec![named.clone(), named]);
+        let mut contacts = Contacts::new(vec![named.clone(), named], Vec::new());
         assert_eq!(contacts.keys().len(), 1);
         assert_eq!(contacts.find(address(1)), None);
         let key = contacts.keys()[0];
@@ -202,7 +234,7 @@ mod tests {
 
     #[test]
     fn who_dialled_us_is_not_dialled() {
-        let mut contacts = Contacts::new(Vec::new());
+        let mut contacts = Contacts::new(Vec::new(), Vec::new());
         let [first, second] = [0, 1].map(|index| PeerKey(Key { index, generation: 0 }));
         contacts.handle_caller(first, address(1));
         assert_eq!(contacts.find(address(1)), None);
@@ -214,8 +246,26 @@ mod tests {
     }
 
     #[test]
+    fn a_web_seed_that_is_of_no_use_makes_room_for_the_next() {
+        let seed = |n: usize| WebSeed::parse(&format!("http://h/{n}")).unwrap();
+        let seeds = (0..limits::WEB_SEEDS_AT_ONCE + 1).map(seed).collect();
+        let mut contacts = Contacts::new(Vec::new(), seeds);
+        let first = contacts.insert_web_seed().unwrap();
+        assert_eq!(contacts.web_seed(first), Some(&seed(0)));
+        (1..limits::WEB_SEEDS_AT_ONCE).for_each(|_| assert!(contacts.insert_web_seed().is_some()));
+        for _ in 0..100 {
+            let delay = contacts.handle_over(first, Fault::Nobodys, false).unwrap();
+            assert!(delay >= limits::WEB_SEED_DELAY);
+        }
+        assert_eq!(contacts.handle_over(first, Fault::Theirs, true), None);
+        let next = contacts.insert_web_seed().unwrap();
+        assert_eq!(contacts.web_seed(next), Some(&seed(limits::WEB_SEEDS_AT_ONCE)));
+        assert_eq!(contacts.insert_web_seed(), None);
+    }
+
+    #[test]
     fn there_is_room_for_so_many() {
-        let mut contacts = Contacts::new(Vec::new());
+        let mut contacts = Contacts::new(Vec::new(), Vec::new());
         let found = (0..u16::MAX).filter_map(|n| {
             let [high, low] = n.to_be_bytes();
             contacts.find(SocketAddr::from(([10, 0, high, low], 1)))

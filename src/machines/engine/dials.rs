@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::bus::{Fault, Order};
+use crate::formats::web_seed::WebSeed;
 use crate::machines::engine::peer::{Peer, Stage};
 use crate::machines::engine::timers::Timer;
-use crate::machines::engine::{Engine, Phase};
+use crate::machines::engine::{Engine, Phase, torrent};
 use crate::words::id::{Key, PeerKey, TorrentKey};
 use crate::words::limits;
 
@@ -91,9 +92,12 @@ pub(super) fn handle_dial_due(engine: &mut Engine) {
 
 fn dial(engine: &mut Engine, key: TorrentKey, contact: Key) {
     let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
-    let Some(to) = torrent.contacts.get(contact).map(|contact| contact.address.clone()) else {
+    let Some(known) = torrent.contacts.get(contact) else { return };
+    let (to, web_seed) = (known.address.clone(), known.web_seed.clone());
+    // A server wants nothing that we have.
+    if web_seed.is_some() && torrent.stage != torrent::Stage::Downloading {
         return;
-    };
+    }
     if let Some(seek) = &mut torrent.seek {
         seek.dialled += 1;
     }
@@ -108,7 +112,7 @@ fn dial(engine: &mut Engine, key: TorrentKey, contact: Key) {
         connected: false,
         admitted: true,
         network: None,
-        address: to.to_string(),
+        address: web_seed.as_ref().map_or_else(|| to.to_string(), WebSeed::to_string),
         client: String::new(),
         retrying: None,
     };
@@ -116,7 +120,11 @@ fn dial(engine: &mut Engine, key: TorrentKey, contact: Key) {
     engine.dials.half_open += 1;
     engine.dials.begun.push_back(engine.now);
     engine.admitted += 1;
-    engine.order(Order::Dial { peer: PeerKey(peer), to, torrent: key, context });
+    let (peer, torrent) = (PeerKey(peer), key);
+    engine.order(match web_seed {
+        Some(seed) => Order::Ask { peer, seed, torrent, context },
+        None => Order::Dial { peer, to, torrent, context },
+    });
 }
 
 /// Whether no connection to a contact has failed yet: the user is told once.
@@ -136,7 +144,10 @@ pub(super) fn handle_over(
     useful: bool,
 ) {
     let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
+    let was_web_seed = torrent.contacts.web_seed(contact).is_some();
     if let Some(delay) = torrent.contacts.handle_over(contact, fault, useful) {
         engine.start_timer(delay, Timer::Redial(key, contact));
+    } else if was_web_seed && let Some(next) = torrent.contacts.insert_web_seed() {
+        enqueue(engine, key, next);
     }
 }

@@ -285,6 +285,7 @@ impl Engine {
             Order::Storage(_, ToStorage::Store(..)) => false,
             Order::Storage(..) => !self.postponed.is_empty(),
             Order::Dial { .. }
+            | Order::Ask { .. }
             | Order::Admit { .. }
             | Order::Refuse(_)
             | Order::Introduce { .. }

@@ -33,6 +33,8 @@ mod scenarios;
 mod seeding;
 #[cfg(test)]
 mod trackers;
+#[cfg(test)]
+mod web_seeds;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,6 +46,7 @@ use crate::bus::{
     StorageNews, ToChord, ToClerk, ToPeer, ToStorage, ToUsher, TorrentContext, TrackerState,
 };
 use crate::formats::metainfo::Metainfo;
+use crate::formats::web_seed::WebSeed;
 use crate::formats::wire::Reserved;
 use crate::machines::made_up;
 use crate::words::bitfield::{SharedBitfield, Word};
@@ -64,6 +67,8 @@ struct Drive {
     trackers: Vec<Vec<Arc<Tracker>>>,
     /// The announces that are under way, oldest first.
     announces: VecDeque<ToTracker>,
+    /// The web seeds of the torrent that is added next.
+    web_seeds: Vec<WebSeed>,
     sockets: u64,
     /// The blocks of each piece that the storage holds.
     stored: BTreeMap<PieceIndex, u32>,
@@ -126,6 +131,7 @@ impl Drive {
             torrents: Vec::new(),
             trackers: Vec::new(),
             announces: VecDeque::new(),
+            web_seeds: Vec::new(),
             sockets: 0,
             stored: BTreeMap::new(),
             checked: true,
@@ -170,8 +176,10 @@ impl Drive {
         let peers = contacts.iter().map(|address| address.parse().unwrap()).collect();
         self.torrents.push(Arc::clone(&context));
         let (nodes, trackers) = (Vec::new(), std::mem::take(&mut self.trackers));
+        let web_seeds = std::mem::take(&mut self.web_seeds);
         let (wish, key) = (None, 7);
-        let new = NewTorrent { context, publisher, place, peers, nodes, trackers, key, wish };
+        let new =
+            NewTorrent { context, publisher, place, peers, web_seeds, nodes, trackers, key, wish };
         self.handle(Notification::Command(Command::Add(Box::new(new))))
     }
 
@@ -362,7 +370,7 @@ impl Drive {
             Order::Storage(_, ToStorage::Forget(piece)) => {
                 self.stored.remove(piece);
             }
-            Order::Dial { peer, .. } | Order::Admit { peer, .. } => {
+            Order::Dial { peer, .. } | Order::Ask { peer, .. } | Order::Admit { peer, .. } => {
                 let outside = Outside {
                     key: *peer,
                     shared: None,
@@ -420,6 +428,7 @@ fn torrent(pieces: u32) -> Metainfo {
 fn draw_order(order: &Order) -> String {
     let block = |block: &Block| format!("{}:{}", block.piece.0, block.offset / BLOCK_LEN);
     match order {
+        Order::Ask { peer, seed, .. } => format!("ask {peer} at {seed}"),
         Order::Dial { peer, to, .. } => format!("dial {peer} at {to}"),
         Order::Admit { peer, .. } => format!("admit {peer}"),
         Order::Refuse(_) => "refuse".into(),

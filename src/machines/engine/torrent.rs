@@ -112,11 +112,21 @@ impl Rate {
 
 impl Torrent {
     pub(super) fn new(new: NewTorrent, sequential: bool, now: Instant) -> Self {
-        let NewTorrent { context, publisher, place, peers, nodes: _, trackers, key, wish } = new;
+        let NewTorrent {
+            context,
+            publisher,
+            place,
+            peers,
+            web_seeds,
+            nodes: _,
+            trackers,
+            key,
+            wish,
+        } = new;
         Self {
             picker: Picker::new(Arc::clone(&context.metainfo), sequential),
             choker: Choker::default(),
-            contacts: Contacts::new(peers),
+            contacts: Contacts::new(peers, web_seeds),
             peer_ids: BTreeMap::new(),
             networks: BTreeMap::new(),
             stage: if wish.is_some() { Stage::Unknown } else { Stage::Opening },
@@ -146,7 +156,8 @@ impl Torrent {
     /// for whom it has met.
     pub(super) fn make_known(&mut self, new: NewTorrent, sequential: bool) {
         // Its trackers know it already.
-        let NewTorrent { context, publisher, place, .. } = new;
+        let NewTorrent { context, publisher, place, web_seeds, .. } = new;
+        self.contacts.handle_web_seeds(web_seeds);
         self.picker = Picker::new(Arc::clone(&context.metainfo), sequential);
         self.have = Bitfield::zeros(context.metainfo.pieces());
         self.context.make_room_for(&context);

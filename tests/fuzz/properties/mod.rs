@@ -6,6 +6,7 @@ pub(crate) mod datagram;
 pub(crate) mod handshake;
 pub(crate) mod metadata;
 pub(crate) mod metainfo;
+pub(crate) mod mse;
 pub(crate) mod resume;
 pub(crate) mod text;
 pub(crate) mod wire;

@@ -89,7 +89,7 @@ pub(in crate::machines::engine) fn handle_accepted(
 /// An order found its actor gone or its channel full: the connection is of no use any more.
 pub(in crate::machines::engine) fn handle_undelivered(engine: &mut Engine, order: Order) {
     match order {
-        Order::Dial { peer, .. } | Order::Admit { peer, .. } => {
+        Order::Dial { peer, .. } | Order::Ask { peer, .. } | Order::Admit { peer, .. } => {
             let reason = "its threads could not be started".to_owned();
             handle_gone(engine, peer, Farewell { reason, fault: Fault::Ours });
         }
@@ -171,8 +171,15 @@ fn handle_connected(
     if let Some(torrent) = peer.torrent.and_then(|torrent| engine.torrents.get(torrent.0)) {
         talk.allowed_blocks = torrent.blocks_of(&talk.allowed_to_it);
     }
-    peer.client = talk.client();
-    peer.address = address.to_string();
+    let torrent = peer.torrent.and_then(|torrent| engine.torrents.get(torrent.0));
+    let contact = torrent.zip(peer.contact).map(|(torrent, key)| torrent.contacts.web_seed(key));
+    if contact.flatten().is_some() {
+        // Its address is its URL.
+        peer.client = "web seed".to_owned();
+    } else {
+        peer.client = talk.client();
+        peer.address = address.to_string();
+    }
     peer.stage = Stage::Talking(Box::new(talk));
     let (ip, address, client) = (address.ip(), peer.address.clone(), peer.client.clone());
     if peer_id == engine.peer_id {

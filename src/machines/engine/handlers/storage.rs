@@ -102,6 +102,15 @@ fn handle_opened(engine: &mut Engine, key: TorrentKey) {
         engine.steps.step();
         dials::enqueue(engine, key, contact);
     }
+    // Bound: limits::WEB_SEEDS_AT_ONCE
+    for _ in 0..limits::WEB_SEEDS_AT_ONCE {
+        engine.steps.step();
+        let torrent = engine.torrents.get_mut(key.0);
+        let Some(next) = torrent.and_then(|torrent| torrent.contacts.insert_web_seed()) else {
+            break;
+        };
+        dials::enqueue(engine, key, next);
+    }
     dials::dial_next(engine);
     ring::look_after(engine, key, Duration::ZERO);
     trackers::look_at_all(engine, key);

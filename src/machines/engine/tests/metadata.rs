@@ -111,7 +111,9 @@ impl Drive {
         let peers = contacts.iter().map(|address| address.parse().unwrap()).collect();
         self.torrents.push(Arc::clone(&context));
         let (nodes, trackers, wish) = (Vec::new(), Vec::new(), Some(Arc::new(wish)));
-        let new = NewTorrent { context, publisher, place, peers, nodes, trackers, key: 0, wish };
+        let (web_seeds, key) = (Vec::new(), 0);
+        let new =
+            NewTorrent { context, publisher, place, peers, web_seeds, nodes, trackers, key, wish };
         self.handle(Notification::Command(Command::Add(Box::new(new))))
     }
 
@@ -125,8 +127,9 @@ impl Drive {
         let (publisher, context) = TorrentContext::new(metainfo, SharedBitfield::ones(pieces));
         self.torrents[0] = Arc::clone(&context);
         let (place, peers, nodes, trackers) = (place(), Vec::new(), Vec::new(), Vec::new());
+        let (web_seeds, key, wish) = (std::mem::take(&mut self.web_seeds), 0, None);
         let new =
-            NewTorrent { context, publisher, place, peers, nodes, trackers, key: 0, wish: None };
+            NewTorrent { context, publisher, place, peers, web_seeds, nodes, trackers, key, wish };
         self.clerk(ClerkNews::Made(Box::new(new)))
     }
 
