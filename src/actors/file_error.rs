@@ -8,6 +8,11 @@ use std::path::{Path, PathBuf};
 use crate::bus::{Trouble, TroubleKind};
 use crate::formats::path::shown;
 
+/// Whether a read or write ended because its time was over (Unix says the one, Windows the other).
+pub(crate) fn is_time_out(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
 /// An error with the path of the file at fault. It travels inside an [`io::Error`] of its kind.
 #[derive(Debug)]
 pub(crate) struct FileError {

@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::actors::clock::now;
-use crate::actors::file_error::reason;
-use crate::actors::messenger::is_time_out;
+use crate::actors::file_error::{is_time_out, reason};
 use crate::formats::http::{self, Head};
 use crate::formats::url::{Scheme, Url};
 use crate::words::address::{Host, fold, is_local};

@@ -185,11 +185,6 @@ impl TcpMessenger {
     }
 }
 
-/// Whether a read or write ended because its time was over (Unix says the one, Windows the other).
-pub(crate) fn is_time_out(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
-
 impl Messenger for TcpMessenger {
     fn greet(&mut self, ours: &Handshake) -> io::Result<()> {
         (&*self.stream).write_all(&ours.emit())
@@ -255,6 +250,7 @@ mod tests {
     use super::*;
     use crate::actors::clock::now;
     use crate::actors::disk::{DiskFile, Stat};
+    use crate::actors::file_error::is_time_out;
     use crate::actors::scratch::Scratch;
     use crate::formats::wire::Reserved;
     use crate::machines::made_up;

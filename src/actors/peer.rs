@@ -17,10 +17,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use parking_lot::Mutex;
 
 use crate::actors::clock::now;
-use crate::actors::file_error::reason;
+use crate::actors::file_error::{is_time_out, reason};
 use crate::actors::files::{Access, FileStore};
 use crate::actors::limiter::Limiter;
-use crate::actors::messenger::{Breakdown, HangUp, Messenger, is_time_out};
+use crate::actors::messenger::{Breakdown, HangUp, Messenger};
 use crate::actors::shelf::Shelf;
 use crate::actors::zero_copy::Unsent;
 use crate::bus::{Farewell, Fault, Notification, PeerNews, PeerShared, ToPeer, TorrentContext};

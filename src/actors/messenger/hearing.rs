@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::actors::clock::now;
-use crate::actors::messenger::{Breakdown, is_time_out};
+use crate::actors::file_error::is_time_out;
+use crate::actors::messenger::Breakdown;
 use crate::actors::shelf::Shelf;
 use crate::formats::mse::Rc4;
 use crate::formats::wire::{Decoder, Handshake, HandshakeDecoder, HandshakeHead, Message};
