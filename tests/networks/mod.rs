@@ -87,9 +87,11 @@ fn users_in_three_networks_outlive_their_bootstrap_and_a_third_of_them() {
         living.len(),
         took.as_secs_f64()
     );
+    // The first holder that answers may be new and know few sharers, but it knows some that live.
+    let alive: BTreeSet<String> = living.iter().map(|user| user.at()).collect();
     for user in &living {
         let found = user.lookup(&infohash, &user.at());
-        assert!(found.contains(&seeder.at()), "{} finds {found:?}", user.name);
+        assert!(found.iter().any(|it| alive.contains(it)), "{} finds {found:?}", user.name);
     }
 }
 
