@@ -19,7 +19,10 @@ pub(in crate::machines::engine) fn handle_news(engine: &mut Engine, news: ChordN
             engine.events.push_back(Event::Ring(RingState::Joined(address)));
         }
         ChordNews::Client => {
-            engine.ring.hidden = true;
+            if !std::mem::replace(&mut engine.ring.hidden, true) {
+                // What was looked up before was planned for one whom others can dial.
+                ring::handle_joined(engine);
+            }
             engine.events.push_back(Event::Ring(RingState::Client));
         }
         ChordNews::Alone => handle_alone(engine),
