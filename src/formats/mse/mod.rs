@@ -1,11 +1,11 @@
 //! Message Stream Encryption: how two peers agree to make their connection look like noise (the
 //! specification of Vuze, "Message Stream Encryption", also called PE).
 //!
-//! Each side sends a public key of [`Group`](group) and noise of a length of its own choice. The side
-//! that dialled then proves that it knows the torrent, offers methods, and may say the first bytes of
-//! what it wanted to say; the other side chooses the method. It hides what is said from whoever looks
-//! at single packets. It proves nothing about who speaks, and holds nobody back who stands between
-//! the two and knows the info-hash.
+//! Each side sends a public key of the group of `group.rs` and noise of a length of its own choice.
+//! The side that dialled then proves that it knows the torrent, offers methods, and may say the
+//! first bytes of what it wanted to say; the other side chooses the method. It hides what is said
+//! from whoever looks at single packets. It proves nothing about who speaks, and holds nobody back
+//! who stands between the two and knows the info-hash.
 //!
 //! [`Initiator`] and [`Responder`] take bytes in any pieces and give bytes to send; all chance is an
 //! argument, so the same chance gives the same bytes.
