@@ -31,7 +31,13 @@ pub(crate) fn share(
     join: Option<SocketAddr>,
 ) -> (Running, SocketAddr) {
     let mut command = rondalla::command();
-    command.arg(subcommand).arg(torrent).args(["--listen", "127.0.0.1:0", "--json"]);
+    command.arg(subcommand).arg(torrent).args([
+        "--listen",
+        "127.0.0.1:0",
+        "--no-dht",
+        "--no-lan",
+        "--json",
+    ]);
     command.arg("--dir").arg(scratch.path(name));
     command.arg("--state").arg(scratch.path(&format!("{name}.state")));
     start(scratch, name, command, join)
