@@ -1,7 +1,9 @@
 //! A ring of which one member in ten means no good.
 
-use rondalla::machines::chord::Node;
+use rondalla::machines::chord::{Node, Shape};
+use rondalla::words::id::InfoHash;
 
+use super::chord::settled;
 use super::scenario::{MINUTE, SECOND, Scenario};
 use super::simulator::hostile::Vice;
 use super::simulator::internet::{Addresses, Weather};
@@ -40,5 +42,53 @@ fn one_in_ten_who_answers_nobody_hides_nothing() {
 fn figures_of_hostile_members() {
     for vice in [Vice::Silent, Vice::Garbling, Vice::Echoing, Vice::Flooding] {
         assert_right(vice, 400, 3);
+    }
+}
+
+/// One in ten lies about the way to every key, and knows the others who do.
+fn look_up_among_liars(n: usize, seed: u64) -> (usize, usize) {
+    let mut scenario = settled(n, Shape::default(), Weather::fair(), seed);
+    let members = super::chord::members(&scenario);
+    let (liars, honest): (Vec<_>, Vec<_>) = members.into_iter().partition(|(_, id)| id % 10 == 9);
+    let friends: Vec<_> = liars.iter().map(|(contact, _)| *contact).collect();
+    for (_, id) in &liars {
+        scenario.world.order(*id, |member, _| member.conspire(friends.clone()));
+    }
+    let info_hashes: Vec<_> = (0..n).map(|_| scenario.some_info_hash()).collect();
+    for (info_hash, (_, id)) in info_hashes.iter().zip(honest.iter().cycle()) {
+        scenario.announce(*id, *info_hash);
+        scenario.pass(SECOND / 20);
+    }
+    scenario.pass(MINUTE);
+    let mut asked = Vec::new();
+    for (info_hash, (_, id)) in info_hashes.iter().zip(honest.iter().rev().cycle()) {
+        scenario.lookup(*id, *info_hash);
+        asked.push((*id, *info_hash));
+        scenario.pass(SECOND / 20);
+    }
+    scenario.pass(MINUTE / 2);
+    let is_right = |asked: &&(usize, InfoHash)| {
+        let peers = scenario.central.peers(asked.1).into_iter().flatten();
+        scenario.found.get(*asked).is_some_and(|found| peers.copied().all(|it| found.contains(&it)))
+    };
+    (asked.iter().filter(is_right).count(), asked.len())
+}
+
+fn assert_right_among_liars(n: usize, seed: u64) {
+    let (right, lookups) = look_up_among_liars(n, seed);
+    println!("{} of {n} lie: {right} of {lookups} lookups find the sharer", n / 10);
+    assert!(right * 100 >= lookups * 99, "{n} members: {right} of {lookups}");
+}
+
+#[test]
+fn those_who_name_one_another_everywhere_hide_little() {
+    assert_right_among_liars(200, 15);
+}
+
+#[test]
+#[ignore = "needs a minute"]
+fn figures_of_liars() {
+    for (n, seed) in [(200, 15), (200, 16), (500, 17), (1000, 18)] {
+        assert_right_among_liars(n, seed);
     }
 }

@@ -24,12 +24,14 @@ use crate::words::limits::ring as limits;
 use crate::words::ring_id::{RingId, between};
 
 /// A torrent that this node shares.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Announced {
     port: u16,
     pub(super) seeder: bool,
     /// Who holds our entry, with the token that it gave.
     at: Option<(Contact, Token)>,
+    /// Who was to hold it and would not, since the last one that did.
+    unwilling: Vec<Contact>,
     /// How the lookup of the announce that is under way went.
     report: Option<Report>,
     /// The timer of the next announce.
@@ -83,7 +85,8 @@ impl Node {
         if is_new && self.keeping.announced.len() >= limits::ANNOUNCED_MAX {
             return;
         }
-        let new = Announced { port, seeder, at: None, report: None, timer: None };
+        let new =
+            Announced { port, seeder, at: None, unwilling: Vec::new(), report: None, timer: None };
         let announced = self.keeping.announced.entry(info_hash).or_insert(new);
         (announced.port, announced.seeder) = (port, seeder);
         self.announce_again(info_hash);
@@ -175,6 +178,23 @@ impl Node {
         }
     }
 
+    /// Whoever was to hold our entry refuses, or is silent now: the node after it is to hold it, too.
+    pub(super) fn handle_announce_failed(&mut self, info_hash: InfoHash) {
+        let Some(announced) = self.keeping.announced.get_mut(&info_hash) else { return };
+        let unwilling = announced.at.take().map(|(holder, _)| holder);
+        if unwilling.is_none() || announced.unwilling.len() >= limits::REPLICAS_FROM - 1 {
+            announced.unwilling.clear();
+            return self.handle_announce_answered(info_hash, false);
+        }
+        announced.unwilling.extend(unwilling);
+        self.announce_again(info_hash);
+    }
+
+    /// Those that would not hold our entry.
+    pub(super) fn unwilling(&self, info_hash: InfoHash) -> &[Contact] {
+        self.keeping.announced.get(&info_hash).map_or(&[], |announced| &announced.unwilling)
+    }
+
     pub(super) fn handle_announce_answered(&mut self, info_hash: InfoHash, stored: bool) {
         let every = match (stored, self.is_member()) {
             (false, _) => limits::ANNOUNCE_RETRY,
@@ -184,6 +204,9 @@ impl Node {
         // Those that began together do not come back together.
         let after = every * (80 + self.rng.below(41)) / 100;
         let Some(announced) = self.keeping.announced.get_mut(&info_hash) else { return };
+        if stored {
+            announced.unwilling.clear();
+        }
         if let Some(report) = announced.report.take() {
             self.news.push_back(News::Finished(info_hash, Report { stored, ..report }));
         }

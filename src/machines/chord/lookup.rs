@@ -88,6 +88,13 @@ pub(super) struct Lookup {
     is_warned: bool,
     /// Somebody answered that is responsible itself, or the heir of somebody who is silent.
     is_vouched: bool,
+    /// Whoever answered does not do what an owner does, or knows of nobody.
+    is_doubtful: bool,
+    /// How far apart nodes are on this ring, if that is known: an owner that is out of all
+    /// proportion is not believed at once.
+    gap: Option<RingId>,
+    /// Ways of our own that were tried because of that.
+    other_ways: u32,
     /// Our own place, unless others have named it.
     ourselves: Option<RingId>,
     /// The last of those after the target of which somebody before it has named all up to there.
@@ -123,6 +130,9 @@ impl Lookup {
             timeouts: 0,
             is_warned: false,
             is_vouched: false,
+            is_doubtful: false,
+            gap: None,
+            other_ways: 0,
             ourselves: None,
             covered: None,
             found: BTreeSet::new(),
@@ -135,6 +145,21 @@ impl Lookup {
     /// A node to begin with.
     pub(super) fn add(&mut self, contact: Contact) {
         self.insert(contact, 0);
+    }
+
+    /// The ring has so many nodes; those beside a key are to be found within so many of its parts.
+    pub(super) fn expect_nodes(&mut self, nodes: u64) {
+        self.gap = (nodes >= limits::NODES_JUDGED).then(|| RingId::part(nodes));
+    }
+
+    /// A node that is of no use, whatever it answers.
+    pub(super) fn pass_over(&mut self, contact: Contact) {
+        self.insert(contact, 0);
+        if let Some(candidate) = self.candidates.get_mut(&contact.id.clockwise_to(self.target)) {
+            candidate.standing = Standing::Silent;
+            self.timeouts += 1;
+            self.is_doubtful = true;
+        }
     }
 
     /// Begins at the node that is responsible, as far as we know.
@@ -215,6 +240,7 @@ impl Lookup {
         };
         let candidate = self.candidates.get_mut(&distance)?;
         candidate.listed = candidate.standing == Standing::Answered;
+        self.other_ways += u32::from(self.is_vouched && candidate.depth == 0);
         candidate.standing = Standing::Asked;
         candidate.slow_at = now + patience(candidate.contact.address);
         self.outstanding += 1;
@@ -274,6 +300,24 @@ impl Lookup {
         nearer.find(|(_, it)| it.standing == Standing::Untried).map(|(distance, _)| distance)
     }
 
+    /// Whoever names itself and its friends as all there is around the key, one of ten nodes, names
+    /// them ten times as far apart as nodes are: then, as in any other doubt, the nearest of the nodes
+    /// that we knew ourselves and did not ask, to find out whether there are others.
+    fn other_way(&self) -> Option<RingId> {
+        let gap = self.gap.filter(|_| self.other_ways < limits::OTHER_WAYS)?;
+        let before = || self.candidates.range(..RingId::part(2));
+        let ours = before().find(|(_, it)| it.standing == Standing::Untried && it.depth == 0);
+        let ours = ours.map(|(distance, _)| *distance);
+        if self.is_doubtful {
+            return ours;
+        }
+        let live = before().filter(|(_, it)| it.standing != Standing::Silent);
+        let (first, _) = live.take(limits::REPLICAS_BEFORE).last()?;
+        let after = self.target.clockwise_to(self.heir()?.contact.id);
+        let is_far = after > gap.times(limits::GAP_MAX);
+        ours.filter(|_| is_far || first.plus(after) > gap.times(limits::SPAN_MAX))
+    }
+
     /// The claimed owner; while it is asked and slow, whoever is next to it; else the nearest before
     /// the target, if it is nearer than those that answered.
     fn next(&self) -> Option<RingId> {
@@ -282,12 +326,13 @@ impl Lookup {
         if self.last_word.is_some() {
             // The nearest before the key hold its entries too, and an owner that is new may not.
             let before = self.candidates.range(..RingId::part(2)).take(limits::HOLDERS_ASKED);
-            return before.filter(is_untried).map(|(distance, _)| *distance).next();
+            let holder = before.filter(is_untried).map(|(distance, _)| *distance).next();
+            return holder.or_else(|| self.nearer_heir()).or_else(|| self.other_way());
         }
         let claimed = self.claimed.map(|owner| owner.id.clockwise_to(self.target));
         let standing = |distance| self.candidates.get(&distance).map(|it: &Candidate| it.standing);
         if self.is_vouched {
-            return self.nearer_heir();
+            return self.nearer_heir().or_else(|| self.other_way());
         }
         if let Some(distance) = claimed {
             match standing(distance) {
@@ -419,7 +464,7 @@ impl Lookup {
     /// The owner is known when somebody has the last word, and of those that were named nobody is
     /// nearer to the target and not silent.
     fn settle(&mut self, now: Instant) {
-        if let Some(heir) = self.heir().filter(|_| self.is_vouched) {
+        if let Some(heir) = self.heir().filter(|_| self.is_vouched && self.other_way().is_none()) {
             let took = now.saturating_duration_since(self.started);
             let (owner, token) = (Some(heir.contact), heir.token);
             self.conclude(End { owner, token, hops: heir.depth + 1, took });
@@ -429,6 +474,7 @@ impl Lookup {
     fn conclude(&mut self, end: End) {
         if matches!(self.goal, Goal::Get(_)) && self.quick {
             self.last_word.get_or_insert(end);
+            self.is_doubtful = true;
         } else {
             self.end = Some(end);
         }

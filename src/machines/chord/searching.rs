@@ -35,6 +35,10 @@ impl Node {
             Goal::Probe(through) => lookup.add(through),
             Goal::Get(_) | Goal::Announce(_) | Goal::Join | Goal::Finger(_) => {
                 self.seed(&mut lookup);
+                lookup.expect_nodes(self.nodes_estimate());
+                if let Goal::Announce(info_hash) = goal {
+                    self.unwilling(info_hash).iter().for_each(|contact| lookup.pass_over(*contact));
+                }
             }
         }
         self.lookups_begun += 1;

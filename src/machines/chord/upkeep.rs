@@ -286,7 +286,7 @@ impl Node {
             }
             Purpose::Join => self.handle_join_failed(),
             Purpose::Lookup(lookup) => self.handle_lookup_silent(lookup, to),
-            Purpose::Announce(info_hash) => self.handle_announce_answered(info_hash, false),
+            Purpose::Announce(info_hash) => self.handle_announce_failed(info_hash),
             Purpose::Validate(info_hash, address) => self.handle_not_validated(info_hash, address),
             Purpose::Push => self.handle_push_failed(to),
             Purpose::Merge => self.membership.merging = None,

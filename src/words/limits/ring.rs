@@ -150,6 +150,16 @@ pub const HEDGE: Duration = Duration::from_millis(150);
 /// Nor shorter, however near it is.
 pub const HEDGE_MIN: Duration = Duration::from_millis(20);
 
+/// The four nodes before a key and its owner are within so many times the distance of two nodes: the
+/// chance that they are not is 5 % (Poisson, 9), and that a tenth of all nodes are that close 0.2 %.
+pub const SPAN_MAX: u32 = 9;
+/// And the owner alone is within so many times it of the key: the chance that it is not is 2 %.
+pub const GAP_MAX: u32 = 4;
+/// Nodes that a lookup asks besides, of those that it began with, when they are not.
+pub const OTHER_WAYS: u32 = 3;
+/// Nodes from which on a ring is large enough for that.
+pub const NODES_JUDGED: u64 = 64;
+
 /// Sharers of one piece of news.
 pub const FOUND_WORD: usize = 16;
 

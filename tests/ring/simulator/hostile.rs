@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use rondalla::formats::krpc::{self, Answer, Body, Family, Message, Query, Route, Token};
+use rondalla::machines::chord::Contact;
+use rondalla::words::ring_id::RingId;
 use rondalla::words::rng::Rng;
 
 use super::machine::{Datagram, Machine};
@@ -14,6 +17,8 @@ pub(crate) struct Member<M> {
     rng: Rng,
     /// Whom it has heard of.
     victims: Vec<SocketAddr>,
+    /// Those who lie with it, in the order of the ring.
+    friends: Vec<Contact>,
     underway: Vec<Datagram>,
     next: Option<Instant>,
 }
@@ -27,6 +32,9 @@ pub(crate) enum Vice {
     Garbling,
     /// It sends back what it hears, to whoever it heard last.
     Echoing,
+    /// Asked for the way to a key, it names its friends as all there is around it, and the first of
+    /// them after the key as the owner; it knows of nobody who shares anything.
+    Lying,
     /// It sends noise, ten times a second, to whom it knows.
     Flooding,
 }
@@ -34,8 +42,40 @@ pub(crate) enum Vice {
 impl<M: Machine> Member<M> {
     pub(crate) fn new(machine: M, vice: Option<Vice>, seed: u64, now: Instant) -> Self {
         let next = (vice == Some(Vice::Flooding)).then_some(now);
-        let (victims, underway) = (Vec::new(), Vec::new());
-        Self { machine, vice, rng: Rng::new(seed), victims, underway, next }
+        let (victims, friends, underway) = (Vec::new(), Vec::new(), Vec::new());
+        Self { machine, vice, rng: Rng::new(seed), victims, friends, underway, next }
+    }
+
+    /// From now on it lies, with its friends, who stand in the order of the ring.
+    pub(crate) fn conspire(&mut self, friends: Vec<Contact>) {
+        self.vice = Some(Vice::Lying);
+        self.friends = friends;
+    }
+
+    /// The lie that is the answer to what was asked, if that was the way to a key.
+    fn lie(&self, from: SocketAddr, bytes: &[u8]) -> Option<Datagram> {
+        let message = krpc::parse(bytes, Family::of(from)).ok()?;
+        let target = match message.body {
+            Body::Query(Query::GetPeers(info_hash), _) => RingId::from(info_hash),
+            Body::Query(Query::FindNode(target), _) => target,
+            _ => return None,
+        };
+        let count = self.friends.len();
+        let first = self.friends.partition_point(|friend| friend.id < target);
+        let around = (0..8).map(|n| self.friends[(first + count - 4 + n) % count].address);
+        let route = Route {
+            nodes: around.collect(),
+            owner: Some(self.friends[first % count].address),
+            sharers: Vec::new(),
+            token: Some(Token([1; 8])),
+        };
+        Some(Self::answer(from, message.transaction, Answer::Route(route)))
+    }
+
+    fn answer(to: SocketAddr, transaction: u32, answer: Answer) -> Datagram {
+        let body = Body::Answer(answer);
+        let answer = Message { transaction, seen: Some(to), client: false, body };
+        Datagram { to, bytes: answer.encode(0) }
     }
 
     pub(crate) fn is_honest(&self) -> bool {
@@ -54,6 +94,11 @@ impl<M: Machine> Machine for Member<M> {
             let victim = self.rng.below(u32::try_from(self.victims.len()).expect("64 at most"));
             let to = self.victims[victim as usize];
             self.underway.push(Datagram { to, bytes: bytes.to_vec() });
+        }
+        let lies = self.vice == Some(Vice::Lying) && self.friends.len() >= 8;
+        if let Some(lie) = lies.then(|| self.lie(from, bytes)).flatten() {
+            self.underway.push(lie);
+            return;
         }
         if self.vice != Some(Vice::Silent) || self.victims.len() < 4 {
             self.machine.handle_datagram(now, from, bytes);
