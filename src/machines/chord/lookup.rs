@@ -55,6 +55,8 @@ struct Candidate {
     listed: bool,
     /// How many answers led to it.
     depth: u32,
+    /// It was asked on another way than the first, or named there.
+    is_other: bool,
     token: Option<Token>,
 }
 
@@ -184,7 +186,7 @@ impl Lookup {
     fn insert(&mut self, contact: Contact, depth: u32) {
         let distance = contact.id.clockwise_to(self.target);
         let (standing, slow_at) = (Standing::Untried, self.started);
-        let new = Candidate { contact, standing, slow_at, listed: false, depth, token: None };
+        let new = Candidate { contact, standing, slow_at, listed: false, depth, is_other: false, token: None };
         let candidate = self.candidates.entry(distance).or_insert(new);
         if self.ourselves == Some(distance) {
             self.ourselves = None;
@@ -240,7 +242,11 @@ impl Lookup {
         };
         let candidate = self.candidates.get_mut(&distance)?;
         candidate.listed = candidate.standing == Standing::Answered;
-        self.other_ways += u32::from(self.is_vouched && candidate.depth == 0);
+        let before = distance < RingId::part(2);
+        if self.is_vouched && before && candidate.standing == Standing::Untried {
+            candidate.is_other = true;
+            self.other_ways += 1;
+        }
         candidate.standing = Standing::Asked;
         candidate.slow_at = now + patience(candidate.contact.address);
         self.outstanding += 1;
@@ -306,8 +312,11 @@ impl Lookup {
     fn other_way(&self) -> Option<RingId> {
         let gap = self.gap.filter(|_| self.other_ways < limits::OTHER_WAYS)?;
         let before = || self.candidates.range(..RingId::part(2));
-        let ours = before().find(|(_, it)| it.standing == Standing::Untried && it.depth == 0);
-        let ours = ours.map(|(distance, _)| *distance);
+        // The other way goes on as far as it comes nearer, then the next begins.
+        let mut on = before().filter(|(_, it)| it.is_other && it.standing != Standing::Silent);
+        let on = on.next().filter(|(_, it)| it.standing == Standing::Untried);
+        let mut new = before().filter(|(_, it)| it.standing == Standing::Untried && it.depth == 0);
+        let ours = on.or_else(|| new.next()).map(|(distance, _)| *distance);
         if self.is_doubtful {
             return ours;
         }
@@ -415,7 +424,7 @@ impl Lookup {
         }
         candidate.standing = Standing::Answered;
         candidate.token = heard.token;
-        let depth = candidate.depth;
+        let (depth, is_other) = (candidate.depth, candidate.is_other);
         self.outstanding -= 1;
         let is_before = distance < RingId::part(2);
         if is_before && self.nearest.is_none_or(|nearest| distance < nearest) {
@@ -423,6 +432,10 @@ impl Lookup {
         }
         for node in heard.nodes.iter().chain(heard.owner.as_ref()) {
             self.insert(*node, depth + 1);
+            let at = node.id.clockwise_to(self.target);
+            if let Some(named) = self.candidates.get_mut(&at).filter(|_| is_other) {
+                named.is_other = true;
+            }
         }
         let room = limits::SHARERS_MAX.saturating_sub(self.found.len());
         let new = heard.sharers.iter().filter(|sharer| self.found.insert(**sharer));

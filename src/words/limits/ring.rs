@@ -156,7 +156,7 @@ pub const SPAN_MAX: u32 = 9;
 /// And the owner alone is within so many times it of the key: the chance that it is not is 2 %.
 pub const GAP_MAX: u32 = 4;
 /// Nodes that a lookup asks besides, of those that it began with, when they are not.
-pub const OTHER_WAYS: u32 = 3;
+pub const OTHER_WAYS: u32 = 6;
 /// Nodes from which on a ring is large enough for that.
 pub const NODES_JUDGED: u64 = 64;
 
