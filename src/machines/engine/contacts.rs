@@ -172,6 +172,11 @@ impl Contacts {
         }
     }
 
+    /// Whether a contact has dialled us, so that we need not dial it.
+    pub(super) fn has_called(&self, key: Key) -> bool {
+        self.get(key).is_some_and(|contact| self.callers.contains_key(&contact.address))
+    }
+
     /// A peer that dialled us is gone.
     pub(super) fn handle_caller_gone(&mut self, peer: PeerKey, address: SocketAddr) {
         let address = Address { host: Host::Ip(address.ip()), port: address.port() };

@@ -94,6 +94,9 @@ fn dial(engine: &mut Engine, key: TorrentKey, contact: Key) {
     let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
     let Some(known) = torrent.contacts.get(contact) else { return };
     let (to, web_seed) = (known.address.clone(), known.web_seed.clone());
+    if torrent.contacts.has_called(contact) {
+        return engine.start_timer(limits::REDIAL_DELAY_MAX, Timer::Redial(key, contact));
+    }
     // A server wants nothing that we have.
     if web_seed.is_some() && torrent.stage != torrent::Stage::Downloading {
         return;

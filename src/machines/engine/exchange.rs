@@ -106,6 +106,10 @@ pub(super) fn fill(engine: &mut Engine, key: PeerKey) {
 /// `key` owes blocks and sends none: it is left alone, each time longer until it sends one.
 pub(super) fn leave_alone(engine: &mut Engine, key: PeerKey) {
     let Some(talk) = engine.peers.get_mut(key.0).and_then(|peer| peer.talk()) else { return };
+    // One pause, and one timer, for all that it does not send meanwhile.
+    if talk.stalls > 0 && talk.ask_after.is_some_and(|after| engine.now < after) {
+        return;
+    }
     let pause = limits::PAUSE * 4_u32.pow(talk.stalls.min(limits::STALLS_COUNTED));
     talk.stalls = talk.stalls.saturating_add(1);
     talk.ask_after = Some(engine.now + pause);

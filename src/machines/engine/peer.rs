@@ -68,6 +68,8 @@ pub(super) struct Talk {
     pub(super) allowed_blocks: u32,
     /// It rejected what we asked for, or did not send it, and is not asked again before.
     pub(super) ask_after: Option<Instant>,
+    /// How often it has choked us, while it owed blocks, since it sent one.
+    pub(super) chokes: u32,
     /// How often it has stalled since it sent a block.
     pub(super) stalls: u32,
     /// It wants nothing any more (BEP 21).
@@ -187,6 +189,7 @@ impl Talk {
             allowed_to_it: Vec::new(),
             allowed_blocks: 0,
             ask_after: None,
+            chokes: 0,
             stalls: 0,
             upload_only: false,
             metadata_id: None,

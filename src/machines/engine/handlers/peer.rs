@@ -279,11 +279,18 @@ fn handle_completed(engine: &mut Engine, key: PeerKey) {
     }
 }
 
-/// What was asked before a choke is forgotten (BEP 3), or will be rejected or sent (BEP 6).
+/// What was asked before a choke is forgotten (BEP 3), or will be rejected or sent (BEP 6). Who chokes
+/// us twice and has sent nothing between has stalled, or it could choke us and take that back for
+/// ever, and each time be the first to be asked.
 fn handle_choked(engine: &mut Engine, key: PeerKey) {
     if let Some(talk) = engine.peers.get_mut(key.0).and_then(Peer::talk) {
         talk.unchoked = false;
-        if !talk.fast {
+        talk.chokes += u32::from(!talk.outstanding.is_empty());
+        let (forgets, has_stalled) = (!talk.fast, talk.chokes > 1);
+        if has_stalled {
+            exchange::leave_alone(engine, key);
+        }
+        if forgets {
             exchange::put_back(engine, key);
         }
     }
@@ -297,13 +304,12 @@ fn handle_rejected(engine: &mut Engine, key: PeerKey, block: Block) {
     let Some(talk) = peer.talk() else { return };
     talk.owed = talk.owed.saturating_sub(1);
     if talk.tick_off(block, &mut engine.steps) {
-        let stalls = talk.stalls;
-        talk.ask_after = Some(now + limits::PAUSE);
         torrent.picker.put_back(block, key);
-        if stalls > 0 {
-            exchange::leave_alone(engine, key);
-        } else {
+        if talk.stalls == 0 {
+            talk.ask_after = Some(now + limits::PAUSE);
             exchange::retry_later(engine, key);
+        } else {
+            exchange::leave_alone(engine, key);
         }
         exchange::arm_retries(engine);
     } else if (talk.owed as usize) < talk.outstanding.len() {
@@ -321,7 +327,10 @@ fn handle_allowed_fast(engine: &mut Engine, key: PeerKey, piece: PieceIndex) {
 fn handle_unchoked(engine: &mut Engine, key: PeerKey) {
     if let Some(talk) = engine.peers.get_mut(key.0).and_then(Peer::talk) {
         talk.unchoked = true;
-        talk.ask_after = None;
+        // Who has stalled does not shorten its pause by choking us and taking that back.
+        if talk.stalls == 0 {
+            talk.ask_after = None;
+        }
         exchange::fill(engine, key);
     }
 }
@@ -375,6 +384,7 @@ fn handle_block(engine: &mut Engine, key: PeerKey, block: Block, data: Vec<u8>) 
     let Some(at) = peer.torrent else { return };
     let Some(talk) = peer.talk() else { return };
     talk.owed = talk.owed.saturating_sub(1);
+    talk.chokes = 0;
     let had_stalled = std::mem::take(&mut talk.stalls) > 0;
     if had_stalled {
         talk.ask_after = None;

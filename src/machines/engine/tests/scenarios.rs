@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::formats::mse::skey_hash;
+use crate::formats::wire::ExtensionHandshake;
 
 #[test]
 fn a_peers_life_from_dial_to_reap() {
@@ -145,6 +146,45 @@ fn who_stalls_again_is_left_alone_for_longer_until_it_sends_a_block() {
         drive.news(peer, PeerNews::Stalled) => "",
         drive.waits(limits::PAUSE - short) => "",
         drive.waits(short) => "ask 0 for 0:0+1",
+    }
+}
+
+/// A peer that chokes us and takes that back is the first to be asked each time, and could keep a
+/// block from all others.
+#[test]
+fn who_chokes_us_twice_and_sends_nothing_has_stalled() {
+    let mut drive = Drive::downloading(settings(), 1);
+    let (silent, other) = (drive.joins("#"), drive.joins("#"));
+    script! {
+        drive.news(silent, PeerNews::Unchoked) => "ask 0 for 0:0+2",
+        drive.news(silent, PeerNews::Choked) => "",
+        drive.news(silent, PeerNews::Unchoked) => "ask 0 for 0:0+2",
+        drive.news(other, PeerNews::Unchoked) => "ask 1 for 0:0+1, ask 1 for 0:1+1",
+        drive.news(other, PeerNews::Choked) => "",
+        drive.news(silent, PeerNews::Choked) => "",
+        drive.news(silent, PeerNews::Unchoked) => "",
+        drive.news(other, PeerNews::Unchoked) => "ask 1 for 0:0+2",
+        drive.waits(limits::PAUSE) => "ask 0 for 0:0+1, ask 0 for 0:1+1",
+        drive.news(silent, PeerNews::Choked) => "",
+        drive.news(silent, PeerNews::Unchoked) => "",
+        drive.waits(limits::PAUSE) => "",
+    }
+}
+
+/// Both may know each other's address; one connection is enough.
+#[test]
+fn who_has_dialled_us_is_not_dialled_while_it_is_here() {
+    let mut drive = Drive::new(settings());
+    drive.adds(torrent(2), &["127.0.0.1:9"]);
+    drive.storage(0, StorageNews::Opened);
+    drive.goes(0);
+    let caller = drive.joins("..");
+    let handshake = ExtensionHandshake { port: Some(9), ..ExtensionHandshake::default() };
+    script! {
+        drive.news(caller, PeerNews::Extended(Box::new(handshake))) => "",
+        drive.waits(3 * limits::REDIAL_DELAY_MAX) => "",
+        drive.goes(caller) => "reap 0",
+        drive.waits(limits::REDIAL_DELAY_MAX) => "dial 0 at 127.0.0.1:9",
     }
 }
 
