@@ -179,7 +179,7 @@ fn is_mains(path: &str) -> bool {
 }
 
 /// Loops of the machines that main runs that do not say what bounds them.
-fn unbounded(source: &Source, limits: &BTreeSet<String>) -> Vec<String> {
+fn loops_without_bound(source: &Source, limits: &BTreeSet<String>) -> Vec<String> {
     if !is_mains(&source.path) {
         return Vec::new();
     }
@@ -252,7 +252,7 @@ fn limits_of(text: &str) -> BTreeSet<String> {
 #[test]
 fn the_engines_loops_are_bounded() {
     let limits = all_limits();
-    assert_none(&each(&Source::below("src"), |source| unbounded(source, &limits)));
+    assert_none(&each(&Source::below("src"), |source| loops_without_bound(source, &limits)));
 }
 
 #[test]
@@ -274,9 +274,12 @@ fn a_loop_without_a_bound_is_refused() {
     for text in refused {
         for path in ["src/machines/engine/mod.rs", "src/machines/picker.rs"] {
             let source = Source::new(path, text);
-            assert_eq!(unbounded(&source, &limits).len(), 1, "{text}");
+            assert_eq!(loops_without_bound(&source, &limits).len(), 1, "{text}");
         }
-        assert_none(&unbounded(&Source::new("src/machines/chord/ring.rs", text), &limits));
+        assert_none(&loops_without_bound(
+            &Source::new("src/machines/chord/ring.rs", text),
+            &limits,
+        ));
     }
     let accepted = [
         "// Bound: limits::PICKS_MAX\nfor a in b {}",
@@ -290,7 +293,10 @@ fn a_loop_without_a_bound_is_refused() {
         "#[cfg(test)]\nmod tests {\n    fn f() { for a in b {} }\n}",
     ];
     for text in accepted {
-        assert_none(&unbounded(&Source::new("src/machines/engine/mod.rs", text), &limits));
+        assert_none(&loops_without_bound(
+            &Source::new("src/machines/engine/mod.rs", text),
+            &limits,
+        ));
     }
 }
 
@@ -345,6 +351,8 @@ fn unwelcome(source: &Source) -> Vec<String> {
         let has = |unwelcome: &[&str]| words(code).any(|word| unwelcome.contains(&word));
         let what = if has(&["HashMap", "HashSet"]) {
             "its order differs from run to run: use a BTreeMap, a slab or a bit field"
+        } else if has(&["mpsc", "unbounded"]) {
+            "every queue has a limit: crossbeam's `bounded`, with one of words/limits.rs"
         } else if has(&["todo", "unimplemented"]) {
             "what is not there is left out, not stubbed"
         } else if has(&["unsafe"]) {
@@ -386,6 +394,7 @@ fn an_untidy_source_is_refused() {
     let note = format!("// {}: later\n", concat!("TO", "DO"));
     let text = "let a: HashMap<u8, u8>;\ntodo!();\nunsafe {}\nlet fine = \"unsafe\"; // HashMap\n";
     assert_lines(&unwelcome(&source(&(text.to_owned() + &note))), &[1, 2, 3, 5]);
+    assert_lines(&unwelcome(&source("let (a, b) = unbounded();\nuse std::sync::mpsc;")), &[1, 2]);
     let text = "#[ignore]\n#[ignore = \"slow\"]\n    #[ignore = \"needs aria2\"]\n// #[ignore]";
     assert_lines(&ignored_in_silence(&source(text)), &[1, 2]);
 }

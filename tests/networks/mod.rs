@@ -1,7 +1,9 @@
 //! Users on different networks, in containers: what holds when hosts and networks come and go.
 //!
 //! `apt-get install docker.io iproute2 iptables`, an engine that runs, root, then
-//! `cargo test --release -- --ignored networks`. `--nocapture` prints what was seen.
+//! `cargo test --release -- --ignored networks`. `--nocapture` prints what was seen. With CLOCK_RATE=4
+//! the ring's time passes four times as fast, and what waits for it takes a quarter; with
+//! PROGRAM=target/release/rondalla the image is made of that program in seconds.
 
 mod town;
 
@@ -10,7 +12,7 @@ use std::fs;
 use std::time::Duration;
 
 use crate::support::rondalla;
-use town::{Net, Town, User, docker, pass, wait};
+use town::{Net, Town, User, clock_rate, docker, pass, wait};
 
 const NORTH: Net = Net { name: "north", nat: false };
 const EAST: Net = Net { name: "east", nat: false };
@@ -110,7 +112,7 @@ fn who_is_paused_for_a_minute_comes_back_and_nothing_is_lost() {
     wait_for_ring(&seeder, &way, &all);
     let paused: Vec<&User> = nodes.iter().step_by(3).collect();
     paused.iter().for_each(|node| node.suffer("pause"));
-    pass(Duration::from_secs(60));
+    pass(Duration::from_secs(60) / clock_rate());
     let awake: Vec<&User> =
         all.iter().copied().filter(|it| !paused.iter().any(|p| p.name == it.name)).collect();
     let took = wait_for_ring(&seeder, &way, &awake);
@@ -129,6 +131,37 @@ fn who_is_paused_for_a_minute_comes_back_and_nothing_is_lost() {
     for node in &all {
         assert_eq!(node.lookup(&infohash, &node.at()), [seeder.at()], "{}", node.name);
     }
+}
+
+/// How many times as fast the ring's time passes where ten minutes of it have to.
+const HURRY: &str = "10";
+
+#[test]
+#[ignore = "needs Docker Engine and root"]
+fn a_host_that_changes_its_address_is_found_at_the_new_one() {
+    let mut town = Town::new(&[NORTH]);
+    let infohash = town.share("north-11", "song", 1 << 20);
+    let bootstrap = town.user("north", 10, &[], &["node", "--json", "--clock-rate", HURRY]);
+    let way = bootstrap.at();
+    let node = ["node", "--json", "--join", &way, "--clock-rate", HURRY];
+    let nodes: Vec<_> = (20..25).map(|host| town.user("north", host, &[], &node)).collect();
+    let seed = ["seed", "/torrents/song.torrent", "--json", "--join", &way, "--clock-rate", HURRY];
+    let mut seeder = town.user("north", 11, &[], &seed);
+    let members: Vec<&User> = nodes.iter().chain([&bootstrap, &seeder]).collect();
+    wait_for_ring(&bootstrap, &way, &members);
+    let before = seeder.at();
+    seeder.wait_for("it announces", |it| it.lookup(&infohash, &way).contains(&before));
+
+    seeder.move_to(&town, "north", 51);
+    let now = seeder.at();
+    let took =
+        wait("it is found at its new address", || bootstrap.lookup(&infohash, &way).contains(&now));
+    println!("found at its new address after {:.1} s, ten times as fast", took.as_secs_f64());
+    let user = leecher(&mut town, "north", 12, &way, &["--clock-rate", HURRY]);
+    wait_until_complete(std::slice::from_ref(&user), &seeder);
+    let members: Vec<&User> = nodes.iter().chain([&bootstrap, &seeder, &user]).collect();
+    let took = wait_for_ring(&bootstrap, &way, &members);
+    println!("one ring of {} with it {:.1} s later", members.len(), took.as_secs_f64());
 }
 
 #[test]

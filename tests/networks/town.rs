@@ -19,6 +19,13 @@ static TOWNS: AtomicU8 = AtomicU8::new(100);
 /// How long anything may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(360);
 
+/// How many times as fast the ring's time passes for users who are told nothing else: CLOCK_RATE, for
+/// whoever cannot wait.
+pub(crate) fn clock_rate() -> u32 {
+    let rate = std::env::var("CLOCK_RATE").ok();
+    rate.map_or(1, |rate| rate.parse().expect("CLOCK_RATE is a number"))
+}
+
 /// A network of users, and how it is joined to the others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Net {
@@ -169,6 +176,10 @@ impl Town {
         run.extend(options);
         run.push("rondalla");
         run.extend(arguments);
+        let rate = clock_rate().to_string();
+        if !arguments.contains(&"--clock-rate") {
+            run.extend(["--clock-rate", &rate]);
+        }
         docker(&run);
         self.containers.push(container.clone());
         if self.nets.len() > 1 {
@@ -264,6 +275,14 @@ impl User {
     /// Does to the container what `docker COMMAND CONTAINER` does.
     pub(crate) fn suffer(&self, command: &str) {
         docker(&[command, &self.container]);
+    }
+
+    /// Gives it another address in its network.
+    pub(crate) fn move_to(&mut self, town: &Town, net: &str, host: u8) {
+        let (network, address) = (town.network(net), town.address(net, host));
+        docker(&["network", "disconnect", &network, &self.container]);
+        docker(&["network", "connect", "--ip", &address, &network, &self.container]);
+        self.address = address;
     }
 
     /// Its exit code, once it has ended.
