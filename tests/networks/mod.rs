@@ -90,7 +90,9 @@ fn users_in_three_networks_outlive_their_bootstrap_and_a_third_of_them() {
         took.as_secs_f64()
     );
     // The first holder that answers may be new and know few sharers, but it knows some that live.
-    let alive: BTreeSet<String> = living.iter().map(|user| user.at()).collect();
+    // One of those whom the router hides lives as well, and is seen under its address.
+    let hidden = format!("{}:6881", town.outer_address("home"));
+    let alive: BTreeSet<String> = living.iter().map(|user| user.at()).chain([hidden]).collect();
     for user in &living {
         let found = user.lookup(&infohash, &user.at());
         assert!(found.iter().any(|it| alive.contains(it)), "{} finds {found:?}", user.name);
@@ -131,37 +133,6 @@ fn who_is_paused_for_a_minute_comes_back_and_nothing_is_lost() {
     for node in &all {
         assert_eq!(node.lookup(&infohash, &node.at()), [seeder.at()], "{}", node.name);
     }
-}
-
-/// How many times as fast the ring's time passes where ten minutes of it have to.
-const HURRY: &str = "10";
-
-#[test]
-#[ignore = "needs Docker Engine and root"]
-fn a_host_that_changes_its_address_is_found_at_the_new_one() {
-    let mut town = Town::new(&[NORTH]);
-    let infohash = town.share("north-11", "song", 1 << 20);
-    let bootstrap = town.user("north", 10, &[], &["node", "--json", "--clock-rate", HURRY]);
-    let way = bootstrap.at();
-    let node = ["node", "--json", "--join", &way, "--clock-rate", HURRY];
-    let nodes: Vec<_> = (20..25).map(|host| town.user("north", host, &[], &node)).collect();
-    let seed = ["seed", "/torrents/song.torrent", "--json", "--join", &way, "--clock-rate", HURRY];
-    let mut seeder = town.user("north", 11, &[], &seed);
-    let members: Vec<&User> = nodes.iter().chain([&bootstrap, &seeder]).collect();
-    wait_for_ring(&bootstrap, &way, &members);
-    let before = seeder.at();
-    seeder.wait_for("it announces", |it| it.lookup(&infohash, &way).contains(&before));
-
-    seeder.move_to(&town, "north", 51);
-    let now = seeder.at();
-    let took =
-        wait("it is found at its new address", || bootstrap.lookup(&infohash, &way).contains(&now));
-    println!("found at its new address after {:.1} s, ten times as fast", took.as_secs_f64());
-    let user = leecher(&mut town, "north", 12, &way, &["--clock-rate", HURRY]);
-    wait_until_complete(std::slice::from_ref(&user), &seeder);
-    let members: Vec<&User> = nodes.iter().chain([&bootstrap, &seeder, &user]).collect();
-    let took = wait_for_ring(&bootstrap, &way, &members);
-    println!("one ring of {} with it {:.1} s later", members.len(), took.as_secs_f64());
 }
 
 #[test]

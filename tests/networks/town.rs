@@ -19,8 +19,7 @@ static TOWNS: AtomicU8 = AtomicU8::new(100);
 /// How long anything may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(360);
 
-/// How many times as fast the ring's time passes for users who are told nothing else: CLOCK_RATE, for
-/// whoever cannot wait.
+/// How many times as fast the ring's time passes: CLOCK_RATE, for whoever cannot wait.
 pub(crate) fn clock_rate() -> u32 {
     let rate = std::env::var("CLOCK_RATE").ok();
     rate.map_or(1, |rate| rate.parse().expect("CLOCK_RATE is a number"))
@@ -77,6 +76,11 @@ impl Town {
         format!("10.{}.{}.{host}", self.octet, self.number_of(net))
     }
 
+    /// The address of a network's router as the others see it.
+    pub(crate) fn outer_address(&self, net: &str) -> String {
+        format!("10.{}.0.{}", self.octet, 10 * self.number_of(net))
+    }
+
     fn router(&mut self, n: usize) {
         let (octet, net) = (self.octet, self.nets[n]);
         let others = (1..=self.nets.len()).filter(|other| *other != n + 1);
@@ -84,7 +88,7 @@ impl Town {
         let routes: Vec<_> = others.map(way).collect();
         let name = self.network(&format!("router-{}", net.name));
         let inside = format!("INSIDE=10.{octet}.{}.0/24", n + 1);
-        let outer = format!("10.{octet}.0.{}", 10 * (n + 1));
+        let outer = self.outer_address(net.name);
         docker(&[
             "create",
             "--init",
@@ -177,9 +181,7 @@ impl Town {
         run.push("rondalla");
         run.extend(arguments);
         let rate = clock_rate().to_string();
-        if !arguments.contains(&"--clock-rate") {
-            run.extend(["--clock-rate", &rate]);
-        }
+        run.extend(["--clock-rate", &rate]);
         docker(&run);
         self.containers.push(container.clone());
         if self.nets.len() > 1 {
@@ -275,14 +277,6 @@ impl User {
     /// Does to the container what `docker COMMAND CONTAINER` does.
     pub(crate) fn suffer(&self, command: &str) {
         docker(&[command, &self.container]);
-    }
-
-    /// Gives it another address in its network.
-    pub(crate) fn move_to(&mut self, town: &Town, net: &str, host: u8) {
-        let (network, address) = (town.network(net), town.address(net, host));
-        docker(&["network", "disconnect", &network, &self.container]);
-        docker(&["network", "connect", "--ip", &address, &network, &self.container]);
-        self.address = address;
     }
 
     /// Its exit code, once it has ended.
