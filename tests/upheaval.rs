@@ -1,7 +1,7 @@
 //! Rings of whole processes that are killed, moved, left alone and brought together.
 
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::meeting::{ask, json, node, share, start, tune, wait_until_member};
 use crate::support::rondalla::{self, listening};
-use crate::support::{Noise, Running, Scratch, wait_until, write_noise};
+use crate::support::{Noise, Running, Scratch, free_address, wait_until, write_noise};
 
 /// The members that a walk meets, if they are one ring.
 fn members(scratch: &Scratch, join: SocketAddr) -> Option<Vec<String>> {
@@ -75,7 +75,7 @@ fn a_seeder_that_is_killed_and_starts_elsewhere_is_found_anew() {
 fn whoever_joins_nobody_warns_and_goes_on_trying() {
     let scratch = Scratch::new();
     let (torrent, _) = tune(&scratch, &[]);
-    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = free_address(Ipv4Addr::LOCALHOST.into());
     let (mut alone, at) = node(&scratch, "alone", Some(nobody));
     let (mut leecher, _) = share(&scratch, "leecher", "download", &torrent, Some(nobody));
     for running in [&mut alone, &mut leecher] {
