@@ -29,6 +29,7 @@
 
 pub mod ask;
 mod chord;
+mod fetch;
 mod magnets;
 mod names;
 mod options;
@@ -73,8 +74,10 @@ use chord::ChordEnds;
 use turns::Turns;
 
 pub use crate::actors::events::Events;
+pub use crate::actors::http::NO_HTTPS;
 pub use crate::machines::engine::{Goal, SeedUntil};
 pub use chord::ChordOptions;
+pub use fetch::fetch;
 pub use magnets::{Sought, remembered, save_torrent, selected};
 pub use options::{Options, Torrent};
 pub use trackers::is_spoken;

@@ -1,5 +1,5 @@
-//! Downloads from web seeds: servers that know nothing but files. Whatever they do wrong, the pieces
-//! are checked like anybody's.
+//! What comes from servers that know nothing but files: web seeds, and torrents named by their URL.
+//! Whatever they do wrong, the pieces are checked like anybody's.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
@@ -48,14 +48,16 @@ fn answer(mut stream: TcpStream, root: &Path, spoils: bool) {
     let lines = BufReader::new(stream.try_clone().unwrap()).lines();
     let head: Vec<String> = lines.map_while(Result::ok).take_while(|l| !l.is_empty()).collect();
     let path = head[0].split(' ').nth(1).unwrap().trim_start_matches('/').replace("%20", " ");
-    let range = head.iter().find_map(|line| line.strip_prefix("Range: bytes=")).unwrap();
-    let (first, last) = range.split_once('-').unwrap();
-    let (first, last): (u64, u64) = (first.parse().unwrap(), last.parse().unwrap());
     let Ok(mut file) = fs::File::open(root.join(path)) else {
         stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").ok();
         return;
     };
     let whole = file.metadata().unwrap().len();
+    let range = head.iter().find_map(|line| line.strip_prefix("Range: bytes="));
+    let status = if range.is_some() { "206 Partial Content" } else { "200 OK" };
+    let all = format!("0-{}", whole - 1);
+    let (first, last) = range.unwrap_or(&all).split_once('-').unwrap();
+    let (first, last): (u64, u64) = (first.parse().unwrap(), last.parse().unwrap());
     let mut bytes = vec![0; usize::try_from(last + 1 - first).unwrap()];
     file.seek(SeekFrom::Start(first)).unwrap();
     file.read_exact(&mut bytes).unwrap();
@@ -64,7 +66,7 @@ fn answer(mut stream: TcpStream, root: &Path, spoils: bool) {
     }
     let len = bytes.len();
     let head = format!(
-        "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {first}-{last}/{whole}\r\n\
+        "HTTP/1.1 {status}\r\nContent-Range: bytes {first}-{last}/{whole}\r\n\
          Content-Length: {len}\r\n\r\n"
     );
     stream.write_all(&[head.into_bytes(), bytes].concat()).ok();
@@ -99,8 +101,12 @@ impl Source {
 
     /// Downloads it from nobody else.
     fn download(&self, options: &[&str]) -> Running {
+        self.download_from(self.torrent.to_str().expect("our own names are UTF-8"), options)
+    }
+
+    fn download_from(&self, torrent: &str, options: &[&str]) -> Running {
         let dir = self.scratch.path("copy");
-        let (torrent, listen) = (&self.torrent, "127.0.0.1:0");
+        let (torrent, listen) = (Path::new(torrent), "127.0.0.1:0");
         let share = rondalla::Share { torrent, dir: &dir, listen, peers: &[], options };
         share.start(&self.scratch, "rondalla", "download")
     }
@@ -174,20 +180,56 @@ fn a_torrent_makes_us_ask_nothing_of_our_own_network() {
     assert!(download.stdout().contains(reason), "{}", download.stdout());
 }
 
-/// nginx, with its files in a folder of ours.
+/// Nothing is known of it but where it is.
 #[test]
-#[ignore = "needs nginx (apt)"]
-fn a_folder_comes_from_nginx() {
+fn a_torrent_comes_from_its_url_and_its_data_from_the_same_server() {
     let source = Source::new();
-    let address = free_address("127.0.0.1".parse().unwrap());
-    source.create(&[format!("http://{address}/")]);
+    let server = Server::start(&source.root, false);
+    source.create(&[server.url("")]);
+    fs::copy(&source.torrent, source.root.join("it.torrent")).unwrap();
+    let url = server.url("it.torrent");
+    let shown = rondalla::show(Path::new(&url));
+    assert_eq!(shown, rondalla::show(&source.torrent));
+    let mut download = source.download_from(&url, &["-q"]);
+    assert_eq!(download.wait_for_exit().code(), Some(0), "{}", download.stderr());
+    fs::remove_file(source.root.join("it.torrent")).unwrap();
+    Tree::of(&source.root).assert_is_at(&source.scratch.path("copy"));
+}
+
+#[test]
+fn a_url_that_leads_to_no_torrent_says_why() {
+    let source = Source::new();
+    let server = Server::start(&source.root, false);
+    let nobody = free_address("127.0.0.1".parse().unwrap());
+    let table = [
+        (server.url("tunes/d"), 4, "it is no torrent"),
+        (server.url("no/such"), 5, "the server has no such file (HTTP status 404)"),
+        (format!("http://{nobody}/it.torrent"), 5, "Connection refused"),
+        ("http://no such host/it.torrent".to_owned(), 4, "the URL"),
+        #[cfg(not(feature = "https"))]
+        ("https://127.0.0.1/it.torrent".to_owned(), 1, "this build speaks no HTTPS"),
+    ];
+    for (url, code, why) in table {
+        for subcommand in ["show", "download"] {
+            let mut command = rondalla::command();
+            command.args([subcommand, &url]).current_dir(source.scratch.path("."));
+            let output = command.output().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(code), "{stderr}");
+            assert!(stderr.starts_with(&format!("rondalla: {url}: {why}")), "{stderr}");
+        }
+    }
+}
+
+/// nginx, with the files of `root` and these lines in its configuration.
+fn start_nginx(source: &Source, address: SocketAddr, lines: &str) -> Running {
     let (home, root) = (source.scratch.folder("nginx"), source.root.display());
     let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let paths = paths.map(|name| format!("{name}_temp_path {}/{name};", home.display())).concat();
     let user = if fs::metadata("/root/.").is_ok() { "user root;" } else { "" };
     let config = format!(
         "daemon off; {user} pid {0}/pid; error_log stderr; events {{}} http {{ access_log off; \
-         {paths} server {{ listen {address}; root \"{root}\"; }} }}",
+         {paths} server {{ {lines} root \"{root}\"; }} }}",
         home.display()
     );
     fs::write(home.join("conf"), config).unwrap();
@@ -195,6 +237,73 @@ fn a_folder_comes_from_nginx() {
     command.arg("-p").arg(&home).arg("-c").arg(home.join("conf"));
     let mut nginx = Running::start(&source.scratch, "nginx", &mut command);
     nginx.wait_for("it listens", |_| TcpStream::connect(address).ok());
+    nginx
+}
+
+#[test]
+#[ignore = "needs nginx (apt)"]
+fn a_folder_comes_from_nginx() {
+    let source = Source::new();
+    let address = free_address("127.0.0.1".parse().unwrap());
+    source.create(&[format!("http://{address}/")]);
+    let mut nginx = start_nginx(&source, address, &format!("listen {address};"));
     source.assert_downloads();
+    nginx.terminate();
+}
+
+/// The torrent, its data and a tracker that refuses, all by TLS from a server whose certificate only
+/// `SSL_CERT_FILE` makes known.
+#[cfg(feature = "https")]
+#[test]
+#[ignore = "needs nginx, openssl (apt)"]
+fn a_folder_comes_by_https_from_whom_the_host_trusts() {
+    let source = Source::new();
+    let address = free_address("127.0.0.1".parse().unwrap());
+    let url = format!("https://localhost:{}/", address.port());
+    rondalla::create(
+        &source.root.join("tunes"),
+        &source.torrent,
+        &["--piece-length", "32K", "--web-seed", &url, "--tracker", &format!("{url}announce")],
+    );
+    fs::copy(&source.torrent, source.root.join("it.torrent")).unwrap();
+    let [key, certificate] = ["key.pem", "certificate.pem"].map(|name| source.scratch.path(name));
+    let mut openssl = Command::new("openssl");
+    openssl.args("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost".split(' '));
+    openssl.args([
+        "-addext",
+        "subjectAltName=DNS:localhost",
+        "-addext",
+        "basicConstraints=CA:FALSE",
+    ]);
+    openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate);
+    assert!(openssl.output().unwrap().status.success());
+    let lines = format!(
+        "listen {address} ssl; ssl_certificate {}; ssl_certificate_key {};",
+        certificate.display(),
+        key.display()
+    );
+    let mut nginx = start_nginx(&source, address, &lines);
+    let torrent = format!("{url}it.torrent");
+    for (trusted, code) in [(None, 5), (Some(&certificate), 0)] {
+        let mut command = rondalla::command();
+        command.args(["download", &torrent, "-v", "--json", "--no-chord", "--listen"]);
+        command.args(["127.0.0.1:0", "--dir"]).arg(source.scratch.path("copy"));
+        command.arg("--state").arg(source.scratch.path("state"));
+        if let Some(certificate) = trusted {
+            command.env("SSL_CERT_FILE", certificate);
+        }
+        let mut download = Running::start(&source.scratch, "by-tls", &mut command);
+        let exit = download.wait_for_exit();
+        assert_eq!(exit.code(), Some(code), "{}", download.stderr());
+        if trusted.is_none() {
+            let reason = "TLS: invalid peer certificate";
+            assert!(download.stderr().contains(reason), "{}", download.stderr());
+        } else {
+            let refused = "it answers with HTTP status 404";
+            assert!(download.stdout().contains(refused), "{}", download.stdout());
+        }
+    }
+    fs::remove_file(source.root.join("it.torrent")).unwrap();
+    Tree::of(&source.root).assert_is_at(&source.scratch.path("copy"));
     nginx.terminate();
 }

@@ -3,7 +3,7 @@
 //! It resolves names and connects by itself, so that where it goes can be judged by the address and
 //! not by a name, which may mean another address the next moment.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,15 @@ use crate::formats::url::{Scheme, Url};
 use crate::words::address::{Host, fold, is_local};
 use crate::words::limits;
 use crate::words::limits::trackers;
+
+mod connection;
+#[cfg_attr(not(feature = "https"), path = "http/no_tls.rs")]
+mod tls;
+
+pub(crate) use connection::{Connection, is_spoken};
+
+/// What a build without TLS says of a server that wants it.
+pub const NO_HTTPS: &str = "this build speaks no HTTPS: build it with --features https";
 
 /// How a request is made.
 pub(crate) struct Manner<'a> {
@@ -66,9 +75,9 @@ pub(crate) fn get(
     let mut addresses = addresses.to_vec();
     let mut public = false;
     for _ in 0..=trackers::HTTP_REDIRECTS_MAX {
-        let (mut stream, theirs) = connect_first(&url, &addresses, public, manner)?;
+        let (mut connection, theirs) = connect_first(&url, &addresses, public, manner)?;
         public |= !is_local(theirs.ip());
-        let (head, mut fetched) = exchange(&url, &mut stream, theirs, manner)?;
+        let (head, mut fetched) = exchange(&url, &mut connection, theirs, manner)?;
         let location = head.location.filter(|_| matches!(head.status, 301..=303 | 307 | 308));
         let Some(location) = location else {
             fetched.status = head.status;
@@ -90,9 +99,9 @@ pub(super) fn connect_first(
     addresses: &[SocketAddr],
     public: bool,
     manner: &Manner<'_>,
-) -> Result<(TcpStream, SocketAddr), String> {
-    if url.scheme != Scheme::Http {
-        return Err("this build speaks no HTTPS".to_owned());
+) -> Result<(Connection, SocketAddr), String> {
+    if !is_spoken(url.scheme) {
+        return Err(NO_HTTPS.to_owned());
     }
     let mut why = "it has no address that connections may leave for".to_owned();
     for address in addresses {
@@ -101,7 +110,14 @@ pub(super) fn connect_first(
         }
         (manner.judge)(url, address.ip())?;
         match connect(*address, manner) {
-            Ok(stream) => return Ok((stream, *address)),
+            Ok(stream) => {
+                let plain = Connection::plain(stream);
+                let connection = match url.scheme {
+                    Scheme::Https => tls::shake_hands(url, plain, manner)?,
+                    Scheme::Http | Scheme::Udp => plain,
+                };
+                return Ok((connection, *address));
+            }
             Err(error) => why = reason(&error),
         }
     }
@@ -133,20 +149,19 @@ fn left(manner: &Manner<'_>) -> io::Result<Duration> {
 /// One request and its answer.
 fn exchange(
     url: &Url,
-    stream: &mut TcpStream,
+    connection: &mut Connection,
     theirs: SocketAddr,
     manner: &Manner<'_>,
 ) -> Result<(Head, Fetched), String> {
     let failed = |error: io::Error| {
         if is_time_out(&error) { "it does not answer".to_owned() } else { reason(&error) }
     };
-    let ours = fold(stream.local_addr().map_err(failed)?);
+    let ours = fold(connection.socket().local_addr().map_err(failed)?);
     let left_now = left(manner).map_err(failed)?;
-    stream.set_write_timeout(Some(left_now)).map_err(failed)?;
-    stream.write_all(&http::request(url, "")).map_err(failed)?;
+    connection.send(&http::request(url, ""), left_now).map_err(failed)?;
     let mut held = Vec::new();
     let mut head = loop {
-        let more = read_more(stream, &mut held, manner).map_err(failed)?;
+        let more = read_more(connection, &mut held, manner).map_err(failed)?;
         match http::head(&held).map_err(|error| error.to_string())? {
             // What may come before the answer itself (RFC 9110, section 15.2).
             Some((head, len)) if matches!(head.status, 100..=199) => drop(held.drain(..len)),
@@ -173,7 +188,7 @@ fn exchange(
         if !more {
             break;
         }
-        more = read_more(stream, &mut held, manner).map_err(failed)?;
+        more = read_more(connection, &mut held, manner).map_err(failed)?;
     }
     if !more && !head.body.is_whole() && head.body != http::Body::UntilEnd {
         return Err("its answer ends early".to_owned());
@@ -183,18 +198,18 @@ fn exchange(
 }
 
 /// Reads what has come, at most [`trackers::HTTP_READ_LEN`] bytes; `false` at the end.
-fn read_more(stream: &mut TcpStream, held: &mut Vec<u8>, manner: &Manner<'_>) -> io::Result<bool> {
+fn read_more(
+    connection: &mut Connection,
+    held: &mut Vec<u8>,
+    manner: &Manner<'_>,
+) -> io::Result<bool> {
     let mut buffer = [0; trackers::HTTP_READ_LEN];
     loop {
-        stream.set_read_timeout(Some(left(manner)?.min(trackers::HTTP_WAIT_MAX)))?;
-        match stream.read(&mut buffer) {
-            Ok(len) => {
-                held.extend_from_slice(&buffer[..len]);
-                return Ok(len > 0);
-            }
-            // `left` says when the time is over.
-            Err(error) if is_time_out(&error) || error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        // `left` says when the time is over.
+        let patience = left(manner)?.min(trackers::HTTP_WAIT_MAX);
+        if let Some(len) = connection.receive(&mut buffer, patience)? {
+            held.extend_from_slice(&buffer[..len]);
+            return Ok(len > 0);
         }
     }
 }

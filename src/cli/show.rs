@@ -7,9 +7,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::cli::answer::{say, say_json};
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::Failure;
 use crate::cli::options::ShowOptions;
-use crate::cli::source::{self, Source};
+use crate::cli::source::{self, Found, Source};
 use crate::cli::terminal::escape;
 use crate::formats::magnet::Magnet;
 use crate::formats::metainfo::Metainfo;
@@ -29,14 +29,9 @@ pub fn run(
     out: &mut dyn Write,
     _err: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let shown = match Source::recognise(&options.source)? {
-        Source::File(path) => Shown::of_torrent(&source::read_file(&path)?),
-        Source::Stdin => Shown::of_torrent(&source::read_stdin()?),
-        Source::Magnet(magnet) => Shown::of_magnet(*magnet),
-        Source::Url(url) => {
-            let why = "this version fetches no torrents by HTTP".to_owned();
-            return Err(Failure { exit: Exit::Failure, what: url, why });
-        }
+    let shown = match source::find(Source::recognise(&options.source)?)? {
+        Found::Torrent(metainfo) => Shown::of_torrent(&metainfo),
+        Found::Magnet(magnet) => Shown::of_magnet(*magnet),
     };
     let shown = if options.scrape { shown.scraped() } else { shown };
     if options.output.json { say_json(out, &shown) } else { say(out, &shown.text()) }

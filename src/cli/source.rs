@@ -9,8 +9,10 @@ use crate::cli::failure::{Exit, Failure};
 use crate::formats::magnet::{Magnet, MagnetError, parse_info_hash};
 use crate::formats::metainfo::Metainfo;
 use crate::formats::path::shown;
+use crate::formats::url::Url;
+use crate::session::{NO_HTTPS, fetch, is_spoken};
 use crate::words::id::InfoHash;
-use crate::words::limits::{MAGNET_LEN_MAX, TORRENT_LEN_MAX};
+use crate::words::limits::{MAGNET_LEN_MAX, TORRENT_LEN_MAX, TORRENT_TIMEOUT};
 
 /// Where a torrent is to be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,10 +84,7 @@ pub fn find(source: Source) -> Result<Found, Failure> {
         Source::File(path) => read_file(&path)?,
         Source::Stdin => read_stdin()?,
         Source::Magnet(magnet) => return Ok(Found::Magnet(magnet)),
-        Source::Url(url) => {
-            let why = "not in this version; give the .torrent file".to_owned();
-            return Err(Failure { exit: Exit::Failure, what: url, why });
-        }
+        Source::Url(url) => read_url(&url)?,
     };
     Ok(Found::Torrent(Box::new(torrent)))
 }
@@ -118,6 +117,18 @@ pub fn read_file(path: &Path) -> Result<Metainfo, Failure> {
     fs::File::open(path)
         .map_err(|error| Failure::file(&what, &error))
         .and_then(|file| read(file, &what))
+}
+
+/// Reads the torrent behind a URL.
+fn read_url(text: &str) -> Result<Metainfo, Failure> {
+    let fail = |exit, why: String| Failure { exit, what: text.to_owned(), why };
+    let url = Url::parse(text).map_err(|error| not_a_torrent(text, &error))?;
+    if !is_spoken(url.scheme) {
+        return Err(fail(Exit::Failure, NO_HTTPS.to_owned()));
+    }
+    let bytes = fetch(&url, TORRENT_LEN_MAX, TORRENT_TIMEOUT);
+    let bytes = bytes.map_err(|why| fail(Exit::Network, why))?;
+    Metainfo::parse(&bytes).map_err(|error| not_a_torrent(text, &error))
 }
 
 /// Reads the torrent on stdin.

@@ -10,7 +10,7 @@ use crossbeam_channel::bounded;
 use crate::actors::clock::now;
 use crate::actors::scrapes;
 use crate::formats::url::Url;
-use crate::session::{is_spoken, seed};
+use crate::session::{NO_HTTPS, is_spoken, seed};
 use crate::words::id::InfoHash;
 use crate::words::limits;
 
@@ -31,7 +31,7 @@ pub fn scrape(
     let mut open = 0;
     for (place, (url, outcome)) in all.iter_mut().enumerate() {
         if !is_spoken(url.scheme) {
-            *outcome = Err(format!("this build speaks no {}", url.scheme));
+            *outcome = Err(NO_HTTPS.to_owned());
             continue;
         }
         let (url, answered) = (Arc::new(url.clone()), answered.clone());

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::actors::http;
 use crate::bus::NewTorrent;
 use crate::bus::trackers::Tracker;
 use crate::formats::metainfo::Metainfo;
@@ -12,10 +13,7 @@ use crate::words::rng::Rng;
 
 /// Whether this build speaks to trackers of a scheme.
 pub fn is_spoken(scheme: Scheme) -> bool {
-    match scheme {
-        Scheme::Http | Scheme::Udp => true,
-        Scheme::Https => false,
-    }
+    scheme == Scheme::Udp || http::is_spoken(scheme)
 }
 
 /// Gives a torrent its trackers, and those that the user named. All chance comes from `seed`.

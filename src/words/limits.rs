@@ -18,6 +18,9 @@ pub const BLOCK_LEN: u32 = 16 * 1024;
 /// nobody makes these.
 pub const TORRENT_LEN_MAX: usize = 64 * 1024 * 1024;
 
+/// A server may take so long to send a torrent that the user names by its URL.
+pub const TORRENT_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Nesting of values in a torrent. The file tree of a hybrid (BEP 52) has a level a folder;
 /// libtorrent reads as deep.
 pub const TORRENT_DEPTH_MAX: usize = 100;

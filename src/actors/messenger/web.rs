@@ -5,7 +5,7 @@
 //! together, asks for them file by file, and hears each block when it is whole.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSliceMut, Write};
+use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,8 +14,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 
 use crate::actors::clock::now;
-use crate::actors::http::{Manner, addresses_of, connect_first};
-use crate::actors::messenger::hearing::Ear;
+use crate::actors::http::{Connection, Manner, NO_HTTPS, addresses_of, connect_first, is_spoken};
 use crate::actors::messenger::{Breakdown, HangUp, Messenger, Parts, Unsent};
 use crate::formats::http::{self, Body, Head};
 use crate::formats::metainfo::{Metainfo, Stretch};
@@ -325,7 +324,7 @@ impl Run {
 /// The body of an answer, as it comes.
 #[derive(Debug)]
 struct Answer {
-    ear: Ear,
+    connection: Connection,
     body: Body,
     /// What has come and was not read.
     held: Vec<u8>,
@@ -342,8 +341,8 @@ impl Answer {
         let deadline = now() + limits::WEB_ANSWER_TIMEOUT;
         let mut public = false;
         for _ in 0..=limits::trackers::HTTP_REDIRECTS_MAX {
-            if url.scheme != Scheme::Http {
-                return Err(for_good("this build speaks no HTTPS"));
+            if !is_spoken(url.scheme) {
+                return Err(for_good(NO_HTTPS));
             }
             let addresses = addresses_of(&url).map_err(|why| for_now(&why))?;
             let refused = |address: &SocketAddr| may_ask(&url, address.ip(), public).err();
@@ -357,12 +356,11 @@ impl Answer {
                 judge: &|url, ip| may_ask(url, ip, public),
                 is_over: &|| line.is_ended(),
             };
-            let (stream, theirs) =
+            let (connection, theirs) =
                 connect_first(&url, &addresses, public, &manner).map_err(|why| for_now(&why))?;
             public |= !is_local(theirs.ip());
-            let stream = Arc::new(stream);
-            line.open(&stream);
-            let (head, mut answer) = Self::ask(&url, part, &stream, deadline)?;
+            line.open(connection.socket());
+            let (head, mut answer) = Self::ask(&url, part, connection, deadline)?;
             if matches!(head.status, 301..=303 | 307 | 308)
                 && let Some(location) = &head.location
             {
@@ -380,15 +378,13 @@ impl Answer {
     fn ask(
         url: &Url,
         part: Stretch,
-        stream: &Arc<TcpStream>,
+        mut connection: Connection,
         deadline: Instant,
     ) -> Result<(Head, Self), Breakdown> {
-        stream.set_write_timeout(Some(limits::WRITE_TIMEOUT)).map_err(Breakdown::Broken)?;
         let request = http::request(url, &range_line(part.offset, part.len));
-        (&**stream).write_all(&request).map_err(Breakdown::Broken)?;
-        let ear = Ear::of(Arc::clone(stream));
+        connection.send(&request, limits::WRITE_TIMEOUT).map_err(Breakdown::Broken)?;
         let (held, ready, body) = (Vec::new(), VecDeque::new(), Body::UntilEnd);
-        let mut answer = Self { ear, body, held, ready, heard_at: now() };
+        let mut answer = Self { connection, body, held, ready, heard_at: now() };
         loop {
             match http::head(&answer.held).map_err(|error| for_good(&error.to_string()))? {
                 // What may come before the answer itself (RFC 9110, section 15.2).
@@ -421,16 +417,23 @@ impl Answer {
 
     /// Reads what has come; `false` if nothing came in time.
     fn read(&mut self, deadline: Instant) -> Result<bool, Breakdown> {
+        let patience = deadline.saturating_duration_since(now());
+        if patience.is_zero() {
+            return Ok(false);
+        }
         let held = self.held.len();
         self.held.resize(held + limits::BLOCK_LEN as usize, 0);
-        let read = self.ear.read(&mut [IoSliceMut::new(&mut self.held[held..])], deadline);
+        let read = self.connection.receive(&mut self.held[held..], patience);
         let n = *read.as_ref().ok().and_then(Option::as_ref).unwrap_or(&0);
         self.held.truncate(held + n);
-        let came = read?.is_some();
-        if came {
-            self.heard_at = now();
+        match read.map_err(Breakdown::Broken)? {
+            Some(0) => Err(Breakdown::Closed),
+            Some(_) => {
+                self.heard_at = now();
+                Ok(true)
+            }
+            None => Ok(false),
         }
-        Ok(came)
     }
 
     /// Sorts out which of what has come are bytes of the body.
@@ -447,14 +450,13 @@ impl Answer {
     }
 }
 
-/// Where a redirect goes, if it may be followed.
+/// Where a redirect goes, if it may be followed: from HTTPS to nothing less.
 fn next_of(url: &Url, location: &str) -> Result<Url, Breakdown> {
     let next = url.join(location);
     let next = next.map_err(|error| for_good(&format!("it redirects, but {error}")))?;
-    match next.scheme {
-        Scheme::Http => Ok(next),
-        Scheme::Https => Err(for_good("it redirects to HTTPS, which this build does not speak")),
-        Scheme::Udp => Err(for_good("it redirects to udp, which is not followed")),
+    match (url.scheme, next.scheme) {
+        (Scheme::Http, Scheme::Http) | (_, Scheme::Https) => Ok(next),
+        (_, scheme) => Err(for_good(&format!("it redirects to {scheme}, which is not followed"))),
     }
 }
 

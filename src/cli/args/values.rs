@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::formats::url::Url;
-use crate::session::is_spoken;
+use crate::session::{NO_HTTPS, is_spoken};
 use crate::words::address::{Address, Host, ListenAddress};
 use crate::words::limits::trackers::{INTERVAL_TRACKED_MAX, TRACKER_PORT};
 use crate::words::limits::{BLOCK_LEN, PIECE_LEN_MAX, WAIT_MAX_S};
@@ -115,11 +115,7 @@ pub(super) fn url(text: &str) -> Result<String, String> {
 /// A tracker that this build speaks to.
 pub(super) fn tracker(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
-    if is_spoken(url.scheme) {
-        Ok(url)
-    } else {
-        Err(format!("this build speaks no {}", url.scheme))
-    }
+    if is_spoken(url.scheme) { Ok(url) } else { Err(NO_HTTPS.to_owned()) }
 }
 
 /// Where a tracker listens unless it is told.

@@ -1,6 +1,6 @@
 //! A web seed on loopback, which serves files, or whatever a test wants it to say.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -210,7 +210,9 @@ fn a_server_of_no_use_is_left_with_a_reason_and_for_good_if_it_stays_so() {
         (range("bytes 16384-16385/82020"), "its answer is another part of the file", true),
         (range("bytes 16384-32767/99"), "its file has another length", true),
         (to("file:///etc/passwd"), "it redirects, but the URL begins with none", true),
-        (to("https://h/"), "it redirects to HTTPS, which this build does not speak", true),
+        #[cfg(not(feature = "https"))]
+        (to("https://h/"), NO_HTTPS, true),
+        (to("udp://h:1/"), "it redirects to udp, which is not followed", true),
         (to("/x/it/a%20b?x=1"), "a web seed on a private address may have no query", true),
         (endless[..endless.len() - 1].to_vec(), "it closed the connection", false),
         (
@@ -260,10 +262,12 @@ fn redirects_in_circles_end() {
 fn a_private_address_is_not_asked_with_a_query_and_nobody_by_https() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    for (url, reason) in [
+    let table = [
         (format!("http://{address}/x?run=this"), "its URL has a query, and none of a folder can"),
-        (format!("https://{address}/x/"), "this build speaks no HTTPS"),
-    ] {
+        #[cfg(not(feature = "https"))]
+        (format!("https://{address}/x/"), NO_HTTPS),
+    ];
+    for (url, reason) in table {
         let mut web = messenger(&url);
         welcomes(&mut web);
         web.send(&Message::Request(blocks()[0])).unwrap();
