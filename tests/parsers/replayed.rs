@@ -68,6 +68,16 @@ fn datagrams() {
 }
 
 #[test]
+fn requests_and_answers_of_http() {
+    replay("http", properties::http::check);
+}
+
+#[test]
+fn what_trackers_are_asked_and_answer() {
+    replay("tracker", properties::tracker::check);
+}
+
+#[test]
 fn handshakes() {
     replay("handshake", properties::handshake::check);
 }

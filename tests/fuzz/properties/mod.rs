@@ -4,9 +4,11 @@
 pub(crate) mod bencode;
 pub(crate) mod datagram;
 pub(crate) mod handshake;
+pub(crate) mod http;
 pub(crate) mod metadata;
 pub(crate) mod metainfo;
 pub(crate) mod mse;
 pub(crate) mod resume;
 pub(crate) mod text;
+pub(crate) mod tracker;
 pub(crate) mod wire;
