@@ -175,10 +175,19 @@ impl Table {
         };
         let entry = &mut bucket.nodes[place];
         entry.failures = entry.failures.saturating_add(1);
-        if entry.standing(now) == Standing::Bad
-            && let Some(contact) = bucket.spares.pop()
-        {
-            *entry = Entry { contact, replied: None, queried: None, failures: 0 };
+        if entry.standing(now) != Standing::Bad {
+            return;
+        }
+        while let Some(spare) = self.buckets[at].spares.pop() {
+            // It, or another of its host, may have found a place meanwhile.
+            if matches!(self.known(spare, now), Known::No) {
+                self.buckets[at].nodes.retain(|entry| entry.contact != contact);
+                self.enter(
+                    Entry { contact: spare, replied: None, queried: None, failures: 0 },
+                    now,
+                );
+                return;
+            }
         }
     }
 
@@ -258,6 +267,7 @@ impl Table {
                 return None;
             }
             if bucket.nodes.len() < limits::BUCKET_LEN {
+                bucket.spares.retain(|spare| *spare != entry.contact);
                 bucket.nodes.push(entry);
                 return None;
             }
@@ -269,6 +279,7 @@ impl Table {
             let ranked =
                 bucket.nodes.iter().enumerate().filter_map(|(n, e)| Some((weakest(e)?, n)));
             if let Some((_, place)) = ranked.min() {
+                bucket.spares.retain(|spare| *spare != entry.contact);
                 bucket.nodes[place] = entry;
                 return None;
             }
@@ -309,6 +320,8 @@ impl Table {
                 assert_eq!(self.bucket_of(contact.id), at, "{contact:?} is in the wrong bucket");
                 assert_ne!(contact.id, self.own, "we are in our own table");
             }
+            let both = bucket.nodes.iter().find(|entry| bucket.spares.contains(&entry.contact));
+            assert!(both.is_none(), "{both:?} is a spare, too");
         }
         let contacts: Vec<_> = self.contacts().collect();
         for (n, contact) in contacts.iter().enumerate() {
@@ -336,4 +349,33 @@ fn is_one_host(a: Contact, b: Contact) -> bool {
 fn is_proved(contact: Contact) -> bool {
     let ip: IpAddr = contact.address.ip();
     contact.id.is_valid_for(ip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A node of the far half, as seen from zero.
+    fn far(n: u8) -> Contact {
+        let mut id = [0; 20];
+        (id[0], id[19]) = (0x80, n);
+        Contact { id: NodeId(id), address: ([10, 0, 0, n], 6881).into() }
+    }
+
+    #[test]
+    fn a_spare_that_has_found_a_place_takes_no_second() {
+        #[expect(clippy::disallowed_methods, reason = "an Instant cannot be made up")]
+        let now = Instant::now();
+        let mut table = Table::new(NodeId([0; 20]), now);
+        let last = u8::try_from(limits::BUCKET_LEN).unwrap();
+        for n in 0..=last {
+            table.handle_reply(far(n), now);
+        }
+        assert_eq!(table.len(), limits::BUCKET_LEN, "the last is a spare");
+        table.remove(far(0));
+        table.handle_reply(far(last), now);
+        assert_eq!(table.len(), limits::BUCKET_LEN);
+        (0..limits::NODE_FAILURES_MAX).for_each(|_| table.handle_silence(far(1), now));
+        table.check();
+    }
 }

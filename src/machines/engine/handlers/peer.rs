@@ -280,14 +280,13 @@ fn handle_completed(engine: &mut Engine, key: PeerKey) {
 }
 
 /// What was asked before a choke is forgotten (BEP 3), or will be rejected or sent (BEP 6). Who chokes
-/// us twice and has sent nothing between has stalled, or it could choke us and take that back for
-/// ever, and each time be the first to be asked.
+/// us twice and sends nothing between has stalled, or it could always be the first to be asked.
 fn handle_choked(engine: &mut Engine, key: PeerKey) {
     if let Some(talk) = engine.peers.get_mut(key.0).and_then(Peer::talk) {
         talk.unchoked = false;
         talk.chokes += u32::from(!talk.outstanding.is_empty());
-        let (forgets, has_stalled) = (!talk.fast, talk.chokes > 1);
-        if has_stalled {
+        let forgets = !talk.fast;
+        if talk.chokes > 1 {
             exchange::leave_alone(engine, key);
         }
         if forgets {
@@ -327,7 +326,7 @@ fn handle_allowed_fast(engine: &mut Engine, key: PeerKey, piece: PieceIndex) {
 fn handle_unchoked(engine: &mut Engine, key: PeerKey) {
     if let Some(talk) = engine.peers.get_mut(key.0).and_then(Peer::talk) {
         talk.unchoked = true;
-        // Who has stalled does not shorten its pause by choking us and taking that back.
+        // Who has stalled does not end its pause by a choke that it takes back.
         if talk.stalls == 0 {
             talk.ask_after = None;
         }
