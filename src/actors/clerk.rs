@@ -302,8 +302,8 @@ mod tests {
     #[test]
     fn a_torrent_is_saved_once_unless_it_may_be_replaced() {
         let scratch = Scratch::new();
-        let wish = wish(&scratch, Select::All, true);
-        let ClerkNews::Saved { name, path, .. } = checked(right(), &wish) else { panic!("saved") };
+        let once = wish(&scratch, Select::All, true);
+        let ClerkNews::Saved { name, path, .. } = checked(right(), &once) else { panic!("saved") };
         assert_eq!((name.as_str(), path.file_name().unwrap()), ("tune", "tune.torrent".as_ref()));
         let saved = Metainfo::parse(&fs::read(&path).unwrap()).unwrap();
         assert_eq!(saved.info_bytes(), torrent().info_bytes());
@@ -311,10 +311,10 @@ mod tests {
             (saved.trackers(), saved.web_seeds().len()),
             (&[vec!["udp://t:1".to_owned()]][..], 1)
         );
-        let ClerkNews::Unusable(trouble) = checked(right(), &wish) else { panic!("it exists") };
+        let ClerkNews::Unusable(trouble) = checked(right(), &once) else { panic!("it exists") };
         assert_eq!(trouble.kind, TroubleKind::FileSystem);
         assert!(trouble.what.ends_with("tune.torrent") && trouble.why.contains("--overwrite"));
-        let mut again = Arc::into_inner(wish).unwrap();
+        let mut again = Arc::into_inner(wish(&scratch, Select::All, true)).unwrap();
         again.place.overwrite = true;
         assert!(matches!(checked(right(), &Arc::new(again)), ClerkNews::Saved { .. }));
     }
