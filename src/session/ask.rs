@@ -174,8 +174,10 @@ impl Ask {
 }
 
 impl Asking {
+    /// `None` when the time is over, although more may have come.
     fn hear(&self) -> Option<Heard> {
-        self.heard.recv_deadline(self.deadline).ok()
+        let in_time = now() < self.deadline;
+        in_time.then(|| self.heard.recv_deadline(self.deadline).ok()).flatten()
     }
 
     fn enter(&self, nodes: Vec<SocketAddr>) {
