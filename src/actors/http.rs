@@ -161,7 +161,6 @@ fn exchange(
     connection.send(&http::request(url, ""), left_now).map_err(failed)?;
     let mut held = Vec::new();
     let mut head = loop {
-        let more = read_more(connection, &mut held, manner).map_err(failed)?;
         match http::head(&held).map_err(|error| error.to_string())? {
             // What may come before the answer itself (RFC 9110, section 15.2).
             Some((head, len)) if matches!(head.status, 100..=199) => drop(held.drain(..len)),
@@ -169,7 +168,7 @@ fn exchange(
                 held.drain(..len);
                 break head;
             }
-            None if more => {}
+            None if read_more(connection, &mut held, manner).map_err(failed)? => {}
             None => return Err("its answer ends early".to_owned()),
         }
     };

@@ -16,6 +16,7 @@ pub(crate) mod messenger;
 pub(crate) mod peer;
 pub(crate) mod porter;
 pub(crate) mod reactor;
+pub(crate) mod read_limit;
 pub(crate) mod save;
 pub(crate) mod scrapes;
 pub(crate) mod shelf;

@@ -176,8 +176,10 @@ impl Ask {
 impl Asking {
     /// `None` when the time is over, although more may have come.
     fn hear(&self) -> Option<Heard> {
-        let in_time = now() < self.deadline;
-        in_time.then(|| self.heard.recv_deadline(self.deadline).ok()).flatten()
+        if now() >= self.deadline {
+            return None;
+        }
+        self.heard.recv_deadline(self.deadline).ok()
     }
 
     fn enter(&self, nodes: Vec<SocketAddr>) {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::actors::file_error::is_time_out;
+use crate::actors::read_limit::ReadLimit;
 use crate::formats::url::Scheme;
-use crate::words::limits;
 
 use super::tls::Session;
 
@@ -24,15 +24,14 @@ pub(crate) fn is_spoken(scheme: Scheme) -> bool {
 #[derive(Debug)]
 pub(crate) struct Connection {
     socket: Arc<TcpStream>,
-    /// The time limit that the socket has for reads.
-    limit: Option<Duration>,
+    limit: ReadLimit,
     session: Option<Box<Session>>,
 }
 
 impl Connection {
     /// A connection in the clear.
     pub(super) fn plain(socket: TcpStream) -> Self {
-        Self { socket: Arc::new(socket), limit: None, session: None }
+        Self { socket: Arc::new(socket), limit: ReadLimit::default(), session: None }
     }
 
     /// The same connection, by TLS from now on.
@@ -72,15 +71,8 @@ impl Connection {
     }
 
     /// Lets the next read wait for `patience`.
-    ///
-    /// The limit of a socket costs a system call, so it is changed only when it is off by half.
     pub(super) fn await_at_most(&mut self, patience: Duration) -> io::Result<()> {
-        let fits = self.limit.is_some_and(|limit| limit / 2 <= patience && patience <= limit * 2);
-        if !fits {
-            self.socket.set_read_timeout(Some(patience.max(limits::READ_TIMEOUT_MIN)))?;
-            self.limit = Some(patience);
-        }
-        Ok(())
+        self.limit.set(&self.socket, patience)
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

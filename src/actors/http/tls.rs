@@ -14,6 +14,7 @@ use super::{Connection, Manner, left};
 use crate::actors::file_error::is_time_out;
 use crate::formats::url::Url;
 use crate::words::address::Host;
+use crate::words::limits::trackers;
 
 /// What both sides have agreed on.
 #[derive(Debug)]
@@ -52,13 +53,14 @@ pub(super) fn shake_hands(
     let client = ClientConnection::new(config()?, name).map_err(|error| failed(&error))?;
     let mut session = Session(client);
     while session.0.is_handshaking() {
-        let patience = left(manner).map_err(|_error| "it does not answer".to_owned())?;
+        // `left` says when the time is over, and whether anybody waits.
+        let left = left(manner).map_err(|_error| "it does not answer".to_owned())?;
+        let patience = left.min(trackers::HTTP_WAIT_MAX);
         let step =
             connection.await_at_most(patience).and_then(|()| session.step(connection.socket()));
         match step {
             Ok(true) => {}
             Ok(false) => return Err("TLS: it hangs up".to_owned()),
-            // `left` says when the time is over.
             Err(error) if is_time_out(&error) => {}
             Err(error) => return Err(failed(&error)),
         }

@@ -4,15 +4,15 @@ use std::collections::VecDeque;
 use std::io::{self, IoSliceMut, Read};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::actors::clock::now;
 use crate::actors::file_error::is_time_out;
 use crate::actors::messenger::Breakdown;
+use crate::actors::read_limit::ReadLimit;
 use crate::actors::shelf::Shelf;
 use crate::formats::mse::Rc4;
 use crate::formats::wire::{Decoder, Handshake, HandshakeDecoder, HandshakeHead, Message};
-use crate::words::limits;
 
 /// Hears one connection.
 ///
@@ -34,7 +34,7 @@ impl Hearing {
 
     /// Hears `early` first, then what comes on `stream` and `cipher` makes readable.
     pub(super) fn after(early: Vec<u8>, cipher: Option<Rc4>, stream: Arc<TcpStream>) -> Self {
-        let ear = Ear { stream, limit: None, early: early.into(), cipher };
+        let ear = Ear { stream, limit: ReadLimit::default(), early: early.into(), cipher };
         Self { ear, handshake: HandshakeDecoder::new(), decoder: None, shelf: Arc::default() }
     }
 
@@ -111,8 +111,7 @@ impl Hearing {
 #[derive(Debug)]
 pub(super) struct Ear {
     stream: Arc<TcpStream>,
-    /// The time limit that the socket has for reads.
-    limit: Option<Duration>,
+    limit: ReadLimit,
     /// What was read before, and comes first.
     early: VecDeque<u8>,
     /// What makes the rest readable.
@@ -121,7 +120,7 @@ pub(super) struct Ear {
 
 impl Ear {
     pub(super) fn of(stream: Arc<TcpStream>) -> Self {
-        Self { stream, limit: None, early: VecDeque::new(), cipher: None }
+        Self { stream, limit: ReadLimit::default(), early: VecDeque::new(), cipher: None }
     }
 
     /// Reads into `spaces`, which are not all empty. `Ok(None)`: nothing came in time.
@@ -153,19 +152,12 @@ impl Ear {
     }
 
     /// Lets the next read wait until `deadline`; `false` if that has passed.
-    ///
-    /// The limit of a socket costs a system call, so it is changed only when it is off by half: an
-    /// idle connection may then notice its deadline late by that much.
     fn wait_until(&mut self, deadline: Instant) -> io::Result<bool> {
         let left = deadline.saturating_duration_since(now());
         if left.is_zero() {
             return Ok(false);
         }
-        let fits = self.limit.is_some_and(|limit| limit / 2 <= left && left <= limit * 2);
-        if !fits {
-            self.stream.set_read_timeout(Some(left.max(limits::READ_TIMEOUT_MIN)))?;
-            self.limit = Some(left);
-        }
+        self.limit.set(&self.stream, left)?;
         Ok(true)
     }
 }

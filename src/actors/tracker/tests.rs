@@ -238,6 +238,21 @@ fn redirects_are_followed_but_not_everywhere() {
     }
 }
 
+/// The server goes on listening, so that whoever waits for more gets nothing.
+#[test]
+fn an_answer_that_comes_with_what_may_come_before_it_is_heard_at_once() {
+    let (hold, held) = bounded::<()>(0);
+    let address = serve(move |_, stream| {
+        let answer = ok(b"d8:intervali60e5:peers0:e");
+        stream.write_all(&[b"HTTP/1.1 100 Continue\r\n\r\n", &answer[..]].concat())?;
+        held.recv().ok();
+        Ok(())
+    });
+    let answered = outcome(order(&format!("http://{address}/announce"), false)).1;
+    assert!(answered.is_ok(), "{answered:?}");
+    drop(hold);
+}
+
 #[test]
 fn a_redirect_never_leads_from_a_public_address_to_a_local_one() {
     let manner = Manner {

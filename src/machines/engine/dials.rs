@@ -66,22 +66,27 @@ pub(super) fn enqueue(engine: &mut Engine, torrent: TorrentKey, contact: Key) {
 /// are dialled.
 pub(super) fn dial_next(engine: &mut Engine) {
     // Bound: limits::DIALS_A_SECOND
-    while engine.phase == Phase::Running
+    for _ in 0..limits::DIALS_A_SECOND {
+        if !may_dial(engine) || engine.dials.waits_until(engine.now).is_some() {
+            break;
+        }
+        engine.steps.step();
+        let Some((key, contact)) = engine.dials.queue.pop_front() else { return };
+        dial(engine, key, contact);
+    }
+    // Some in the queue need not be dialled any more, and are passed over in turns of their own.
+    if may_dial(engine) && !std::mem::replace(&mut engine.dials.timer_runs, true) {
+        let at = engine.dials.waits_until(engine.now).unwrap_or(engine.now);
+        engine.timers.start(at, Timer::Dial);
+    }
+}
+
+fn may_dial(engine: &Engine) -> bool {
+    engine.phase == Phase::Running
         && !engine.dials.queue.is_empty()
         && engine.dials.half_open < limits::DIALS_MAX
         && engine.admitted < engine.settings.peers_max
         && !engine.peers.is_full()
-    {
-        engine.steps.step();
-        if let Some(at) = engine.dials.waits_until(engine.now) {
-            if !std::mem::replace(&mut engine.dials.timer_runs, true) {
-                engine.timers.start(at, Timer::Dial);
-            }
-            return;
-        }
-        let Some((key, contact)) = engine.dials.queue.pop_front() else { return };
-        dial(engine, key, contact);
-    }
 }
 
 /// The timer of [`dial_next`].
