@@ -177,6 +177,20 @@ fn a_ring_that_was_split_becomes_one_again() {
     network.assert_ideal();
 }
 
+/// Its connection was gone, or its host too busy to answer.
+#[test]
+fn who_is_cut_off_for_a_while_is_back_in_its_ring_soon() {
+    for (seed, cut_off) in [(1, 1), (2, 3), (3, 8), (4, 15), (5, 25), (6, 60)] {
+        let mut network = Network::new(seed);
+        let members = network.grow(6);
+        network.split(&members[..1]);
+        network.pass(seconds(cut_off));
+        network.heal();
+        network.pass(seconds(100));
+        network.assert_ideal();
+    }
+}
+
 #[test]
 fn a_client_finds_and_shares_and_is_asked_nothing() {
     let mut network = Network::new(10);
