@@ -51,6 +51,8 @@ pub(super) struct Keeping {
     /// Entries that the other holders have not been told of.
     changes: BTreeMap<InfoHash, BTreeSet<SocketAddr>>,
     push_is_due: bool,
+    /// When they were told last.
+    pushed_at: Option<Instant>,
     outgoing: BTreeMap<SocketAddr, Outgoing>,
     validations: Option<Bucket>,
     /// Global addresses that were pinged in the last minute.
@@ -309,7 +311,11 @@ impl Node {
         self.keeping.changes.entry(info_hash).or_default().insert(address);
         if !self.keeping.push_is_due {
             self.keeping.push_is_due = true;
-            self.start_timer(limits::PUSH_DELAY, Timer::Push);
+            // Until others know of it, it is lost if we are, so the first change does not wait.
+            let pushed = self.keeping.pushed_at.map(|at| at + limits::PUSH_DELAY);
+            let wait =
+                pushed.map_or(Duration::ZERO, |from| from.saturating_duration_since(self.now));
+            self.start_timer(wait, Timer::Push);
         }
     }
 
@@ -326,6 +332,7 @@ impl Node {
 
     pub(super) fn handle_push_due(&mut self) {
         self.keeping.push_is_due = false;
+        self.keeping.pushed_at = Some(self.now);
         let changes = std::mem::take(&mut self.keeping.changes);
         let entries = |(info_hash, addresses): (InfoHash, BTreeSet<SocketAddr>)| {
             let only: Vec<_> = addresses.iter().copied().collect();

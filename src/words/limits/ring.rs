@@ -187,7 +187,7 @@ pub const ANNOUNCE_EVERY_CLIENT: Duration = Duration::from_secs(6 * 60);
 pub const ANNOUNCE_RETRY: Duration = Duration::from_secs(30);
 /// Torrents that one node announces.
 pub const ANNOUNCED_MAX: usize = 4096;
-/// What changed is told to the other holders after this, together.
+/// The other holders are told of what changes at most once in this time.
 pub const PUSH_DELAY: Duration = Duration::from_secs(1);
 /// Expired entries are looked for so often.
 pub const EXPIRE_EVERY: Duration = Duration::from_secs(60);

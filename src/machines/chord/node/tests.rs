@@ -141,6 +141,24 @@ fn when_two_fifths_die_at_once_the_ring_heals_and_nothing_is_lost() {
     }
 }
 
+/// Whoever announces does not hear that an owner dies, and says it again after minutes.
+#[test]
+fn what_is_announced_is_with_several_holders_at_once() {
+    let mut network = Network::new(6);
+    let members = network.grow(8);
+    for n in 0..8 {
+        network.announce(members[0], hash(n), 7000, true);
+        let arrives = (0..500).find(|_| {
+            network.pass(Duration::from_millis(10));
+            network.holders(hash(n)) > 0
+        });
+        assert!(arrives.is_some(), "torrent {n} is held by nobody");
+        network.pass(limits::PUSH_DELAY / 2);
+        assert!(network.holders(hash(n)) > 1, "torrent {n} has one holder");
+        network.pass(limits::PUSH_DELAY);
+    }
+}
+
 #[test]
 fn a_network_that_loses_and_doubles_datagrams_still_makes_one_ring() {
     let mut network = Network::new(7);
