@@ -11,6 +11,7 @@
 
 mod event;
 mod metadata;
+mod networks;
 pub mod trackers;
 
 use std::net::SocketAddr;
@@ -29,11 +30,13 @@ use crate::words::id::{
     Block, BlockRange, InfoHash, PeerId, PeerKey, PieceIndex, SkeyHash, TorrentKey,
 };
 use crate::words::limits;
+use crate::words::swarm_log::SwarmLog;
 
 pub use event::{
     Event, PeerState, Progress, RingState, TorrentEvent, TrackerState, Trouble, TroubleKind,
 };
 pub use metadata::{ClerkNews, MetadataWord, Select, ToClerk, Wish};
+pub use networks::{MainlineNews, Neighbour, Network, ToLan, ToMainline};
 use trackers::{ToTracker, Tracker, TrackerNews};
 
 // ------------------------------------------------------------------------------ Notification ---
@@ -60,8 +63,12 @@ pub enum Notification {
     Chord(ChordNews),
     /// From whoever speaks to trackers.
     Tracker(TrackerNews),
-    /// From the usher: nodes by which the ring may be entered.
-    Entries(Vec<SocketAddr>),
+    /// From the reactor, about Mainline.
+    Mainline(MainlineNews),
+    /// From the reactor: somebody in the local network shares a torrent of ours.
+    Lan(Neighbour),
+    /// From a network's usher: nodes by which it may be entered.
+    Entries(Network, Vec<SocketAddr>),
     /// From the user, or a signal.
     Command(Command),
 }
@@ -118,6 +125,12 @@ pub enum PeerNews {
     AllowedFast(PieceIndex),
     /// It sent this block, for which it had credit.
     Block(Block, Vec<u8>),
+    /// Its node of Mainline is at this port (BEP 5); told once.
+    Node(u16),
+    /// It is connected to these (BEP 11): at most [`limits::ring::FOUND_WORD`] of them.
+    Exchanged(Vec<Sharer>),
+    /// It has no longer every piece (BEP 54): what it has is told in words from now on.
+    Incomplete,
     /// The extension handshake (BEP 10).
     Extended(Box<ExtensionHandshake>),
     /// It asks for a piece of metadata (BEP 9), or answers.
@@ -252,8 +265,8 @@ pub struct NewTorrent {
     pub peers: Vec<Address>,
     /// Servers that have its files.
     pub web_seeds: Vec<WebSeed>,
-    /// Nodes by which the ring can be entered, as its maker named them.
-    pub nodes: Vec<Address>,
+    /// Nodes by which the networks can be entered, as its maker named them.
+    pub nodes: Vec<(Network, Vec<Address>)>,
     /// What is to become of it when its metadata is here; `None`: it is here. Until then `context`
     /// is [unknown](TorrentContext::unknown).
     pub wish: Option<Arc<Wish>>,
@@ -292,6 +305,8 @@ pub struct TorrentContext {
     /// Whether pieces may still be found or downloaded: as long as that is so, writers look at the
     /// log by themselves. Main clears it after the last piece is published.
     pub growing: AtomicBool,
+    /// Who of its peers came and went: written by main, read by the peers' writers.
+    pub swarm: Arc<SwarmLog>,
     /// How many writers look at the log: the more, the longer each waits between two looks.
     pub writers: AtomicU32,
     /// What comes in place of this, once the metadata is here; `None`: it is here.
@@ -310,8 +325,10 @@ impl TorrentContext {
             .sum();
         let metainfo = Arc::new(metainfo);
         let (growing, writers) = (AtomicBool::new(true), AtomicU32::new(0));
+        let swarm = Arc::default();
         let successor = None;
-        let context = Self { metainfo, have_log, wanted, wanted_len, growing, writers, successor };
+        let context =
+            Self { metainfo, have_log, wanted, wanted_len, growing, swarm, writers, successor };
         (publisher, Arc::new(context))
     }
 
@@ -324,6 +341,7 @@ impl TorrentContext {
             wanted: SharedBitfield::zeros(0),
             wanted_len: 0,
             growing: AtomicBool::new(false),
+            swarm: Arc::default(),
             writers: AtomicU32::new(0),
             successor: Some(OnceLock::new()),
         };
@@ -464,8 +482,12 @@ pub enum Order {
     Clerk(TorrentKey, ToClerk),
     /// To the reactor, about the ring.
     Chord(ToChord),
-    /// To the usher.
-    Usher(ToUsher),
+    /// To the reactor, about Mainline.
+    Mainline(ToMainline),
+    /// To the reactor, about the local network.
+    Lan(ToLan),
+    /// To a network's usher.
+    Usher(Network, ToUsher),
     /// To the crier: announce to a tracker.
     Tracker(Box<ToTracker>),
     /// To the main loop: there is nothing left to do.
@@ -491,6 +513,13 @@ pub enum ToPeer {
     Reject(Block),
     /// Look at the shared bit fields: it may have become interesting.
     Look,
+    /// Tell it who comes and goes (BEP 11).
+    Exchange {
+        /// Under which number it wants to be told.
+        id: u8,
+        /// Who it is, since it is not told of itself.
+        peer: PeerKey,
+    },
     /// Say this about metadata (BEP 9), as the extended message of its number.
     Metadata(u8, MetadataWord),
     /// Say that the metadata is here now, and may be asked for.
@@ -542,11 +571,11 @@ pub enum ToChord {
     Leave,
 }
 
-/// What the usher is told.
+/// What an usher is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToUsher {
-    /// The ring may be entered by these, once their names are resolved.
+    /// The network may be entered by these, once their names are resolved.
     Resolve(Vec<Address>),
-    /// Remember these nodes of the ring for the next start.
+    /// Remember these nodes for the next start.
     Remember(Vec<SocketAddr>),
 }

@@ -28,10 +28,10 @@
 //! ```
 
 pub mod ask;
-mod chord;
 mod fetch;
 mod magnets;
 mod names;
+mod networks;
 mod options;
 pub mod scrape;
 mod traced;
@@ -59,26 +59,26 @@ use crate::actors::limiter::Limiter;
 use crate::actors::listener::{self, ListenerHandle};
 use crate::actors::peer::{Introduction, Line, Office};
 use crate::actors::porter::{Ends, PorterHandle, ToPorter};
+use crate::actors::reactor::ToReactor;
 use crate::actors::shelf::Shelf;
 use crate::actors::storage::StorageHandle;
 use crate::actors::trace::TraceHandle;
 use crate::actors::tracker::CrierHandle;
 use crate::bus::{Command, Event, Notification, Order, ToPeer};
 use crate::formats::client;
-use crate::machines::chord::Role;
 use crate::machines::engine::{Engine, Settings};
 use crate::words::id::PeerKey;
 use crate::words::limits;
 
-use chord::ChordEnds;
+use networks::NetworkEnds;
 use turns::Turns;
 
 pub use crate::actors::events::Events;
 pub use crate::actors::http::NO_HTTPS;
 pub use crate::machines::engine::{Goal, SeedUntil};
-pub use chord::ChordOptions;
 pub use fetch::fetch;
 pub use magnets::{Sought, remembered, save_torrent, selected};
+pub use networks::{ChordOptions, MainlineOptions};
 pub use options::{Options, Torrent};
 pub use trackers::is_spoken;
 
@@ -94,8 +94,8 @@ pub struct Session {
     listener: Option<ListenerHandle>,
     porter: PorterHandle,
     storage: StorageHandle,
+    networks: Option<NetworkEnds>,
     clerk: ClerkHandle,
-    chord: Option<ChordEnds>,
     crier: Option<CrierHandle>,
     trace: Option<TraceHandle>,
     turns: Turns,
@@ -187,7 +187,7 @@ impl Session {
     /// # Errors
     /// If the address to listen at is taken, or a thread cannot be started.
     pub fn open(options: Options) -> Result<Self, OpenError> {
-        let with_udp = options.chord.is_some();
+        let with_udp = options.chord.is_some() || options.mainline.is_some();
         let bound = options.listen.as_ref().map(|listen| listener::bind(listen, with_udp));
         let (listener, datagrams) = bound.transpose().map_err(OpenError::Listen)?.unzip();
         let address = listener.as_ref().map(TcpListener::local_addr).transpose();
@@ -201,6 +201,8 @@ impl Session {
             peer_id,
             port: address.map(|address| address.port()),
             chord: options.chord.is_some(),
+            mainline: options.mainline.is_some(),
+            pex: options.pex,
             leave_from,
             upload: options.upload,
             encryption: options.encryption,
@@ -223,6 +225,9 @@ impl Session {
             stay: options.stay,
             upload: options.upload,
             chord: options.chord.is_some(),
+            mainline: options.mainline.is_some(),
+            lan: options.lan && address.is_some(),
+            pex: options.pex,
             memory: options.memory,
             peers_max,
             timeout: options.timeout,
@@ -230,15 +235,10 @@ impl Session {
             seed_until: options.seed_until,
         };
         let (seed, start) = (seed(), now());
-        let start_chord = |options: &Options, ring: &ChordOptions| {
-            let (sockets, role) = match datagrams {
-                Some(sockets) => (sockets, Role::Member),
-                None => (chord::any_ports()?, Role::Client),
-            };
-            ChordEnds::start(sockets, role, ring, &options.state, seed, &publisher)
-        };
-        let chord = options.chord.as_ref().map(|ring| start_chord(&options, ring)).transpose();
-        let chord = chord.map_err(no_thread("chord"))?;
+        let at = (address.map(|address| address.port()), datagrams);
+        let networks = (with_udp || options.lan)
+            .then(|| NetworkEnds::start(at, &options, (seed, chance()), &publisher));
+        let networks = networks.transpose().map_err(no_thread("reactor"))?;
         let crier =
             options.trackers.then(|| CrierHandle::start(leave_from, seed, publisher.clone()));
         let crier = crier.transpose().map_err(no_thread("crier"))?;
@@ -254,8 +254,8 @@ impl Session {
             listener,
             porter,
             storage,
+            networks,
             clerk,
-            chord,
             crier,
             trace: trace.transpose().map_err(no_thread("trace"))?,
             turns: Turns::default(),
@@ -402,6 +402,16 @@ impl Session {
                     Order::Storage(torrent, to_storage)
                 })
             }
+            Order::Chord(order) => self.give_to_reactor(ToReactor::Chord(order)),
+            Order::Mainline(order) => self.give_to_reactor(ToReactor::Mainline(order)),
+            Order::Lan(order) => self.give_to_reactor(ToReactor::Lan(order)),
+            Order::Usher(network, order) => match &self.networks {
+                Some(networks) => {
+                    let given = networks.give_usher(network, order);
+                    given.map_err(|order| Order::Usher(network, order))
+                }
+                None => Err(Order::Usher(network, order)),
+            },
             Order::Clerk(torrent, to_clerk) => {
                 let sent = self.clerk.orders.try_send((torrent, to_clerk));
                 sent.map_err(|unsent| {
@@ -409,20 +419,24 @@ impl Session {
                     Order::Clerk(torrent, to_clerk)
                 })
             }
-            Order::Chord(order) => match &self.chord {
-                Some(chord) => chord.give(order).map_err(Order::Chord),
-                None => Err(Order::Chord(order)),
-            },
-            Order::Usher(order) => match &self.chord {
-                Some(chord) => chord.give_usher(order).map_err(Order::Usher),
-                None => Err(Order::Usher(order)),
-            },
             Order::Tracker(order) => match &self.crier {
                 Some(crier) => crier.give(order).map_err(Order::Tracker),
                 None => Err(Order::Tracker(order)),
             },
             Order::End => Ok(()),
         }
+    }
+
+    fn give_to_reactor(&self, order: ToReactor) -> Result<(), Order> {
+        let given = match &self.networks {
+            Some(networks) => networks.give(order),
+            None => Err(order),
+        };
+        given.map_err(|order| match order {
+            ToReactor::Chord(order) => Order::Chord(order),
+            ToReactor::Mainline(order) => Order::Mainline(order),
+            ToReactor::Lan(order) => Order::Lan(order),
+        })
     }
 
     /// Gives an order that is the porter's; others are not meant, and handed back.
@@ -452,7 +466,9 @@ impl Session {
             | Order::Storage(..)
             | Order::Clerk(..)
             | Order::Chord(_)
-            | Order::Usher(_)
+            | Order::Mainline(_)
+            | Order::Lan(_)
+            | Order::Usher(..)
             | Order::Tracker(_)
             | Order::End => return Err(order),
         };
@@ -480,8 +496,8 @@ impl Session {
             listener,
             porter,
             storage,
+            networks,
             clerk,
-            chord,
             crier,
             trace,
             turns,
@@ -490,8 +506,8 @@ impl Session {
         peers.values().for_each(|ends| ends.line.hang_up());
         drop((peers, notifications, publisher));
         drop(trace);
-        if let Some(chord) = chord {
-            chord.end();
+        if let Some(networks) = networks {
+            networks.end();
         }
         clerk.end();
         drop(crier);

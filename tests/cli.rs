@@ -156,7 +156,7 @@ fn a_signal_ends_a_process_whose_output_nobody_reads() {
     let state = scratch.folder("state");
     let (reader, mut writer) = std::io::pipe().unwrap();
     let mut seed = rondalla();
-    seed.args(["seed", "--json", "--listen", "127.0.0.1:0"]).arg(&torrent);
+    seed.args(["seed", "--json", "--listen", "127.0.0.1:0", "--no-dht", "--no-lan"]).arg(&torrent);
     seed.arg("-d").arg(data.parent().unwrap()).arg("--state").arg(&state);
     seed.stdout(writer.try_clone().unwrap());
     // The pipe is full from the beginning, and stays so.

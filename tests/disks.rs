@@ -113,7 +113,16 @@ fn a_limit_of_the_length_of_files_is_told_before_it_ends_the_process() {
     // 100 units of 512 or 1024 bytes, as the shell has it: less than a file of 8 MiB in any case.
     shell.args(["-c", "ulimit -f 100; exec \"$0\" \"$@\""]);
     shell.arg(rondalla::command().get_program()).arg("download").arg(&seeder.torrent);
-    shell.args(["--listen", "127.0.0.1:0", "--no-chord", "--no-lan", "--peer", &peer, "--dir"]);
+    shell.args([
+        "--listen",
+        "127.0.0.1:0",
+        "--no-chord",
+        "--no-dht",
+        "--no-lan",
+        "--peer",
+        &peer,
+        "--dir",
+    ]);
     shell.arg(&dir).arg("--state").arg(seeder.scratch.folder("state"));
     let mut limited = Running::start(&seeder.scratch, "limited", &mut shell);
     assert_eq!(limited.wait_for_exit().code(), Some(6), "{}", limited.stderr());

@@ -30,7 +30,13 @@ impl Shared {
     /// A seeder with no limits, and where it listens.
     fn seeder(&self, scratch: &Scratch, name: &str) -> (Running, String) {
         let mut command = rondalla::command();
-        command.arg("seed").arg(&self.torrent).args(["--listen", "127.0.0.1:0", "--json"]);
+        command.arg("seed").arg(&self.torrent).args([
+            "--listen",
+            "127.0.0.1:0",
+            "--no-dht",
+            "--no-lan",
+            "--json",
+        ]);
         command.arg("--dir").arg(self.source.parent().unwrap());
         command.arg("--state").arg(scratch.path(&format!("{name}.state")));
         let mut seeder = Running::start(scratch, name, &mut command);
@@ -40,7 +46,12 @@ impl Shared {
 
     /// `program download` of the torrent into the folder `name`.
     fn download(&self, scratch: &Scratch, name: &str, mut program: Command) -> Command {
-        program.arg("download").arg(&self.torrent).args(["--listen", "127.0.0.1:0"]);
+        program.arg("download").arg(&self.torrent).args([
+            "--listen",
+            "127.0.0.1:0",
+            "--no-dht",
+            "--no-lan",
+        ]);
         program.arg("--dir").arg(scratch.path(name));
         program.arg("--state").arg(scratch.path(&format!("{name}.state")));
         program
@@ -161,7 +172,7 @@ fn a_control_group_brings_the_defaults_down() {
     let mut fewer = Running::start(&scratch, "fewer", command.args(["--peer", &peer, "-v"]));
     assert_eq!(fewer.wait_for_exit().code(), Some(0), "{}", fewer.stderr());
     let stderr = fewer.stderr();
-    assert!(stderr.lines().any(|line| line == "max-peers 12: pids.max is 40"), "{stderr}");
+    assert!(stderr.lines().any(|line| line == "max-peers 11: pids.max is 40"), "{stderr}");
 }
 
 /// A folder of its own below the system's for temporary files, which another user may use, with a
@@ -203,12 +214,16 @@ fn whoever_gets_few_threads_downloads_with_few_peers() {
     let torrent = elsewhere.folder.write("tunes.torrent", fs::read(&shared.torrent).unwrap());
     let seeders: Vec<_> = (0..12).map(|n| shared.seeder(&scratch, &format!("seed{n}"))).collect();
     let table: [(&str, &[&str], &str); 2] = [
-        ("fewer", &[], "max-peers 3: the limit of processes (ulimit -u) is 22"),
+        ("fewer", &[], "max-peers 2: the limit of processes (ulimit -u) is 22"),
         ("short", &["--max-peers", "50"], "rondalla: warning: no thread for more than "),
     ];
     for (name, options, told) in table {
         let mut command = elsewhere.command(22);
-        command.arg("download").arg(&torrent).args(["--listen", "127.0.0.1:0", "-v"]).args(options);
+        command
+            .arg("download")
+            .arg(&torrent)
+            .args(["--listen", "127.0.0.1:0", "--no-dht", "--no-lan", "-v"])
+            .args(options);
         command.arg("--dir").arg(elsewhere.folder.path().join(name));
         command.arg("--state").arg(elsewhere.folder.path().join("state"));
         for (_, peer) in &seeders {
@@ -234,7 +249,13 @@ fn too_few_threads_to_begin_with_are_one_line_and_code_1() {
     let torrent = elsewhere.folder.write("tunes.torrent", fs::read(&shared.torrent).unwrap());
     for threads in 1..=6 {
         let mut command = elsewhere.command(threads);
-        command.arg("seed").arg(&torrent).args(["--listen", "127.0.0.1:0", "--dir"]);
+        command.arg("seed").arg(&torrent).args([
+            "--listen",
+            "127.0.0.1:0",
+            "--no-dht",
+            "--no-lan",
+            "--dir",
+        ]);
         command.arg(elsewhere.folder.path()).arg("--state").arg(elsewhere.folder.path());
         let output = command.output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);

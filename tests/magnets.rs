@@ -37,6 +37,7 @@ impl Setup {
     fn seeder(&self, options: &[&str]) -> (Running, SocketAddr) {
         let mut command = rondalla::command();
         command.arg("seed").arg(&self.torrent).args(["--listen", "127.0.0.1:0", "--json"]);
+        command.args(["--no-dht", "--no-lan"]);
         command.arg("--dir").arg(&self.source).args(options);
         command.arg("--state").arg(self.scratch.path("seeder.state"));
         let mut seeder = Running::start(&self.scratch, "seeder", &mut command);
@@ -48,7 +49,11 @@ impl Setup {
     /// `rondalla download` of `link`, to a folder of this name.
     fn download(&self, link: &str, name: &str, options: &[&str]) -> Command {
         let mut command = rondalla::command();
-        command.arg("download").arg(link).args(["--no-chord", "--no-lan"]).args(options);
+        command
+            .arg("download")
+            .arg(link)
+            .args(["--no-chord", "--no-dht", "--no-lan"])
+            .args(options);
         if !options.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
@@ -217,7 +222,8 @@ fn links_in_a_watched_folder_are_taken() {
     let folder = setup.scratch.folder("folder");
     fs::write(folder.join("it.magnet"), format!("\n{}\n", setup.link(""))).unwrap();
     let mut command = rondalla::command();
-    command.args(["download", "--listen", "127.0.0.1:0", "--json", "--no-chord", "--no-lan"]);
+    command.args(["download", "--listen", "127.0.0.1:0", "--json"]);
+    command.args(["--no-chord", "--no-dht", "--no-lan"]);
     command.arg("--watch").arg(&folder).args(["--peer", &address.to_string()]);
     command.arg("--dir").arg(setup.scratch.path("copy"));
     command.arg("--state").arg(setup.scratch.path("state"));

@@ -20,6 +20,9 @@ mod disks;
 /// Long runs, large sizes, sudden ends and bad company, with processes of the program.
 mod endurance;
 
+/// Peers that are met through other peers.
+mod exchange;
+
 /// What the host allows: limits of files, of threads and of memory, and what is done with less.
 mod host;
 
@@ -28,6 +31,12 @@ mod hostile;
 
 /// Exchanges with aria2, Transmission and libtorrent over loopback, compared to the byte.
 mod interop;
+
+/// Processes that meet through Mainline alone, and a Mainline of libtorrent's nodes.
+mod mainline;
+
+/// Clients that find each other in the local network.
+mod local;
 
 /// Torrents by magnet link, of which the metadata comes from other processes.
 mod magnets;

@@ -30,7 +30,13 @@ impl Swarm {
         let torrent = scratch.path("tunes.torrent");
         rondalla::create(&source, &torrent, &["--piece-length", "16K"]);
         let mut command = rondalla::command();
-        command.arg("seed").arg(&torrent).args(["--listen", "127.0.0.1:0", "--json"]);
+        command.arg("seed").arg(&torrent).args([
+            "--listen",
+            "127.0.0.1:0",
+            "--no-dht",
+            "--no-lan",
+            "--json",
+        ]);
         command.arg("--dir").arg(source.parent().unwrap()).args(seed_options);
         command.arg("--state").arg(scratch.path("seeder-state"));
         let mut seeder = Running::start(&scratch, "seeder", &mut command);
@@ -41,7 +47,13 @@ impl Swarm {
     /// `rondalla download` of the torrent into the folder `name`, from the seeder.
     fn download(&self, name: &str, options: &[&str]) -> Command {
         let mut command = rondalla::command();
-        command.arg("download").arg(&self.torrent).args(["--listen", "127.0.0.1:0", "--json"]);
+        command.arg("download").arg(&self.torrent).args([
+            "--listen",
+            "127.0.0.1:0",
+            "--no-dht",
+            "--no-lan",
+            "--json",
+        ]);
         command.arg("--dir").arg(self.scratch.path(name)).args(["--peer", &self.peer]);
         command.arg("--state").arg(self.scratch.path(&format!("{name}-state"))).args(options);
         command
@@ -269,7 +281,14 @@ fn nobody_to_download_from_ends_with_a_timeout() {
     let torrent = scratch.path("lonely.torrent");
     rondalla::create(&source, &torrent, &[]);
     let mut command = rondalla::command();
-    command.arg("download").arg(&torrent).args(["--timeout", "1", "--listen", "127.0.0.1:0"]);
+    command.arg("download").arg(&torrent).args([
+        "--timeout",
+        "1",
+        "--listen",
+        "127.0.0.1:0",
+        "--no-dht",
+        "--no-lan",
+    ]);
     command.arg("--dir").arg(scratch.path("empty")).arg("--state").arg(scratch.path("state"));
     let output = command.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);

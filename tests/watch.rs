@@ -29,7 +29,10 @@ impl Watch {
         }
         let mut command = rondalla::command();
         command.arg("seed").args(["a", "b"].map(|name| scratch.path(&format!("{name}.torrent"))));
-        command.args(["--listen", "127.0.0.1:0", "--json"]).arg("--dir").arg(&source);
+        command
+            .args(["--listen", "127.0.0.1:0", "--no-dht", "--no-lan", "--json"])
+            .arg("--dir")
+            .arg(&source);
         command.arg("--state").arg(scratch.path("seeder-state"));
         let mut seeder = Running::start(&scratch, "seeder", &mut command);
         let peer = listening(&mut seeder).to_string();
@@ -38,7 +41,7 @@ impl Watch {
 
     fn command(&self) -> Command {
         let mut command = rondalla::command();
-        command.arg("download").args(["--listen", "127.0.0.1:0", "--json"]);
+        command.arg("download").args(["--listen", "127.0.0.1:0", "--no-dht", "--no-lan", "--json"]);
         command.arg("--watch").arg(&self.folder).args(["--peer", &self.peer]);
         command.arg("--dir").arg(self.scratch.path("copy"));
         command.arg("--state").arg(self.scratch.path("state"));

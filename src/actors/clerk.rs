@@ -15,7 +15,7 @@ use crate::actors::file_error::{FileError, reason, trouble};
 use crate::actors::save::save;
 use crate::actors::state::{read_at_most, replace};
 use crate::bus::{
-    ClerkNews, NewTorrent, Notification, Place, Select, ToClerk, TorrentContext, Trouble,
+    ClerkNews, Network, NewTorrent, Notification, Place, Select, ToClerk, TorrentContext, Trouble,
     TroubleKind, Wish,
 };
 use crate::formats::metainfo::Metainfo;
@@ -124,8 +124,13 @@ pub(crate) fn new_torrent(
         Some(files) => metainfo.pieces_of_files(files),
         None => SharedBitfield::ones(metainfo.pieces()),
     };
-    let nodes = metainfo.chord_nodes().iter().filter_map(|(host, port)| node(host, *port));
-    let nodes = nodes.collect();
+    let of = |nodes: &[(String, u16)]| {
+        nodes.iter().filter_map(|(host, port)| node(host, *port)).collect()
+    };
+    let nodes = vec![
+        (Network::Ring, of(metainfo.chord_nodes())),
+        (Network::Mainline, of(metainfo.nodes())),
+    ];
     // Peers and data of a private torrent come by way of its trackers alone (BEP 27).
     let web_seeds = metainfo.web_seeds().iter().filter(|_| !metainfo.private());
     let web_seeds = web_seeds.filter_map(|url| WebSeed::parse(url).ok()).collect();

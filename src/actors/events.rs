@@ -52,7 +52,11 @@ enum Weight {
 
 fn weight(event: &Event) -> Weight {
     match event {
-        Event::Listening(_) | Event::Ring(_) | Event::Turns { .. } | Event::Ended => Weight::Kept,
+        Event::Listening(_)
+        | Event::Ring(_)
+        | Event::Mainline
+        | Event::Turns { .. }
+        | Event::Ended => Weight::Kept,
         Event::Stranger { .. } | Event::Warning(_) | Event::SlowTurn { .. } => Weight::Minor,
         Event::Torrent(info_hash, event) => match event {
             TorrentEvent::Sought { .. }

@@ -10,6 +10,7 @@ pub(crate) mod file_part;
 pub(crate) mod files;
 pub(crate) mod hasher;
 pub(crate) mod http;
+pub(crate) mod lan;
 pub(crate) mod limiter;
 pub(crate) mod listener;
 pub(crate) mod messenger;

@@ -5,6 +5,7 @@
 //! The reader makes the connection and starts the writer; its last words are `Gone`. Main then lets
 //! go of the writer's channel, which ends the writer, and the porter joins both.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
@@ -29,7 +30,8 @@ use crate::formats::client;
 use crate::formats::mse::Encryption;
 use crate::formats::web_seed::WebSeed;
 use crate::formats::wire::{
-    EXTENSION_HANDSHAKE, ExtensionHandshake, Message, OUR_UT_METADATA, UT_METADATA,
+    EXTENSION_HANDSHAKE, ExtensionHandshake, LT_DONTHAVE, Message, OUR_LT_DONTHAVE,
+    OUR_UT_METADATA, OUR_UT_PEX, UT_METADATA, UT_PEX,
 };
 use crate::machines::conversation::{Inbound, Outbound, Speech};
 use crate::words::address::Address;
@@ -48,6 +50,10 @@ pub(crate) struct Office {
     pub(crate) port: Option<u16>,
     /// Whether a node of the ring is at the same port.
     pub(crate) chord: bool,
+    /// Whether a node of Mainline is there, which others can ask.
+    pub(crate) mainline: bool,
+    /// Whether peers tell us whom they are connected to, and we them.
+    pub(crate) pex: bool,
     /// The address that connections leave from, unless it is a wildcard.
     pub(crate) leave_from: Option<IpAddr>,
     /// Whether we serve anybody.
@@ -234,8 +240,12 @@ impl Reader {
         let allowed_fast = if fast { self.allowed_fast(address, &context) } else { Vec::new() };
         let extension = greeting.reserved.extension().then(|| self.our_extensions(&context));
         let allowed = allowed_fast.iter().copied().map(Message::AllowedFast);
-        let greetings = extension.into_iter().chain(allowed).collect();
+        let node = self.node_port(&context).filter(|_| greeting.reserved.dht()).map(Message::Port);
+        let greetings = extension.into_iter().chain(allowed).chain(node).collect();
         let mut inbound = Inbound::new(Arc::clone(&context), Arc::clone(&shared), fast, now());
+        if self.0.office.pex {
+            inbound.listen_to_gossip(now());
+        }
         let outbound = Outbound::new(context, Arc::clone(&shared), fast, greetings, now());
         let connected = PeerNews::Connected {
             address,
@@ -301,6 +311,12 @@ impl Reader {
         }
     }
 
+    /// Where our node of Mainline is, for a peer of this torrent; of a private one nobody is told
+    /// (BEP 27).
+    fn node_port(&self, context: &TorrentContext) -> Option<u16> {
+        self.0.office.port.filter(|_| self.0.office.mainline && !context.metainfo.private())
+    }
+
     /// The pieces that a peer may ask for while it is choked, if it may ask for any.
     fn allowed_fast(&self, address: SocketAddr, context: &TorrentContext) -> Vec<PieceIndex> {
         if !self.0.office.upload || context.is_unknown() {
@@ -311,13 +327,19 @@ impl Reader {
     }
 
     fn our_extensions(&self, context: &TorrentContext) -> Message {
+        let mut extensions = BTreeMap::from([(LT_DONTHAVE.to_owned(), OUR_LT_DONTHAVE)]);
+        if self.0.office.pex && !context.metainfo.private() {
+            extensions.insert(UT_PEX.to_owned(), OUR_UT_PEX);
+        }
         let metainfo = &context.metainfo;
         // The metadata of a private torrent is its members' business, as libtorrent has it.
         let metadata = (!metainfo.private()).then(|| (UT_METADATA.to_owned(), OUR_UT_METADATA));
         let metadata_len = u32::try_from(metainfo.info_bytes().len()).ok().filter(|len| *len > 0);
+        let metadata_len = metadata_len.filter(|_| metadata.is_some() && self.0.office.upload);
+        extensions.extend(metadata);
         let handshake = ExtensionHandshake {
-            metadata_len: metadata_len.filter(|_| metadata.is_some() && self.0.office.upload),
-            extensions: metadata.into_iter().collect(),
+            extensions,
+            metadata_len,
             chord: self.0.office.port.filter(|_| self.0.office.chord && !metainfo.private()),
             port: self.0.office.port,
             requests_max: u32::try_from(limits::UPLOADS_MAX).ok(),

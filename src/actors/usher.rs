@@ -1,6 +1,7 @@
-//! The usher finds the ways into the ring: it resolves the names of entry points, and remembers the
-//! nodes that were met for the next start. Names and files take time, for which neither main nor the
-//! reactor may wait.
+//! The usher finds the ways into a network, the ring or Mainline: it resolves the names of entry
+//! points, and remembers the nodes that were met for the next start. Names and files take time, for
+//! which neither main nor the reactor may wait; and each network has an usher of its own, so that
+//! names which nobody resolves keep us out of one alone.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -16,41 +17,51 @@ use crate::words::address::{Address, Host, fold};
 use crate::words::limits;
 use crate::words::limits::ring;
 
-/// The name of the file in the state folder, one address a line.
-const FILE: &str = "ring.nodes";
+/// The names of the files in the state folder, one address a line.
+pub(crate) const RING_FILE: &str = "ring.nodes";
+/// See [`RING_FILE`].
+pub(crate) const MAINLINE_FILE: &str = "mainline.nodes";
 
 /// Main's end of the usher: dropped, it ends the thread. It is not joined, since nothing wakes a
 /// thread that resolves a name.
 #[derive(Debug)]
 pub(crate) struct UsherHandle {
     pub(crate) orders: Sender<ToUsher>,
+    /// Closed when the thread has ended.
+    ended: Receiver<()>,
     thread: JoinHandle<()>,
 }
 
 impl UsherHandle {
-    /// Starts the thread. What it publishes is made of addresses by `publish`.
+    /// Starts the thread, whose file in `state` is `file`. What it publishes is made of addresses by
+    /// `publish`.
     ///
     /// # Errors
     /// If no thread can be started.
     pub(crate) fn start<T: Send + 'static>(
+        file: &str,
         entry_points: Vec<Address>,
         state: PathBuf,
         news: Sender<T>,
         publish: fn(Vec<SocketAddr>) -> T,
     ) -> io::Result<Self> {
         let (orders, from_main) = bounded(ring::USHER_ORDERS_MAX);
-        let usher = Usher { entry_points, path: state.join(FILE), state, news, publish };
-        let thread = Builder::new()
-            .name("usher".into())
-            .stack_size(limits::USHER_STACK)
-            .spawn(move || usher.run(&from_main))?;
-        Ok(Self { orders, thread })
+        let usher = Usher { entry_points, path: state.join(file), state, news, publish };
+        let (alive, ended) = bounded::<()>(0);
+        let thread = Builder::new().name("usher".into()).stack_size(limits::USHER_STACK).spawn(
+            move || {
+                usher.run(&from_main);
+                drop(alive);
+            },
+        )?;
+        Ok(Self { orders, ended, thread })
     }
 
-    /// Lets it end, and waits for it if it is done with its last file.
+    /// Lets it end, and waits for it unless it resolves a name, which nothing can end.
     pub(crate) fn end(self) {
         drop(self.orders);
-        if self.thread.is_finished() {
+        let over = self.ended.recv_timeout(limits::USHER_ENDING);
+        if over == Err(RecvTimeoutError::Disconnected) {
             // An usher that failed has said so on stderr.
             self.thread.join().ok();
         }
@@ -69,10 +80,16 @@ struct Usher<T> {
 impl<T> Usher<T> {
     /// Works until main drops its end.
     fn run(mut self, from_main: &Receiver<ToUsher>) {
+        let mut remembered = self.remembered();
+        let is_name = |entry: &Address| matches!(entry.host, Host::Name(_));
+        if !remembered.is_empty() && self.entry_points.iter().any(is_name) {
+            // Whoever was met before need not wait for names.
+            self.tell(std::mem::take(&mut remembered));
+        }
         // Those that the user named come first. The first word is said even if it is empty: whoever
         // knows nobody begins a ring.
         let mut known = self.resolve();
-        known.extend(self.remembered());
+        known.extend(remembered);
         self.tell(known);
         let mut delay = ring::RESOLVE_AGAIN;
         loop {
@@ -172,7 +189,8 @@ mod tests {
         let (news, heard) = bounded(4);
         let entry_points = entry_points.iter().map(|text| text.parse().unwrap()).collect();
         let state = scratch.path().join("state");
-        (UsherHandle::start(entry_points, state, news, |nodes| nodes).unwrap(), heard)
+        let usher = UsherHandle::start(RING_FILE, entry_points, state, news, |nodes| nodes);
+        (usher.unwrap(), heard)
     }
 
     #[test]
@@ -197,7 +215,7 @@ mod tests {
         fs::create_dir_all(scratch.path().join("state")).unwrap();
         let text =
             "nonsense\n127.0.0.1:0\n127.0.0.1:5\n\n::ffff:127.0.0.1:6\n[::ffff:127.0.0.1]:7\n";
-        fs::write(scratch.path().join("state").join(FILE), text).unwrap();
+        fs::write(scratch.path().join("state").join(RING_FILE), text).unwrap();
         let (_usher, heard) = start(&scratch, &[]);
         let nodes = ["127.0.0.1:5", "127.0.0.1:7"].map(|text| text.parse().unwrap());
         assert_eq!(heard.recv_timeout(PATIENCE), Ok(nodes.to_vec()));

@@ -24,6 +24,8 @@ pub enum Event {
     },
     /// How our node of the ring stands.
     Ring(RingState),
+    /// Our node of Mainline has found its neighbours.
+    Mainline,
     /// Something that the user should know and that is not about one torrent.
     Warning(String),
     /// This turn of the main thread took longer than [`TURN_SLOW`](crate::words::limits::TURN_SLOW).

@@ -150,6 +150,7 @@ impl<W: Write, E: Write> Console<W, E> {
                 self.remark(&format!("peer {address}: {reason}"));
             }
             Event::Ring(state) => self.tell_of_ring(state),
+            Event::Mainline => self.remark("Mainline: entered"),
             Event::Warning(message) => self.warn(&message),
             Event::SlowTurn { what, took } => self.remark(&slow_turn(what, took)),
             Event::Turns { count, within, slowest, what } => {

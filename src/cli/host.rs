@@ -226,11 +226,11 @@ mod tests {
         let usual = "100 peers, 16.0 MiB, 128 files";
         let table = [
             (none, usual),
-            (threads(216, 0), usual),
-            (threads(128, 0), "56 peers, 16.0 MiB, 128 files; max-peers 56: pids.max is 128"),
+            (threads(218, 0), usual),
+            (threads(128, 0), "55 peers, 16.0 MiB, 128 files; max-peers 55: pids.max is 128"),
             (
                 threads(128, 40),
-                "36 peers, 16.0 MiB, 128 files; max-peers 36: pids.max is 128, of which 40 are taken",
+                "35 peers, 16.0 MiB, 128 files; max-peers 35: pids.max is 128, of which 40 are taken",
             ),
             (
                 threads(3, 9),
@@ -278,7 +278,7 @@ mod tests {
             group_memory: Some(bound("memory.max", 64 * MIB)),
             host_memory: Some(bound("MemTotal", 1024 * MIB)),
         };
-        let expected = "40 peers, 16.0 MiB, 128 files; max-peers 40: ulimit -u is 96";
+        let expected = "39 peers, 16.0 MiB, 128 files; max-peers 39: ulimit -u is 96";
         assert_eq!(picture(&readings, Wishes::default()), expected);
     }
 
@@ -292,17 +292,17 @@ mod tests {
         };
         let wishes = |max_peers, memory| Wishes { max_peers, memory, torrents: 0 };
         let table = [
-            (wishes(Some(56), Some(24 * MIB)), "56 peers, 24.0 MiB, 128 files"),
+            (wishes(Some(55), Some(24 * MIB)), "55 peers, 24.0 MiB, 128 files"),
             (
-                wishes(Some(57), Some(25 * MIB)),
-                "57 peers, 25.0 MiB, 128 files; \
-                 ! --max-peers 57: this host bears 56: pids.max is 128; \
+                wishes(Some(56), Some(25 * MIB)),
+                "56 peers, 25.0 MiB, 128 files; \
+                 ! --max-peers 56: this host bears 55: pids.max is 128; \
                  ! --memory 25.0 MiB: this host bears 24.0 MiB: memory.max is 32.0 MiB",
             ),
             (
                 wishes(Some(u32::MAX), Some(MIB)),
                 "32768 peers, 1.00 MiB, 1 files; open files 1: ulimit -n is 256; \
-                 ! --max-peers 4294967295: this host bears 56: pids.max is 128; \
+                 ! --max-peers 4294967295: this host bears 55: pids.max is 128; \
                  ! --max-peers 4294967295: 32768 are the most",
             ),
         ];

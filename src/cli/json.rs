@@ -16,6 +16,7 @@ pub(super) fn object(event: &Event, verbose: bool) -> Option<Value> {
             json!({ "event": "peer", "addr": address, "state": "gone", "client": "", "reason": reason }),
         ),
         Event::Ring(state) => (None, ring_object(*state)),
+        Event::Mainline => (None, json!({ "event": "dht", "state": "joined" })),
         Event::Warning(message) => (None, warning(message)),
         Event::SlowTurn { what, took } if verbose => (None, warning(&slow_turn(what, *took))),
         Event::Turns { count, within, slowest, what } if verbose => {

@@ -49,6 +49,8 @@ pub struct NetworkOptions {
     pub listen: ListenAddress,
     /// Nodes of the ring; each port is above 0.
     pub joins: Vec<Address>,
+    /// Nodes by which to enter Mainline, each port above 0; none: the well-known ones.
+    pub dht_routers: Vec<Address>,
     /// How many times as fast the ring's time passes; for tests.
     pub clock_rate: Option<u32>,
     /// Peers to dial at once; each port is above 0.

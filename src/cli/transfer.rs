@@ -21,10 +21,10 @@ use crate::formats::magnet::Magnet;
 use crate::formats::metainfo::Metainfo;
 use crate::formats::path::shown;
 use crate::session::{
-    ChordOptions, Goal, OpenError, Options, SeedUntil, Session, Sought, Torrent, remembered,
-    save_torrent, selected,
+    ChordOptions, Goal, MainlineOptions, OpenError, Options, SeedUntil, Session, Sought, Torrent,
+    remembered, save_torrent, selected,
 };
-use crate::words::address::ListenAddress;
+use crate::words::address::{Address, ListenAddress};
 use crate::words::id::InfoHash;
 
 /// Downloads every source until it is complete and verified.
@@ -238,6 +238,9 @@ fn session_options(options: &TransferOptions, goal: Goal, means: &Means) -> Opti
         goal,
         stay: options.watch.is_some(),
         upload: network.parts.upload,
+        mainline: network.parts.dht.then(|| mainline_options(&network.dht_routers)),
+        lan: network.parts.lan,
+        pex: network.parts.pex,
         encryption: network.encryption,
         chord: network
             .parts
@@ -253,6 +256,13 @@ fn session_options(options: &TransferOptions, goal: Goal, means: &Means) -> Opti
         sequential: options.sequential,
         seed_until: SeedUntil { ratio: options.seed_ratio, time: options.seed_time },
         ..Options::new(&options.state)
+    }
+}
+
+fn mainline_options(routers: &[Address]) -> MainlineOptions {
+    match routers {
+        [] => MainlineOptions::well_known(),
+        routers => MainlineOptions { routers: routers.to_vec() },
     }
 }
 

@@ -5,6 +5,7 @@ pub mod announce;
 pub mod client;
 pub mod http;
 pub mod krpc;
+pub mod lsd;
 pub mod magnet;
 pub mod mainline;
 pub mod metainfo;

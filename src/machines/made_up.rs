@@ -15,6 +15,20 @@ pub(crate) fn torrent(name: &str, piece_length: u32, len: u64) -> Metainfo {
     one_file(name, piece_length, len, vec![7; pieces * 20])
 }
 
+/// The same, private (BEP 27).
+pub(crate) fn private_torrent(name: &str, piece_length: u32, len: u64) -> Metainfo {
+    let pieces = usize::try_from(len.div_ceil(u64::from(piece_length))).unwrap();
+    let draft = Draft {
+        name: name.as_bytes().to_vec(),
+        piece_length,
+        files: vec![DraftFile { path: Vec::new(), len }],
+        hashes: vec![7; pieces * 20],
+        private: true,
+        ..Draft::default()
+    };
+    Metainfo::parse(&draft.encode()).unwrap()
+}
+
 /// The torrent of a file with the name `name` and the content `data`.
 pub(crate) fn torrent_of(name: &str, piece_length: u32, data: &[u8]) -> Metainfo {
     let hashes = data.chunks(piece_length as usize).flat_map(Sha1::digest).collect();

@@ -6,6 +6,7 @@ pub mod chord;
 pub mod conversation;
 pub mod engine;
 pub mod kademlia;
+pub mod lan;
 pub mod outstanding;
 pub mod picker;
 pub mod rarity;

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, after, bounded};
 
 use crate::actors::clock::now;
-use crate::actors::reactor::{Outlet, ReactorHandle};
-use crate::actors::usher::UsherHandle;
+use crate::actors::reactor::{Driven, Finding, Outlet, ReactorHandle, ToReactor};
+use crate::actors::usher::{RING_FILE, UsherHandle};
 use crate::bus::ToChord;
 use crate::machines::chord::{News, Role, Settings};
-use crate::session::chord::any_ports;
+use crate::session::networks::any_ports;
 use crate::session::seed;
 use crate::words::address::Address;
 use crate::words::id::InfoHash;
@@ -161,15 +161,26 @@ impl Ask {
     fn start(&self) -> io::Result<Asking> {
         let (sender, heard) = bounded(limits::NOTIFICATIONS_MAX);
         let settings = Settings { role: Role::Client, ..Settings::default() };
-        let words = |news| Some(Heard::News(news));
-        let outlet = Outlet { news: sender.clone(), words, known: |_| None };
+        let outlet = Outlet { news: sender.clone(), words: heard_of_ring };
         let sockets = any_ports()?;
         let nodes = sockets.len();
-        let reactor = ReactorHandle::start(sockets, &settings, seed(), outlet)?;
+        let driven = Driven { sockets, chord: Some(settings), seed: seed(), ..Driven::default() };
+        let reactor = ReactorHandle::start(driven, outlet)?;
         let (join, state) = (self.join.clone(), self.state.clone());
-        let usher = UsherHandle::start(join, state, sender, Heard::Entries)?;
+        let usher = UsherHandle::start(RING_FILE, join, state, sender, Heard::Entries)?;
         let deadline = now() + self.timeout;
         Ok(Asking { reactor, usher, heard, deadline, nodes })
+    }
+}
+
+fn heard_of_ring(finding: Finding) -> Option<Heard> {
+    match finding {
+        Finding::Chord(news) => Some(Heard::News(news)),
+        Finding::ChordKnown(_)
+        | Finding::Mainline(_)
+        | Finding::MainlineKnown(_)
+        | Finding::MainlineLeft
+        | Finding::Lan(_) => None,
     }
 }
 
@@ -188,7 +199,7 @@ impl Asking {
 
     /// The channel has room for many more orders than are given here.
     fn give(&self, order: ToChord) {
-        self.reactor.give(order).ok();
+        self.reactor.give(ToReactor::Chord(order)).ok();
     }
 
     fn end(self) {

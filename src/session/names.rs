@@ -2,8 +2,8 @@
 
 use crate::bus::trackers::TrackerNews;
 use crate::bus::{
-    ChordNews, ClerkNews, Command, Notification, Order, PeerNews, StorageNews, ToChord, ToClerk,
-    ToPeer, ToStorage, ToUsher,
+    ChordNews, ClerkNews, Command, MainlineNews, Notification, Order, PeerNews, StorageNews,
+    ToChord, ToClerk, ToLan, ToMainline, ToPeer, ToStorage, ToUsher,
 };
 
 /// The name of a kind of notification, as `src/bus.rs` has it.
@@ -15,7 +15,9 @@ pub(super) fn of_notification(notification: &Notification) -> &'static str {
         Notification::Warning(_) => "Warning",
         Notification::Clerk(_, news) => of_clerk_news(news),
         Notification::Chord(news) => of_chord_news(news),
-        Notification::Entries(_) => "Entries",
+        Notification::Mainline(news) => of_mainline_news(news),
+        Notification::Lan(_) => "Neighbour",
+        Notification::Entries(..) => "Entries",
         Notification::Tracker(news) => match news {
             TrackerNews::Found(..) => "Found",
             TrackerNews::Answered(..) => "Answered",
@@ -43,6 +45,9 @@ fn of_peer_news(news: &PeerNews) -> &'static str {
         PeerNews::Rejected(_) => "Rejected",
         PeerNews::AllowedFast(_) => "AllowedFast",
         PeerNews::Block(..) => "Block",
+        PeerNews::Node(_) => "Node",
+        PeerNews::Exchanged(_) => "Exchanged",
+        PeerNews::Incomplete => "Incomplete",
         PeerNews::Extended(_) => "Extended",
         PeerNews::Metadata(_) => "Metadata",
         PeerNews::Renewed(_) => "Renewed",
@@ -93,6 +98,16 @@ fn of_chord_news(news: &ChordNews) -> &'static str {
     }
 }
 
+fn of_mainline_news(news: &MainlineNews) -> &'static str {
+    match news {
+        MainlineNews::Joined => "Joined",
+        MainlineNews::Address(_) => "Address",
+        MainlineNews::Found(..) => "Found",
+        MainlineNews::Known(_) => "Known",
+        MainlineNews::Left => "Left",
+    }
+}
+
 fn of_command(command: &Command) -> &'static str {
     match command {
         Command::Add(_) => "Add",
@@ -118,6 +133,7 @@ pub(super) fn of_order(order: &Order) -> &'static str {
             ToPeer::Withdraw(_) => "Withdraw",
             ToPeer::Reject(_) => "Reject",
             ToPeer::Look => "Look",
+            ToPeer::Exchange { .. } => "Exchange",
             ToPeer::Metadata(..) => "Metadata",
             ToPeer::OfferMetadata => "OfferMetadata",
         },
@@ -139,7 +155,19 @@ pub(super) fn of_order(order: &Order) -> &'static str {
             ToChord::Walk => "Walk",
             ToChord::Leave => "Leave",
         },
-        Order::Usher(order) => match order {
+        Order::Mainline(order) => match order {
+            ToMainline::Join(_) => "Join",
+            ToMainline::Meet(_) => "Meet",
+            ToMainline::Announce { .. } => "Announce",
+            ToMainline::Withdraw(_) => "Withdraw",
+            ToMainline::Lookup(_) => "Lookup",
+            ToMainline::Leave => "Leave",
+        },
+        Order::Lan(order) => match order {
+            ToLan::Announce(_) => "Announce",
+            ToLan::Withdraw(_) => "Withdraw",
+        },
+        Order::Usher(_, order) => match order {
             ToUsher::Resolve(_) => "Resolve",
             ToUsher::Remember(_) => "Remember",
         },

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::chord::ChordOptions;
+use super::networks::{ChordOptions, MainlineOptions};
 use super::trackers;
 use crate::actors::clerk;
 use crate::bus::{NewTorrent, Place};
@@ -36,6 +36,12 @@ pub struct Options {
     pub chord: Option<ChordOptions>,
     /// Whether trackers are told of our torrents, and asked for peers.
     pub trackers: bool,
+    /// How to take part in Mainline, the public DHT; `None`: not at all.
+    pub mainline: Option<MainlineOptions>,
+    /// Whether to look for peers in the local network (BEP 14), as long as the session listens.
+    pub lan: bool,
+    /// Whether to exchange with peers whom each is connected to (BEP 11).
+    pub pex: bool,
     /// Bytes that blocks may take until their pieces are written.
     pub memory: u64,
     /// Connections at once, at most [`limits::PEERS_MAX`].
@@ -58,7 +64,8 @@ pub struct Options {
 
 impl Options {
     /// Downloads until every torrent is complete. The numbers are those with which the command line
-    /// begins, and plain constants: it brings some down where the host bears less, this does not.
+    /// begins, and plain constants: it brings some down where the host bears less, this does not. A
+    /// session is on Mainline and speaks in the local network only where a program wants that.
     pub fn new(state: impl Into<PathBuf>) -> Self {
         Self {
             listen: Some(ListenAddress::default()),
@@ -69,6 +76,9 @@ impl Options {
             encryption: Encryption::default(),
             chord: Some(ChordOptions::default()),
             trackers: true,
+            mainline: None,
+            lan: false,
+            pex: true,
             memory: limits::MEMORY_DEFAULT,
             peers_max: limits::PEERS_DEFAULT,
             files_open_max: limits::FILES_OPEN_MAX,

@@ -13,9 +13,11 @@ pub(super) fn heard(notification: &Notification, at: Instant) -> Entry {
         Notification::Peer(peer, news) => of_peer(*peer, news),
         Notification::Accepted { .. } => (Speaker::Named("porter"), About::Nothing),
         Notification::Storage(_, news) => of_storage(news),
+        Notification::Chord(_) | Notification::Mainline(_) | Notification::Lan(_) => {
+            (Speaker::Named("reactor"), About::Nothing)
+        }
+        Notification::Entries(..) => (Speaker::Named("usher"), About::Nothing),
         Notification::Clerk(..) => (Speaker::Named("clerk"), About::Nothing),
-        Notification::Chord(_) => (Speaker::Named("chord"), About::Nothing),
-        Notification::Entries(_) => (Speaker::Named("usher"), About::Nothing),
         Notification::Tracker(_) => (Speaker::Named("tracker"), About::Nothing),
         Notification::Warning(_) | Notification::Command(_) => {
             (Speaker::Named("user"), About::Nothing)
@@ -48,6 +50,9 @@ fn of_peer(peer: PeerKey, news: &PeerNews) -> (Speaker, About) {
         | PeerNews::Unchoked
         | PeerNews::Interested
         | PeerNews::NotInterested
+        | PeerNews::Node(_)
+        | PeerNews::Exchanged(_)
+        | PeerNews::Incomplete
         | PeerNews::Extended(_)
         | PeerNews::Metadata(_)
         | PeerNews::Renewed(_)
@@ -93,9 +98,11 @@ pub(super) fn ordered(order: &Order, at: Instant) -> Entry {
         Order::Storage(_, to_storage) => {
             (Speaker::Named("storage"), of_order_to_storage(to_storage))
         }
+        Order::Chord(_) | Order::Mainline(_) | Order::Lan(_) => {
+            (Speaker::Named("reactor"), About::Nothing)
+        }
+        Order::Usher(..) => (Speaker::Named("usher"), About::Nothing),
         Order::Clerk(..) => (Speaker::Named("clerk"), About::Nothing),
-        Order::Chord(_) => (Speaker::Named("chord"), About::Nothing),
-        Order::Usher(_) => (Speaker::Named("usher"), About::Nothing),
         Order::Tracker(_) => (Speaker::Named("crier"), About::Nothing),
         Order::End => (Speaker::Named("main"), About::Nothing),
     };
@@ -109,8 +116,8 @@ fn of_order_to_peer(order: ToPeer) -> About {
         | ToPeer::Upload(block)
         | ToPeer::Withdraw(block)
         | ToPeer::Reject(block) => About::Block(block),
+        ToPeer::Choke | ToPeer::Unchoke | ToPeer::Look | ToPeer::Exchange { .. } => About::Nothing,
         ToPeer::Metadata(..) | ToPeer::OfferMetadata => About::Nothing,
-        ToPeer::Choke | ToPeer::Unchoke | ToPeer::Look => About::Nothing,
     }
 }
 

@@ -46,6 +46,19 @@ impl fmt::Display for Address {
     }
 }
 
+impl From<SocketAddr> for Address {
+    /// A link-local address keeps its zone, without which it cannot be dialled.
+    fn from(address: SocketAddr) -> Self {
+        let host = match address {
+            SocketAddr::V6(v6) if v6.scope_id() > 0 && v6.ip().is_unicast_link_local() => {
+                Host::Name(format!("{}%{}", v6.ip(), v6.scope_id()).into())
+            }
+            SocketAddr::V4(_) | SocketAddr::V6(_) => Host::Ip(address.ip()),
+        };
+        Self { host, port: address.port() }
+    }
+}
+
 impl FromStr for Host {
     type Err = Unparsable;
 
@@ -145,6 +158,18 @@ pub fn is_local(ip: IpAddr) -> bool {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
     }
+}
+
+/// Whether who is at `by` may tell us to turn to `named`. A stranger on the Internet may not name
+/// hosts of our own network, nor one of our network this host itself: we would knock where the
+/// stranger cannot. What is no host's address nobody may name.
+pub fn may_name(by: IpAddr, named: IpAddr) -> bool {
+    let (by, named) = (by.to_canonical(), named.to_canonical());
+    let is_hosts = match named {
+        IpAddr::V4(ip) => !ip.is_broadcast() && !ip.is_multicast() && ip.octets()[0] != 0,
+        IpAddr::V6(ip) => !ip.is_multicast() && !ip.is_unspecified(),
+    };
+    is_hosts && (by.is_loopback() || !named.is_loopback()) && (is_local(by) || !is_local(named))
 }
 
 /// What one customer of a network has, as a rule: an IPv4 address, or a /64 of IPv6 (RFC 6177).
@@ -332,6 +357,19 @@ mod tests {
     }
 
     #[test]
+    fn a_link_local_address_keeps_its_zone() {
+        let table = [
+            ("[fe80::1%3]:80", "[fe80::1%3]:80"),
+            ("[2001:db8::1]:80", "[2001:db8::1]:80"),
+            ("192.0.2.1:80", "192.0.2.1:80"),
+        ];
+        for (address, shown) in table {
+            let address: SocketAddr = address.parse().unwrap();
+            assert_eq!(Address::from(address).to_string(), shown);
+        }
+    }
+
+    #[test]
     fn mapped_addresses_are_folded() {
         let table = [
             ("[::ffff:192.0.2.1]:80", "192.0.2.1:80"),
@@ -341,6 +379,31 @@ mod tests {
         ];
         for (address, folded) in table {
             assert_eq!(fold(address.parse().unwrap()).to_string(), folded);
+        }
+    }
+
+    #[test]
+    fn nobody_may_name_what_is_nearer_than_itself() {
+        let table = [
+            ("8.8.8.8", "1.2.3.4", true),
+            ("8.8.8.8", "2001:db8::1", true),
+            ("8.8.8.8", "10.0.0.1", false),
+            ("8.8.8.8", "127.0.0.1", false),
+            ("8.8.8.8", "::ffff:127.0.0.1", false),
+            ("2001:db8::1", "fe80::1", false),
+            ("10.0.0.1", "10.0.0.2", true),
+            ("10.0.0.1", "1.2.3.4", true),
+            ("10.0.0.1", "127.0.0.1", false),
+            ("127.0.0.1", "127.0.0.2", true),
+            ("::ffff:127.0.0.1", "::1", true),
+            ("127.0.0.1", "0.0.0.0", false),
+            ("127.0.0.1", "255.255.255.255", false),
+            ("127.0.0.1", "239.192.152.143", false),
+            ("127.0.0.1", "::", false),
+            ("127.0.0.1", "ff02::1", false),
+        ];
+        for (by, named, may) in table {
+            assert_eq!(may_name(by.parse().unwrap(), named.parse().unwrap()), may, "{by} {named}");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+pub mod lan;
 pub mod mainline;
 pub mod metadata;
 pub mod ring;
@@ -168,6 +169,30 @@ pub const HAVE_DELAY: Duration = Duration::from_millis(250);
 /// See [`HAVE_DELAY`].
 pub const HAVE_DELAY_WRITERS: u32 = 64;
 
+/// Time between two messages of peer exchange to one peer (BEP 11: "no more than 1 PEX message per
+/// minute").
+pub const PEX_EVERY: Duration = Duration::from_secs(60);
+/// Time before the first one.
+pub const PEX_AFTER: Duration = Duration::from_secs(5);
+/// Time between two looks whether there is anything to tell, while there is not.
+pub const PEX_LOOK_EVERY: Duration = Duration::from_secs(15);
+/// Peers that came, and peers that went, of one message (BEP 11).
+pub const PEX_NAMED_MAX: usize = 50;
+/// The same of a message that we take; libtorrent's first one has 100.
+pub const PEX_TAKEN_MAX: usize = 100;
+/// Messages that a peer may send at once before one every half [`PEX_EVERY`] is enough: clocks
+/// differ, and some send two for a start.
+pub const PEX_AT_ONCE: u32 = 4;
+/// Messages that came too soon before we hang up.
+pub const PEX_PASSED_OVER_MAX: u32 = 16;
+/// Peers of a torrent that others are told of: two messages and a half.
+pub const PEX_LISTED_MAX: usize = 128;
+/// Comings and goings of a torrent that are kept: four times as many, so that whoever reads once a
+/// minute misses none as long as one of two peers a second comes or goes. 24 KiB.
+pub const PEX_LOG_LEN: usize = 4 * PEX_LISTED_MAX;
+/// Of these, the ones that are copied under one lock: some microseconds.
+pub const PEX_READ_LEN: usize = 64;
+
 /// How long a thread that waits for a rate limit does not notice that it should end.
 pub const LIMITER_WAIT_MAX: Duration = Duration::from_millis(500);
 
@@ -299,9 +324,14 @@ pub const CONTACTS_SHOWN: usize = 4;
 /// before the next lookup.
 pub const FOUND_MAX: usize = 192;
 
+/// Of these, the ones that peers told us of: the other half is for what is found elsewhere.
+pub const FOUND_BY_PEERS_MAX: usize = FOUND_MAX / 2;
+
 /// A download with fewer peers looks for more on the ring, first after twice this delay, then after
 /// ever longer ones.
 pub const LOOKUP_DELAY: Duration = Duration::from_secs(1);
+/// The same on Mainline, where a lookup asks some twenty strangers.
+pub const LOOKUP_DELAY_MAINLINE: Duration = Duration::from_secs(8);
 /// See [`LOOKUP_DELAY`]. Four unchoke us at a time, if all do as BEP 3 describes.
 pub const PEERS_ENOUGH: u32 = 8;
 /// How often a download with enough peers looks for more.
@@ -490,9 +520,9 @@ pub const PEER_THREADS: u64 = 2;
 pub const PEER_MEMORY: u64 = 24 * 1024 + PEER_THREADS * 24 * 1024;
 
 /// Threads beside those of the peers: main, listener, porter, clerk, storage and one that syncs for
-/// it, the ring's two, console, watcher, trace, two for signals, one hasher, and some that greet us
-/// (each has one).
-pub const THREADS_BESIDE_PEERS: u64 = 16;
+/// it, reactor, two ushers, console, watcher, trace, two for signals, one hasher, and some that greet
+/// us (each has one).
+pub const THREADS_BESIDE_PEERS: u64 = 18;
 
 /// Descriptors beside those of the peers and of the torrents' locks: three streams, the listener,
 /// the signals' pipe (2), the trace, the watched folder, and [`PLACES_BESIDE_PEERS`] connections
@@ -530,7 +560,11 @@ pub const STORAGE_STACK: usize = 256 * 1024;
 /// Stack of the reactor. A datagram of 1.5 KiB is read onto it; the rest is the nodes' heap.
 pub const REACTOR_STACK: usize = 256 * 1024;
 
-/// Stack of the usher: the system's resolver wants some 64 KiB of its own.
+/// How long the end waits for an usher that may be writing its file; a name it resolves can take
+/// longer, and is left. There are two of them.
+pub const USHER_ENDING: Duration = Duration::from_millis(250);
+
+/// Stack of an usher: the system's resolver wants some 64 KiB of its own.
 pub const USHER_STACK: usize = 256 * 1024;
 
 /// Stack of the console.

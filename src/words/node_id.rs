@@ -9,6 +9,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::words::address::is_local;
+use crate::words::crc32c::crc32c;
 use crate::words::id::InfoHash;
 use crate::words::rng::Rng;
 
@@ -119,13 +120,6 @@ fn prefix(ip: IpAddr, last: u8) -> [u8; 3] {
     }
 }
 
-/// CRC-32C (Castagnoli; RFC 3720, appendix B.4), bit by bit: it is asked for eight bytes at most.
-fn crc32c(bytes: &[u8]) -> u32 {
-    let step = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
-    let byte = |crc: u32, byte: &u8| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc));
-    !bytes.iter().fold(!0, byte)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,12 +128,6 @@ mod tests {
         NodeId(std::array::from_fn(|at| {
             u8::from_str_radix(hex.get(2 * at..2 * at + 2).unwrap_or("00"), 16).unwrap()
         }))
-    }
-
-    #[test]
-    fn the_checksum_is_castagnolis() {
-        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
-        assert_eq!(crc32c(b""), 0);
     }
 
     /// The table of BEP 42.

@@ -164,6 +164,7 @@ fn whoever_is_idle_touches_no_disk() {
         // Not `--json`: its progress is written once a second.
         let mut command = rondalla::command();
         command.arg(subcommand).arg(&torrent).arg("-q").args(network);
+        command.args(["--no-dht", "--no-lan"]);
         command.arg("--dir").arg(scratch.folder(name));
         command.arg("--state").arg(scratch.path(&format!("{name}.state")));
         Running::start(&scratch, subcommand, &mut command)

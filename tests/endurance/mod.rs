@@ -83,7 +83,9 @@ fn command(
 ) -> Command {
     let mut command = rondalla::command();
     command.arg(subcommand).args(torrents).args(["--listen", &listen.to_string(), "--json"]);
-    command.args(["--no-chord", "--no-lan", "--state"]).arg(dir.with_extension("state"));
+    command
+        .args(["--no-chord", "--no-dht", "--no-lan", "--state"])
+        .arg(dir.with_extension("state"));
     for peer in peers {
         command.args(["--peer", &peer.to_string()]);
     }

@@ -27,6 +27,7 @@ def parse_arguments():
     parser.add_argument("--dir", required=True)
     parser.add_argument("--listen", required=True, help="IP:PORT or [IPv6]:PORT")
     parser.add_argument("--dial", help="a peer's address, likewise")
+    parser.add_argument("--lsd", action="store_true", help="look in the local network")
     parser.add_argument("--encrypted", action="store_true", help="nothing but RC4")
     return parser.parse_args()
 
@@ -42,13 +43,13 @@ def encryption(encrypted):
     }
 
 
-def start_session(listen, encrypted):
+def start_session(listen, encrypted, lsd):
     # Left on, uTP would be dialled first, and a peer without it costs some 4 s.
     return libtorrent.session({
         **encryption(encrypted),
         "listen_interfaces": listen,
         "enable_dht": False,
-        "enable_lsd": False,
+        "enable_lsd": lsd,
         "enable_upnp": False,
         "enable_natpmp": False,
         "enable_outgoing_utp": False,
@@ -73,7 +74,7 @@ def add_torrent(session, torrent, folder):
 
 def main():
     arguments = parse_arguments()
-    session = start_session(arguments.listen, arguments.encrypted)
+    session = start_session(arguments.listen, arguments.encrypted, arguments.lsd)
     handle = add_torrent(session, arguments.torrent, arguments.dir)
     if arguments.torrent.startswith("magnet:"):
         # There is nothing to check before the metadata is here.

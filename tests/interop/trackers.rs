@@ -77,8 +77,7 @@ impl Meeting {
     }
 
     fn rondalla(&self, name: &str, subcommand: &str, dir: &Path, options: &[&str]) -> Running {
-        let nobody_else = ["--no-pex", "--no-dht"];
-        let options = [&nobody_else, options].concat();
+        let options = [&["--no-pex"], options].concat();
         let (torrent, listen, peers) = (&self.torrent, "127.0.0.1:0", &[]);
         let share = rondalla::Share { torrent, dir, listen, peers, options: &options };
         let mut rondalla = share.start(&self.scratch, name, subcommand);

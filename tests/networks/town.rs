@@ -182,6 +182,10 @@ impl Town {
         run.extend(arguments);
         let rate = clock_rate().to_string();
         run.extend(["--clock-rate", &rate]);
+        if arguments[0] != "node" {
+            // They are to meet on the ring.
+            run.extend(["--no-dht", "--no-lan"]);
+        }
         docker(&run);
         self.containers.push(container.clone());
         if self.nets.len() > 1 {

@@ -73,6 +73,9 @@ impl Process {
             stay: false,
             upload: member.upload,
             chord: false,
+            mainline: false,
+            lan: false,
+            pex: true,
             memory: member.memory,
             peers_max: limits::PEERS_DEFAULT,
             timeout: None,
@@ -319,13 +322,15 @@ impl Process {
                 self.line(peer).order(scene, to_peer);
             }
             Order::HangUp(peer) => self.line(peer).hang_up(scene),
+            Order::Chord(_) | Order::Mainline(_) | Order::Lan(_) | Order::Usher(..) => {
+                panic!("these swarms have no ring")
+            }
             Order::Clerk(torrent, ToClerk::Check { len, pieces, wish }) => {
                 let news = self.check_metadata(home, len, &pieces.concat(), &wish);
                 self.porter.push_back(Notification::Clerk(torrent, news));
                 self.publish_as_porter(scene);
             }
             Order::Ask { .. } => panic!("these swarms have no web seeds"),
-            Order::Chord(_) | Order::Usher(_) => panic!("these swarms have no ring"),
             Order::Tracker(_) => panic!("nor a tracker"),
             Order::Reap(peer) => {
                 // A dial whose thread could not be started leaves nothing.

@@ -51,7 +51,7 @@ impl Share<'_> {
     pub(crate) fn start(&self, scratch: &Scratch, name: &str, subcommand: &str) -> Running {
         let mut command = command();
         command.arg(subcommand).arg(self.torrent).arg("-d").arg(self.dir);
-        command.args(["--listen", self.listen, "--no-chord", "--no-lan", "--json"]);
+        command.args(["--listen", self.listen, "--no-chord", "--no-dht", "--no-lan", "--json"]);
         command.arg("--state").arg(scratch.folder(&format!("{name}.state")));
         for peer in self.peers {
             command.args(["--peer", &peer.to_string()]);

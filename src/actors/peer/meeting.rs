@@ -12,12 +12,11 @@ use super::{Introduction, Office, Reader, Way, lost, nobodys, ours, theirs};
 use crate::actors::clock::now;
 use crate::actors::messenger::web::WebMessenger;
 use crate::actors::messenger::{Breakdown, Messenger, TcpMessenger, mse};
-use crate::bus::{Farewell, PeerNews};
+use crate::bus::{Farewell, PeerNews, TorrentContext};
 use crate::formats::mse::Encryption;
 use crate::formats::web_seed::WebSeed;
 use crate::formats::wire::{Handshake, Reserved, WireError};
 use crate::words::address::{Address, Host, fold};
-use crate::words::id::InfoHash;
 use crate::words::limits;
 
 /// A connection whose handshakes are done.
@@ -63,7 +62,7 @@ impl Reader {
             }
         }
         let (tcp, address) = self.connect(to)?;
-        let handshake = self.our_handshake(introduction.1.metainfo.info_hash());
+        let handshake = self.our_handshake(&introduction.1);
         let deadline = now() + limits::HANDSHAKE_TIMEOUT;
         let messenger = mse::dial(&tcp, self.office().encryption, &handshake, deadline);
         let mut messenger = messenger.map_err(nobodys)?.ok_or_else(unanswered)?;
@@ -78,7 +77,7 @@ impl Reader {
         introduction: Introduction,
     ) -> Result<Result<Met, Breakdown>, Farewell> {
         let (mut messenger, address) = self.connect(to)?;
-        let handshake = self.our_handshake(introduction.1.metainfo.info_hash());
+        let handshake = self.our_handshake(&introduction.1);
         if let Err(error) = messenger.greet(&handshake) {
             return Ok(Err(Breakdown::Broken(error)));
         }
@@ -150,8 +149,7 @@ impl Reader {
                 (messenger, introduced(introductions)?)
             }
         };
-        let info_hash = introduction.1.metainfo.info_hash();
-        messenger.greet(&self.our_handshake(info_hash)).map_err(|error| lost(&error))?;
+        messenger.greet(&self.our_handshake(&introduction.1)).map_err(|error| lost(&error))?;
         let greeting = messenger.receive_greeting(deadline).map_err(nobodys)?.ok_or_else(silent)?;
         Ok(Met { messenger, address, greeting, introduction })
     }
@@ -160,8 +158,11 @@ impl Reader {
         &self.0.office
     }
 
-    fn our_handshake(&self, info_hash: InfoHash) -> Handshake {
+    fn our_handshake(&self, context: &TorrentContext) -> Handshake {
         let reserved = Reserved::default().with_extension().with_fast();
+        let has_node = self.node_port(context).is_some();
+        let reserved = if has_node { reserved.with_dht() } else { reserved };
+        let info_hash = context.metainfo.info_hash();
         Handshake { reserved, info_hash, peer_id: self.0.office.peer_id }
     }
 }

@@ -72,6 +72,8 @@ impl Main {
             peer_id,
             port: Some(1),
             chord: false,
+            mainline: true,
+            pex: true,
             leave_from: None,
             upload: true,
             encryption,
@@ -110,7 +112,9 @@ impl Main {
             | Notification::Warning(_)
             | Notification::Clerk(..)
             | Notification::Chord(_)
-            | Notification::Entries(_)
+            | Notification::Mainline(_)
+            | Notification::Lan(_)
+            | Notification::Entries(..)
             | Notification::Tracker(_)
             | Notification::Command(_)) => panic!("{other:?}"),
         }
@@ -316,6 +320,36 @@ fn the_reader_ends_with_the_violation() {
     drop(main.notifications);
     says(&mut far, &Message::Unchoke);
     assert_eq!(reader.join().unwrap(), ours("the session ended"), "when main is gone");
+}
+
+/// BEP 5 ("peers should send a PORT message"), BEP 10 and BEP 11: what one side says of itself after
+/// the handshakes.
+#[test]
+fn a_peer_is_told_of_our_node_and_our_extensions() {
+    for knows in [false, true] {
+        let main = Main::new();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let reader = start(main.call(Way::Out(to, main.introduction()))).unwrap();
+        let mut far = TcpMessenger::new(listener.accept().unwrap().0).unwrap();
+        let greeting = far.receive_greeting(late()).unwrap().unwrap();
+        assert!(greeting.reserved.dht() && greeting.reserved.extension());
+        let theirs = their_handshake(greeting.info_hash);
+        let reserved = if knows { theirs.reserved.with_dht() } else { theirs.reserved };
+        far.greet(&Handshake { reserved, ..theirs }).unwrap();
+        assert_eq!(hears(&mut far), Message::Bitfield(vec![0b1000_0000]));
+        let Message::Extended { id: 0, payload } = hears(&mut far) else { panic!("no extensions") };
+        let ours = ExtensionHandshake::parse(&payload).unwrap();
+        assert_eq!(ours.id(UT_PEX), Some(OUR_UT_PEX));
+        assert_eq!(ours.id(LT_DONTHAVE), Some(OUR_LT_DONTHAVE));
+        if knows {
+            assert_eq!(hears(&mut far), Message::Port(1), "the port of the office");
+        }
+        main.line.hang_up();
+        while !matches!(main.news(), PeerNews::Gone(_)) {}
+        drop((main.orders, main.from_main));
+        reader.join().unwrap().expect("it came to a writer").unwrap().join().unwrap();
+    }
 }
 
 #[test]

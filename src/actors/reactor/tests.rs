@@ -5,11 +5,23 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 
 use super::*;
+use crate::machines::chord::News;
 use crate::words::id::InfoHash;
 use crate::words::rng::Rng;
 
 /// Longest wait for what is bound to come.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+fn of_the_ring(finding: Finding) -> Option<News> {
+    match finding {
+        Finding::Chord(news) => Some(news),
+        Finding::ChordKnown(_)
+        | Finding::Mainline(_)
+        | Finding::MainlineKnown(_)
+        | Finding::MainlineLeft
+        | Finding::Lan(_) => None,
+    }
+}
 
 struct Running {
     reactor: ReactorHandle,
@@ -22,16 +34,17 @@ impl Running {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         let (sender, news) = bounded(1024);
-        let outlet = Outlet { news: sender, words: Some, known: |_| None };
-        let settings = Settings::default();
-        let reactor = ReactorHandle::start(vec![socket], &settings, seed, outlet).unwrap();
+        let outlet = Outlet { news: sender, words: of_the_ring };
+        let chord = Some(chord::Settings::default());
+        let driven = Driven { sockets: vec![socket], chord, seed, ..Driven::default() };
+        let reactor = ReactorHandle::start(driven, outlet).unwrap();
         let running = Self { reactor, news, address };
         running.give(ToChord::Join(known.to_vec()));
         running
     }
 
     fn give(&self, order: ToChord) {
-        self.reactor.give(order).unwrap();
+        self.reactor.give(ToReactor::Chord(order)).unwrap();
     }
 
     /// The next news of which `pick` makes something.

@@ -114,7 +114,9 @@ impl Disk {
             | Notification::Warning(_)
             | Notification::Clerk(..)
             | Notification::Chord(_)
-            | Notification::Entries(_)
+            | Notification::Mainline(_)
+            | Notification::Lan(_)
+            | Notification::Entries(..)
             | Notification::Tracker(_)
             | Notification::Command(_)) => panic!("{other:?}"),
         }

@@ -299,6 +299,9 @@ pub(super) struct Transfer {
     /// do without the Mainline DHT
     #[argh(switch)]
     pub(super) no_dht: bool,
+    /// enter the Mainline DHT by this node, not by the well-known ones (repeatable)
+    #[argh(option, arg_name = "ADDR", from_str_fn(values::dialled))]
+    pub(super) dht_router: Vec<Address>,
     /// upload nothing
     #[argh(switch)]
     pub(super) no_upload: bool,

@@ -43,6 +43,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
             "--no-pex",
             "--no-lan",
             "--no-dht",
+            "--dht-router",
             "--no-upload",
         ],
     ),

@@ -233,6 +233,7 @@ fn transfer(rewritten: Rewritten, environment: &Environment) -> Result<TransferO
         network: NetworkOptions {
             listen: given.listen,
             joins: given.join,
+            dht_routers: given.dht_router,
             clock_rate: given.clock_rate,
             peers: given.peer,
             trackers: given.tracker,

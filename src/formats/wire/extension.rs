@@ -17,6 +17,13 @@ use crate::words::limits::{BENCODE_DEPTH_MAX, EXTENSION_NAME_LEN_MAX, EXTENSIONS
 /// The id of the extended message that holds an extension handshake.
 pub const EXTENSION_HANDSHAKE: u8 = 0;
 
+/// The extension with which a peer takes a piece back that it said it has (BEP 54): the payload is
+/// the piece's index, as in a HAVE.
+pub const LT_DONTHAVE: &str = "lt_donthave";
+
+/// The id under which we want its messages.
+pub const OUR_LT_DONTHAVE: u8 = 3;
+
 /// The id under which we want messages about metadata (BEP 9).
 pub const OUR_UT_METADATA: u8 = 1;
 

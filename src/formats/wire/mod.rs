@@ -8,12 +8,16 @@ pub mod extension;
 pub mod handshake;
 pub mod message;
 pub mod metadata;
+pub mod pex;
 
 pub use decoder::Decoder;
-pub use extension::{EXTENSION_HANDSHAKE, ExtensionHandshake, OUR_UT_METADATA};
+pub use extension::{
+    EXTENSION_HANDSHAKE, ExtensionHandshake, LT_DONTHAVE, OUR_LT_DONTHAVE, OUR_UT_METADATA,
+};
 pub use handshake::{Handshake, HandshakeDecoder, HandshakeHead, Reserved};
 pub use message::{Message, PieceHeader};
 pub use metadata::{MetadataMessage, UT_METADATA};
+pub use pex::{OUR_UT_PEX, PeerExchange, PexFlags, UT_PEX};
 
 use std::fmt;
 

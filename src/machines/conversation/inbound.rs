@@ -2,12 +2,18 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::bus::{PeerNews, PeerShared, Renewal, TorrentContext};
-use crate::formats::wire::{ExtensionHandshake, Message, MetadataMessage, OUR_UT_METADATA};
+use crate::formats::krpc::Sharer;
+use crate::formats::wire::{
+    ExtensionHandshake, Message, MetadataMessage, OUR_LT_DONTHAVE, OUR_UT_METADATA, OUR_UT_PEX,
+    PeerExchange, PexFlags,
+};
 use crate::machines::conversation::early::Early;
+use crate::machines::conversation::gossip::{Patience, Verdict};
 use crate::words::bitfield::{WORD_BITS, Word, wire_len, word_from_wire, words_for};
 use crate::words::id::{Block, PieceIndex};
 use crate::words::limits;
@@ -31,6 +37,10 @@ pub struct Inbound {
     fast: bool,
     /// Pieces that it said we may ask for while it chokes us.
     allowed_fast: usize,
+    /// It has said where its node of Mainline is.
+    told_node: bool,
+    /// How often it may still tell us whom it is connected to; `None`: we do not want to hear it.
+    exchange: Option<Patience>,
     /// What it said of pieces before the torrent's metadata was here; `None`: it is here.
     early: Option<Early>,
     /// When to look whether it is.
@@ -76,12 +86,20 @@ impl Inbound {
             choking: true,
             fast,
             allowed_fast: 0,
+            told_node: false,
+            exchange: None,
             early,
             look_at: now + EARLY_LOOK_EVERY,
             stall_at: None,
             sample_at: now + limits::SAMPLE_EVERY,
             heard_at: now,
         }
+    }
+
+    /// We want to hear whom the peer is connected to (BEP 11), unless the torrent is private.
+    pub fn listen_to_gossip(&mut self, now: Instant) {
+        let private = self.context.metainfo.private();
+        self.exchange = (!private).then(|| Patience::new(now));
     }
 
     /// Until when to wait for the next message.
@@ -133,7 +151,8 @@ impl Inbound {
             },
         };
         match message {
-            Message::KeepAlive | Message::Port(_) | Message::Unknown { .. } => {}
+            Message::KeepAlive | Message::Unknown { .. } => {}
+            Message::Port(port) => self.handle_port(port),
             Message::Choke => {
                 self.choking = true;
                 self.stall_at = self.stall_at.filter(|_| self.fast);
@@ -160,6 +179,10 @@ impl Inbound {
                 let handshake = ExtensionHandshake::parse(&payload)
                     .map_err(|error| Violation(error.to_string()))?;
                 self.news.push_back(PeerNews::Extended(Box::new(handshake)));
+            }
+            Message::Extended { id: OUR_UT_PEX, payload } => self.handle_exchange(&payload, now)?,
+            Message::Extended { id: OUR_LT_DONTHAVE, payload } => {
+                self.handle_dont_have(&payload)?;
             }
             Message::Extended { id: OUR_UT_METADATA, payload } => {
                 self.handle_metadata(&payload)?;
@@ -311,6 +334,73 @@ impl Inbound {
             self.allowed_fast += 1;
             self.news.push_back(PeerNews::AllowedFast(piece));
         }
+    }
+
+    /// Where its node of Mainline is: once, and not of a private torrent (BEP 27).
+    fn handle_port(&mut self, port: u16) {
+        if port > 0 && !self.told_node && !self.context.metainfo.private() {
+            self.told_node = true;
+            self.news.push_back(PeerNews::Node(port));
+        }
+    }
+
+    /// Whom it is connected to, in words of a few. Who is gone we notice by ourselves.
+    fn handle_exchange(&mut self, payload: &[u8], now: Instant) -> Result<(), Violation> {
+        // It may have turned out to be private.
+        if self.context.metainfo.private() {
+            return Ok(());
+        }
+        let Some(patience) = &mut self.exchange else { return Ok(()) };
+        match patience.judge(now) {
+            Verdict::Take => {}
+            Verdict::PassOver => return Ok(()),
+            Verdict::Flood => {
+                return Err(Violation("it floods us with whom it is connected to".into()));
+            }
+        }
+        let exchange = PeerExchange::parse(payload)
+            .map_err(|_what| Violation("its peer exchange is not bencoded".into()))?;
+        for peers in exchange.added.chunks(limits::ring::FOUND_WORD) {
+            let sharer = |(address, flags): &(SocketAddr, PexFlags)| Sharer {
+                address: *address,
+                seeder: flags.is_seeder(),
+            };
+            self.news.push_back(PeerNews::Exchanged(peers.iter().map(sharer).collect()));
+        }
+        Ok(())
+    }
+
+    /// It takes a piece back. If it was told to have everything, what is left is told anew, in words.
+    fn handle_dont_have(&mut self, payload: &[u8]) -> Result<(), Violation> {
+        let pieces = self.pieces();
+        if self.early.is_some() {
+            return Ok(());
+        }
+        let piece = payload.try_into().map(u32::from_be_bytes).unwrap_or(u32::MAX);
+        if piece >= pieces {
+            return Err(Violation("it takes back a piece that there is not".into()));
+        }
+        let (byte, bit) = (piece as usize / 8, 0x80 >> (piece % 8));
+        if let Some(telling) = &mut self.telling {
+            telling.bytes[byte] &= !bit;
+        }
+        let piece = PieceIndex(piece);
+        if !self.shared.theirs.clear(piece) {
+            return Ok(());
+        }
+        if std::mem::take(&mut self.told_complete) {
+            self.news.push_back(PeerNews::Incomplete);
+        }
+        if std::mem::take(&mut self.told_as_seeder) {
+            let mut rest = vec![0; wire_len(pieces)];
+            for left in (0..pieces).filter(|left| self.shared.theirs.clear(PieceIndex(*left))) {
+                rest[left as usize / 8] |= 0x80 >> (left % 8);
+            }
+            self.telling = Some(Telling { bytes: rest, next: 0 });
+        } else {
+            self.news.push_back(PeerNews::Lost(Word::of(piece)));
+        }
+        Ok(())
     }
 
     /// The next word of the bit field that is being told.

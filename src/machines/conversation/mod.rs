@@ -3,6 +3,7 @@
 //! field and its credit.
 
 mod early;
+mod gossip;
 mod inbound;
 mod outbound;
 

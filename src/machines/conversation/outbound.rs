@@ -13,6 +13,7 @@ use crate::bus::{MetadataWord, PeerShared, Renewal, ToPeer, TorrentContext};
 use crate::formats::wire::{
     EXTENSION_HANDSHAKE, ExtensionHandshake, Message, MetadataMessage, OUR_UT_METADATA, UT_METADATA,
 };
+use crate::machines::conversation::gossip::Gossip;
 use crate::words::bitfield::{Bitfield, words_for};
 use crate::words::have_log::Subscription;
 use crate::words::id::Block;
@@ -29,6 +30,8 @@ pub struct Outbound {
     haves: Subscription,
     messages: VecDeque<Message>,
     uploads: VecDeque<Block>,
+    /// Peer exchange, if the peer understands it.
+    gossip: Option<Gossip>,
     /// The pieces of metadata that it is to be sent, and as which message.
     metadata: VecDeque<(u8, u32)>,
     interest: Interest,
@@ -120,6 +123,7 @@ impl Outbound {
             haves,
             messages: bitfield.into_iter().chain(greetings).collect(),
             uploads: VecDeque::new(),
+            gossip: None,
             metadata: VecDeque::new(),
             interest: Interest::default(),
             spoke_at: now,
@@ -152,6 +156,13 @@ impl Outbound {
             ToPeer::Withdraw(block) => self.drop_uploads(|waiting| waiting == block),
             ToPeer::Reject(block) => self.messages.push_back(Message::Reject(block)),
             ToPeer::Look => {}
+            ToPeer::Exchange { id, peer } => match &mut self.gossip {
+                Some(gossip) => gossip.rename(id),
+                None => {
+                    let log = Arc::clone(&self.context.swarm);
+                    self.gossip = Some(Gossip::new(log, peer, id));
+                }
+            },
             ToPeer::OfferMetadata => self.offer_metadata(),
             ToPeer::Metadata(id, MetadataWord::Ask(piece)) => {
                 self.say_of_metadata(id, &MetadataMessage::Request(piece));
@@ -188,7 +199,9 @@ impl Outbound {
 
     /// When to look again, if no order comes.
     pub fn poll_deadline(&self, now: Instant) -> Instant {
+        let gossip = self.gossip.as_ref().map(|gossip| gossip.poll_deadline(now));
         let keep_alive = self.spoke_at + limits::KEEP_ALIVE_EVERY;
+        let keep_alive = gossip.map_or(keep_alive, |due| due.min(keep_alive));
         // Main publishes the last piece before it says that there will be no more, so whoever sees
         // that sees the piece too: the order of these two looks matters.
         let growing = self.context.growing.load(Ordering::Acquire);
@@ -297,6 +310,9 @@ impl Outbound {
             return Some(Speech::Message(Message::Have(piece)));
         }
         if let Some(message) = self.interest.look(&self.context, &self.shared) {
+            return Some(Speech::Message(message));
+        }
+        if let Some(message) = self.gossip.as_mut().and_then(|gossip| gossip.poll_message(now)) {
             return Some(Speech::Message(message));
         }
         self.is_silent(now).then_some(KEEP_ALIVE)

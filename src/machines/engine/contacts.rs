@@ -1,8 +1,9 @@
 //! The peers of a torrent that are known by their address: those that the user named, and those that
 //! were found.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::bus::Fault;
@@ -10,6 +11,7 @@ use crate::formats::web_seed::WebSeed;
 use crate::words::address::{Address, Host};
 use crate::words::id::{Key, PeerKey};
 use crate::words::limits;
+use crate::words::priority::priority;
 use crate::words::slab::Slab;
 
 /// Whom a torrent can dial.
@@ -19,10 +21,24 @@ pub(super) struct Contacts {
     by_address: BTreeMap<Address, Key>,
     /// Where the peers listen that dialled us, as they say: they need not be dialled.
     callers: BTreeMap<Address, PeerKey>,
+    /// Those of the table that peers told us of.
+    told: usize,
+    /// Those that wait to be dialled, in the order in which they are.
+    waiting: BTreeSet<(Rank, Key)>,
+    /// Those that waited so far.
+    waited: u64,
     /// How many were found, each time anew.
     found: u32,
     /// Web seeds that are not asked, for there are enough.
     web_seeds: VecDeque<WebSeed>,
+}
+
+/// Who is dialled before whom: those that the user or the torrent named in their order, then those of
+/// the highest priority (BEP 40).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Named(u64),
+    Found(Reverse<u32>, u64),
 }
 
 /// A peer known by its address.
@@ -35,8 +51,25 @@ pub(super) struct Contact {
     pub(super) web_seed: Option<WebSeed>,
     /// It is ourselves: it is known, so that it is not dialled again.
     ourselves: bool,
+    /// A peer told us of it.
+    told: bool,
     /// Connections in a row that brought nothing.
     pub(super) failures: u32,
+}
+
+impl Contact {
+    /// Its address, unless it is a name.
+    pub(super) fn socket_address(&self) -> Option<SocketAddr> {
+        match self.address.host {
+            Host::Ip(ip) => Some(SocketAddr::new(ip, self.address.port)),
+            Host::Name(_) | Host::Any => None,
+        }
+    }
+
+    /// Whether its address is one of IPv6.
+    pub(super) fn is_v6(&self) -> bool {
+        matches!(self.address.host, Host::Ip(IpAddr::V6(_)))
+    }
 }
 
 impl Contacts {
@@ -47,36 +80,103 @@ impl Contacts {
             table: Slab::new(u32::try_from(capacity).expect("a few hundred")),
             by_address: BTreeMap::new(),
             callers: BTreeMap::new(),
+            told: 0,
+            waiting: BTreeSet::new(),
+            waited: 0,
             found: 0,
             web_seeds: web_seeds.into(),
         };
         // Bound: limits::CONTACTS_MAX
         for address in named.into_iter().take(limits::CONTACTS_MAX) {
-            contacts.insert(address, true);
+            contacts.insert(address, true, false);
         }
         contacts
     }
 
     /// A peer was found at `address`; `None` if it is known, dialled us itself, or there is no room:
     /// who is found once will be found again.
-    pub(super) fn find(&mut self, address: SocketAddr) -> Option<Key> {
-        let address = Address { host: Host::Ip(address.ip()), port: address.port() };
+    /// Of those that peers tell us of there are not so many that nobody else finds room.
+    pub(super) fn find(&mut self, address: SocketAddr, told: bool) -> Option<Key> {
+        let address = Address::from(address);
         let free = !self.callers.contains_key(&address) && address.port > 0;
-        let found = if free { self.insert(address, false) } else { None };
+        let room = !told || self.told < limits::FOUND_BY_PEERS_MAX;
+        let found = if free && room { self.insert(address, false, told) } else { None };
         self.found = self.found.saturating_add(u32::from(found.is_some()));
         found
     }
 
-    fn insert(&mut self, address: Address, named: bool) -> Option<Key> {
-        let full = self.by_address.len() >= limits::CONTACTS_MAX + limits::FOUND_MAX;
-        if full || self.by_address.contains_key(&address) {
+    fn insert(&mut self, address: Address, named: bool, told: bool) -> Option<Key> {
+        if self.has_all_places_taken() || self.by_address.contains_key(&address) {
             return None;
         }
-        let (web_seed, ourselves, failures) = (None, false, 0);
-        let contact = Contact { address: address.clone(), named, web_seed, ourselves, failures };
+        let contact = Contact {
+            address: address.clone(),
+            named,
+            web_seed: None,
+            ourselves: false,
+            told,
+            failures: 0,
+        };
         let key = self.table.insert(contact).ok()?;
+        self.told += usize::from(told);
         self.by_address.insert(address, key);
         Some(key)
+    }
+
+    /// Whom a better one would make room for: of those that wait the one of the lowest priority, if
+    /// that is below `priority`. It is forgotten; who is found once will be found again.
+    pub(super) fn make_room(&mut self, priority: u32, told: bool) -> bool {
+        let Some((rank @ Rank::Found(Reverse(least), _), key)) = self.waiting.last().copied()
+        else {
+            return false;
+        };
+        let crowded = told && self.told >= limits::FOUND_BY_PEERS_MAX;
+        let fits = self.table.get(key).is_some_and(|contact| contact.told || !crowded);
+        if least >= priority || !fits {
+            return false;
+        }
+        self.waiting.remove(&(rank, key));
+        self.remove(key);
+        true
+    }
+
+    /// Whether there is no room for another one.
+    pub(super) fn is_full(&self, told: bool) -> bool {
+        self.has_all_places_taken() || told && self.told >= limits::FOUND_BY_PEERS_MAX
+    }
+
+    /// Whether every place of a peer is taken; those of the web seeds are beside them.
+    fn has_all_places_taken(&self) -> bool {
+        self.by_address.len() >= limits::CONTACTS_MAX + limits::FOUND_MAX
+    }
+
+    /// A contact waits to be dialled. `own` is how others see us in its family.
+    pub(super) fn wait(&mut self, key: Key, own: SocketAddr) {
+        let Some(contact) = self.table.get(key) else { return };
+        self.waited += 1;
+        let rank = match (&contact.address.host, contact.named) {
+            (Host::Ip(ip), false) => {
+                let theirs = SocketAddr::new(*ip, contact.address.port);
+                Rank::Found(Reverse(priority(own, theirs)), self.waited)
+            }
+            // A web seed, which makes room for nobody.
+            (Host::Name(_) | Host::Any, false) | (_, true) => Rank::Named(self.waited),
+        };
+        self.waiting.insert((rank, key));
+    }
+
+    /// The next to be dialled.
+    pub(super) fn poll_next(&mut self) -> Option<Key> {
+        self.waiting.pop_first().map(|(_, key)| key)
+    }
+
+    fn remove(&mut self, key: Key) {
+        if let Some(contact) = self.table.remove(key) {
+            self.told -= usize::from(contact.told);
+            if contact.web_seed.is_none() {
+                self.by_address.remove(&contact.address);
+            }
+        }
     }
 
     /// How many were found so far, those that are forgotten among them.
@@ -106,10 +206,10 @@ impl Contacts {
         let found: Vec<_> = found.map(|(key, _)| key).collect();
         // Bound: limits::CONTACTS_MAX, limits::FOUND_MAX
         for key in found {
-            if let Some(contact) = self.table.remove(key) {
-                self.by_address.remove(&contact.address);
-            }
+            self.remove(key);
         }
+        // Bound: limits::CONTACTS_MAX, limits::FOUND_MAX
+        self.waiting.retain(|(rank, _)| matches!(rank, Rank::Named(_)));
     }
 
     /// The web seeds of a torrent that was not known.
@@ -121,8 +221,8 @@ impl Contacts {
     pub(super) fn insert_web_seed(&mut self) -> Option<Key> {
         let web_seed = Some(self.web_seeds.pop_front()?);
         let address = Address { host: Host::Any, port: 0 };
-        let (named, ourselves, failures) = (false, false, 0);
-        self.table.insert(Contact { address, named, web_seed, ourselves, failures }).ok()
+        let (named, ourselves, told, failures) = (false, false, false, 0);
+        self.table.insert(Contact { address, named, web_seed, ourselves, told, failures }).ok()
     }
 
     pub(super) fn web_seed(&self, key: Key) -> Option<&WebSeed> {
@@ -151,7 +251,7 @@ impl Contacts {
         contact.failures = if useful { 0 } else { contact.failures + 1 };
         if contact.web_seed.is_some() {
             if fault == Fault::Theirs {
-                self.table.remove(key);
+                self.remove(key);
                 return None;
             }
             return Some(back_off(contact.failures).max(limits::WEB_SEED_DELAY));
@@ -159,14 +259,13 @@ impl Contacts {
         if contact.named || contact.failures < limits::FOUND_FAILURES_MAX {
             return Some(back_off(contact.failures));
         }
-        let contact = self.table.remove(key)?;
-        self.by_address.remove(&contact.address);
+        self.remove(key);
         None
     }
 
     /// A peer that dialled us says where it listens.
     pub(super) fn handle_caller(&mut self, peer: PeerKey, address: SocketAddr) {
-        let address = Address { host: Host::Ip(address.ip()), port: address.port() };
+        let address = Address::from(address);
         if self.callers.len() < limits::PEERS_MAX as usize {
             self.callers.insert(address, peer);
         }
@@ -179,7 +278,7 @@ impl Contacts {
 
     /// A peer that dialled us is gone.
     pub(super) fn handle_caller_gone(&mut self, peer: PeerKey, address: SocketAddr) {
-        let address = Address { host: Host::Ip(address.ip()), port: address.port() };
+        let address = Address::from(address);
         if self.callers.get(&address) == Some(&peer) {
             self.callers.remove(&address);
         }
@@ -209,8 +308,8 @@ mod tests {
     #[test]
     fn who_is_found_is_dialled_a_few_times_and_may_be_found_again() {
         let mut contacts = Contacts::new(Vec::new(), Vec::new());
-        let key = contacts.find(address(1)).unwrap();
-        assert_eq!(contacts.find(address(1)), None);
+        let key = contacts.find(address(1), false).unwrap();
+        assert_eq!(contacts.find(address(1), false), None);
         for _ in 1..limits::FOUND_FAILURES_MAX {
             assert!(contacts.handle_over(key, Fault::Nobodys, false).is_some());
         }
@@ -219,7 +318,7 @@ mod tests {
             assert!(contacts.handle_over(key, Fault::Theirs, false).is_some());
         }
         assert_eq!(contacts.handle_over(key, Fault::Nobodys, false), None);
-        assert!(contacts.find(address(1)).is_some());
+        assert!(contacts.find(address(1), false).is_some());
     }
 
     #[test]
@@ -227,14 +326,14 @@ mod tests {
         let named: Address = "192.0.2.1:6881".parse().unwrap();
         let mut contacts = Contacts::new(vec![named.clone(), named], Vec::new());
         assert_eq!(contacts.keys().len(), 1);
-        assert_eq!(contacts.find(address(1)), None);
+        assert_eq!(contacts.find(address(1), false), None);
         let key = contacts.keys()[0];
         for _ in 0..100 {
             assert!(contacts.handle_over(key, Fault::Theirs, false).is_some());
         }
-        let ourselves = contacts.find(address(2)).unwrap();
+        let ourselves = contacts.find(address(2), false).unwrap();
         assert_eq!(contacts.handle_over(ourselves, Fault::Ourselves, false), None);
-        assert_eq!(contacts.find(address(2)), None);
+        assert_eq!(contacts.find(address(2), false), None);
     }
 
     #[test]
@@ -242,12 +341,12 @@ mod tests {
         let mut contacts = Contacts::new(Vec::new(), Vec::new());
         let [first, second] = [0, 1].map(|index| PeerKey(Key { index, generation: 0 }));
         contacts.handle_caller(first, address(1));
-        assert_eq!(contacts.find(address(1)), None);
+        assert_eq!(contacts.find(address(1), false), None);
         contacts.handle_caller(second, address(1));
         contacts.handle_caller_gone(first, address(1));
-        assert_eq!(contacts.find(address(1)), None);
+        assert_eq!(contacts.find(address(1), false), None);
         contacts.handle_caller_gone(second, address(1));
-        assert!(contacts.find(address(1)).is_some());
+        assert!(contacts.find(address(1), false).is_some());
     }
 
     #[test]
@@ -269,12 +368,48 @@ mod tests {
     }
 
     #[test]
+    fn a_web_seed_makes_no_room_for_a_peer_and_takes_none() {
+        let seed = WebSeed::parse("http://h/").unwrap();
+        let mut contacts = Contacts::new(Vec::new(), vec![seed]);
+        let own = SocketAddr::from(([192, 0, 2, 1], 1));
+        let web_seed = contacts.insert_web_seed().unwrap();
+        contacts.wait(web_seed, own);
+        for n in 0..limits::CONTACTS_MAX + limits::FOUND_MAX {
+            let [.., high, low] = n.to_be_bytes();
+            let found = contacts.find(SocketAddr::from(([10, 0, high, low], 1)), false).unwrap();
+            contacts.wait(found, own);
+        }
+        assert!(contacts.is_full(false));
+        while contacts.make_room(u32::MAX, false) {}
+        assert_eq!(contacts.len(), 0);
+        assert_eq!(contacts.poll_next(), Some(web_seed));
+        assert!(contacts.get(web_seed).unwrap().socket_address().is_none());
+    }
+
+    #[test]
     fn there_is_room_for_so_many() {
         let mut contacts = Contacts::new(Vec::new(), Vec::new());
         let found = (0..u16::MAX).filter_map(|n| {
             let [high, low] = n.to_be_bytes();
-            contacts.find(SocketAddr::from(([10, 0, high, low], 1)))
+            contacts.find(SocketAddr::from(([10, 0, high, low], 1)), false)
         });
         assert_eq!(found.count(), limits::CONTACTS_MAX + limits::FOUND_MAX);
+    }
+
+    #[test]
+    fn peers_fill_half_of_the_table_and_no_more() {
+        let mut contacts = Contacts::new(Vec::new(), Vec::new());
+        let address = |n: u16| {
+            let [high, low] = n.to_be_bytes();
+            SocketAddr::from(([10, 0, high, low], 1))
+        };
+        let told: Vec<_> = (0..9999).filter_map(|n| contacts.find(address(n), true)).collect();
+        assert_eq!(told.len(), limits::FOUND_BY_PEERS_MAX);
+        assert!(contacts.find(address(10_000), false).is_some());
+        for _ in 0..limits::FOUND_FAILURES_MAX {
+            contacts.handle_over(told[0], Fault::Nobodys, false);
+        }
+        assert!(contacts.find(address(10_001), true).is_some());
+        assert!(contacts.find(address(10_002), true).is_none());
     }
 }

@@ -1,6 +1,7 @@
 //! Whom to dial, and when.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,14 +12,16 @@ use crate::machines::engine::timers::Timer;
 use crate::machines::engine::{Engine, Phase, torrent};
 use crate::words::id::{Key, PeerKey, TorrentKey};
 use crate::words::limits;
+use crate::words::priority::priority;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The queue of those to dial. A contact is in here once, or dialled, or connected, or waits for
-/// its timer.
+/// The queue of those to dial. A contact waits in its torrent once, or is dialled, or connected, or
+/// waits for its timer. Torrents take turns; which of its contacts comes first a torrent knows.
 #[derive(Debug, Default)]
 pub(super) struct Dials {
-    queue: VecDeque<(TorrentKey, Key)>,
+    /// The torrent of each contact that waits, in the order in which they came.
+    queue: VecDeque<TorrentKey>,
     half_open: u32,
     /// When the last dials began, at most [`limits::DIALS_A_SECOND`] of them.
     begun: VecDeque<Instant>,
@@ -57,9 +60,46 @@ impl Dials {
     }
 }
 
+/// Somebody is said to share a torrent at `address`: whoever is not known is dialled when the torrent
+/// is open. `told`: by one of its peers.
+pub(super) fn handle_found(
+    engine: &mut Engine,
+    key: TorrentKey,
+    address: SocketAddr,
+    seeder: bool,
+    told: bool,
+) {
+    let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
+    let of_use = match torrent.stage {
+        torrent::Stage::Unknown | torrent::Stage::Opening | torrent::Stage::Downloading => true,
+        torrent::Stage::Complete => !seeder,
+        torrent::Stage::GivenUp | torrent::Stage::Seeded => false,
+    };
+    if !of_use || engine.networks.is_ours(address) {
+        return;
+    }
+    let begun = torrent.dials_begun;
+    let own = engine.networks.own(address.is_ipv6());
+    if torrent.contacts.is_full(told) && torrent.contacts.make_room(priority(own, address), told) {
+        // The turn of whoever made room is the newcomer's.
+        if let Some(contact) = torrent.contacts.find(address, told) {
+            torrent.contacts.wait(contact, own);
+        }
+        return;
+    }
+    if let Some(contact) = torrent.contacts.find(address, told)
+        && begun
+    {
+        enqueue(engine, key, contact);
+    }
+}
+
 /// A contact is to be dialled.
 pub(super) fn enqueue(engine: &mut Engine, torrent: TorrentKey, contact: Key) {
-    engine.dials.queue.push_back((torrent, contact));
+    let Some(known) = engine.torrents.get_mut(torrent.0) else { return };
+    let is_v6 = known.contacts.get(contact).is_some_and(|contact| contact.is_v6());
+    known.contacts.wait(contact, engine.networks.own(is_v6));
+    engine.dials.queue.push_back(torrent);
 }
 
 /// Dials the next in the queue, as far as limits allow. Who greets us takes no place from those who
@@ -71,8 +111,11 @@ pub(super) fn dial_next(engine: &mut Engine) {
             break;
         }
         engine.steps.step();
-        let Some((key, contact)) = engine.dials.queue.pop_front() else { return };
-        dial(engine, key, contact);
+        let Some(key) = engine.dials.queue.pop_front() else { return };
+        let torrent = engine.torrents.get_mut(key.0);
+        if let Some(contact) = torrent.and_then(|torrent| torrent.contacts.poll_next()) {
+            dial(engine, key, contact);
+        }
     }
     // Some in the queue need not be dialled any more, and are passed over in turns of their own.
     if may_dial(engine) && !std::mem::replace(&mut engine.dials.timer_runs, true) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::bus::{Fault, Order, ToStorage, TorrentEvent, Trouble, TroubleKind};
 use crate::machines::engine::timers::Timer;
 use crate::machines::engine::torrent::Stage;
-use crate::machines::engine::{Engine, Goal, Phase, exchange, metadata, ring, trackers};
+use crate::machines::engine::{Engine, Goal, Phase, exchange, metadata, networks, trackers};
 use crate::words::id::{PeerKey, TorrentKey};
 use crate::words::limits;
 
@@ -26,7 +26,7 @@ pub(super) fn begin(engine: &mut Engine) {
     if engine.phase == Phase::Running {
         engine.phase = Phase::Ending;
         engine.dials.clear();
-        ring::leave(engine);
+        networks::leave(engine);
         engine.start_timer(Duration::ZERO, Timer::Farewell);
         engine.start_timer(limits::trackers::STOPPED_MAX, Timer::LeaveTrackers);
         engine.start_timer(limits::ENDING_MAX, Timer::LeavePeers);
@@ -95,7 +95,7 @@ fn close(engine: &mut Engine, key: TorrentKey) {
 
 /// Ends the session if everybody has said the last word.
 pub(super) fn end_if_done(engine: &mut Engine) {
-    let alone = engine.connected == 0 && !engine.ring.on;
+    let alone = engine.connected == 0 && !engine.networks.is_any_on();
     let done = engine.unclosed == 0 && is_through(engine) && trackers::have_heard(engine);
     let done = done && (alone || engine.ending.without_peers);
     if engine.phase == Phase::Ending && done {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bus::{
-    ClerkNews, Fault, MetadataWord, NewTorrent, Order, PeerShared, ToClerk, ToPeer, ToStorage,
-    TorrentEvent, Trouble, TroubleKind, Wish,
+    ClerkNews, Fault, MetadataWord, Network, NewTorrent, Order, PeerShared, ToClerk, ToPeer,
+    ToStorage, TorrentEvent, Trouble, TroubleKind, Wish,
 };
 use crate::formats::wire::MetadataMessage;
 use crate::formats::wire::metadata::metadata_pieces;
@@ -19,7 +19,7 @@ use crate::machines::engine::exchange::{self, hang_up};
 use crate::machines::engine::fetch::{Arrival, Fetch};
 use crate::machines::engine::timers::Timer;
 use crate::machines::engine::torrent::Stage;
-use crate::machines::engine::{Engine, Phase, bans, dials, handlers, pair, ring};
+use crate::machines::engine::{Engine, Phase, bans, dials, gossip, handlers, networks, pair};
 use crate::words::id::{PeerKey, TorrentKey};
 use crate::words::limits;
 use crate::words::limits::metadata::{
@@ -80,7 +80,7 @@ pub(super) fn tried(engine: &Engine, key: TorrentKey) -> String {
     let Some(torrent) = engine.torrents.get(key.0) else { return String::new() };
     let Some(seek) = &torrent.seek else { return String::new() };
     let found = torrent.contacts.found_ever();
-    let ring = match (engine.ring.on, found) {
+    let ring = match (engine.networks.has(Network::Ring), found) {
         (false, _) => "no ring".to_owned(),
         (true, 1) => "the ring (1 address found)".to_owned(),
         (true, found) => format!("the ring ({found} addresses found)"),
@@ -366,9 +366,9 @@ fn handle_made(engine: &mut Engine, key: TorrentKey, new: NewTorrent) {
     engine.tell(key, TorrentEvent::Started { name, size, pieces: metainfo.pieces() });
     engine.order(Order::Storage(key, ToStorage::Open { context, place }));
     if metainfo.private() {
-        ring::withdraw(engine, key);
+        networks::withdraw(engine, key);
     } else {
-        ring::look_after(engine, key, Duration::ZERO);
+        networks::look_after(engine, key, Duration::ZERO);
     }
 }
 
@@ -392,6 +392,7 @@ pub(super) fn handle_renewed(engine: &mut Engine, key: PeerKey, shared: Arc<Peer
         let order = if offers { ToPeer::OfferMetadata } else { ToPeer::Look };
         talk.tell(&mut engine.orders, key, order);
     }
+    gossip::handle_renewed(engine, key);
 }
 
 /// Nothing more is fetched.

@@ -13,11 +13,12 @@ mod dials;
 mod ending;
 mod exchange;
 mod fetch;
+mod gossip;
 mod greetings;
 mod handlers;
 mod metadata;
+mod networks;
 mod peer;
-mod ring;
 mod timers;
 mod torrent;
 mod trackers;
@@ -39,8 +40,8 @@ use dials::Dials;
 use ending::Ending;
 use exchange::Retries;
 use greetings::Greetings;
+use networks::Networks;
 use peer::Peer;
-use ring::Ring;
 use timers::{Timer, Timers};
 use torrent::Torrent;
 use trackers::Goodbyes;
@@ -56,6 +57,12 @@ pub struct Settings {
     pub upload: bool,
     /// Whether there is a node of the ring to work with.
     pub chord: bool,
+    /// Whether there is a node of Mainline to work with.
+    pub mainline: bool,
+    /// Whether there is somebody to speak to the local network.
+    pub lan: bool,
+    /// Whether peers are told whom we are connected to.
+    pub pex: bool,
     /// Bytes that blocks may take until their pieces are written.
     pub memory: u64,
     /// Connections at once.
@@ -104,7 +111,7 @@ pub struct Engine {
     budget: Budget,
     timers: Timers,
     retries: Retries,
-    ring: Ring,
+    networks: Networks,
     announces: Announces,
     goodbyes: Goodbyes,
     dials: Dials,
@@ -149,7 +156,7 @@ impl Engine {
             by_info_hash: BTreeMap::new(),
             by_skey_hash: BTreeMap::new(),
             budget: Budget::new(settings.memory),
-            ring: Ring::new(settings.chord),
+            networks: Networks::new(settings.chord, settings.mainline, settings.lan),
             announces: Announces::default(),
             goodbyes: Goodbyes::default(),
             settings,
@@ -187,7 +194,9 @@ impl Engine {
             | Notification::Warning(_)
             | Notification::Clerk(..)
             | Notification::Chord(_)
-            | Notification::Entries(_)
+            | Notification::Mainline(_)
+            | Notification::Lan(_)
+            | Notification::Entries(..)
             | Notification::Tracker(_)
             | Notification::Command(_) => None,
         };
@@ -202,7 +211,9 @@ impl Engine {
             Notification::Warning(message) => self.events.push_back(Event::Warning(message)),
             Notification::Clerk(torrent, news) => metadata::handle_news(self, torrent, news),
             Notification::Chord(news) => handlers::chord::handle_news(self, news),
-            Notification::Entries(nodes) => handlers::chord::handle_entries(self, nodes),
+            Notification::Mainline(news) => handlers::mainline::handle_news(self, news),
+            Notification::Lan(neighbour) => handlers::lan::handle_neighbour(self, neighbour),
+            Notification::Entries(network, nodes) => networks::enter(self, network, nodes),
             Notification::Tracker(news) => handlers::tracker::handle_news(self, news),
             Notification::Command(command) => handlers::command::handle_command(self, command),
         }
@@ -294,7 +305,9 @@ impl Engine {
             | Order::Reap(_)
             | Order::Clerk(..)
             | Order::Chord(_)
-            | Order::Usher(_)
+            | Order::Mainline(_)
+            | Order::Lan(_)
+            | Order::Usher(..)
             | Order::Tracker(_)
             | Order::End => false,
         };

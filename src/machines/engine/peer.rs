@@ -74,6 +74,8 @@ pub(super) struct Talk {
     pub(super) stalls: u32,
     /// It wants nothing any more (BEP 21).
     pub(super) upload_only: bool,
+    /// The number under which it is told who comes and goes.
+    pub(super) exchange_id: Option<u8>,
     /// Under which number it wants messages about metadata (BEP 9), if it understands them.
     pub(super) metadata_id: Option<u8>,
     /// Bytes of the metadata that it offers.
@@ -192,6 +194,7 @@ impl Talk {
             chokes: 0,
             stalls: 0,
             upload_only: false,
+            exchange_id: None,
             metadata_id: None,
             metadata_len: None,
             metadata_given: 0,

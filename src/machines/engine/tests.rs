@@ -24,9 +24,11 @@ mod endgame;
 #[cfg(test)]
 mod fast;
 #[cfg(test)]
+mod gossip;
+#[cfg(test)]
 mod metadata;
 #[cfg(test)]
-mod ring;
+mod networks;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
@@ -43,7 +45,8 @@ use super::*;
 use crate::bus::trackers::{ToTracker, Tracker};
 use crate::bus::{
     Command, Farewell, Fault, NewTorrent, PeerNews, PeerShared, PeerState, Place, SocketNumber,
-    StorageNews, ToChord, ToClerk, ToPeer, ToStorage, ToUsher, TorrentContext, TrackerState,
+    StorageNews, ToChord, ToClerk, ToLan, ToMainline, ToPeer, ToStorage, ToUsher, TorrentContext,
+    TrackerState,
 };
 use crate::formats::metainfo::Metainfo;
 use crate::formats::web_seed::WebSeed;
@@ -113,6 +116,9 @@ fn settings() -> Settings {
         stay: false,
         upload: true,
         chord: false,
+        mainline: false,
+        lan: false,
+        pex: true,
         memory: limits::MEMORY_DEFAULT,
         peers_max: 100,
         timeout: None,
@@ -408,7 +414,9 @@ impl Drive {
             | Order::Storage(..)
             | Order::Clerk(..)
             | Order::Chord(_)
-            | Order::Usher(_)
+            | Order::Mainline(_)
+            | Order::Lan(_)
+            | Order::Usher(..)
             | Order::End => {}
         }
     }
@@ -445,6 +453,7 @@ fn draw_order(order: &Order) -> String {
         Order::Peer(peer, ToPeer::Upload(n)) => format!("upload {} to {peer}", block(n)),
         Order::Peer(peer, ToPeer::Withdraw(n)) => format!("withdraw {} of {peer}", block(n)),
         Order::Peer(peer, ToPeer::Reject(n)) => format!("reject {} of {peer}", block(n)),
+        Order::Peer(peer, ToPeer::Exchange { id, .. }) => format!("exchange with {peer} as {id}"),
         Order::Peer(peer, ToPeer::Look) => format!("let {peer} look"),
         Order::Peer(peer, ToPeer::Metadata(id, word)) => {
             let word = format!("{word:?}").to_lowercase();
@@ -472,8 +481,18 @@ fn draw_order(order: &Order) -> String {
             let event = order.announce.event.map(|event| format!("{event} ")).unwrap_or_default();
             format!("tell {event}to {}", order.tracker)
         }
-        Order::Usher(ToUsher::Resolve(nodes)) => format!("resolve {} nodes", nodes.len()),
-        Order::Usher(ToUsher::Remember(nodes)) => format!("remember {} nodes", nodes.len()),
+        Order::Mainline(ToMainline::Join(nodes)) => format!("join Mainline by {nodes:?}"),
+        Order::Mainline(ToMainline::Meet(node)) => format!("meet {node}"),
+        Order::Mainline(ToMainline::Announce { port, .. }) => {
+            format!("announce {port} on Mainline")
+        }
+        Order::Mainline(ToMainline::Withdraw(_)) => "withdraw from Mainline".into(),
+        Order::Mainline(ToMainline::Lookup(_)) => "look up on Mainline".into(),
+        Order::Mainline(ToMainline::Leave) => "leave Mainline".into(),
+        Order::Lan(ToLan::Announce(_)) => "announce in the local network".into(),
+        Order::Lan(ToLan::Withdraw(_)) => "withdraw from the local network".into(),
+        Order::Usher(_, ToUsher::Resolve(nodes)) => format!("resolve {} nodes", nodes.len()),
+        Order::Usher(_, ToUsher::Remember(nodes)) => format!("remember {} nodes", nodes.len()),
     }
 }
 

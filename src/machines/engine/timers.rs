@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use crate::bus::Network;
 use crate::words::id::{Key, PeerKey, TorrentKey};
 
 /// What is due.
@@ -20,12 +21,12 @@ pub(super) enum Timer {
     Redial(TorrentKey, Key),
     /// Dial those who wait for it.
     Dial,
-    /// Announce a torrent on the ring, or look for its peers.
-    Ring(TorrentKey),
-    /// Look at the next torrents on the ring.
-    RingSweep,
+    /// Announce a torrent in a network, or look for its peers.
+    Look(TorrentKey, Network),
+    /// Look at the next torrents in a network.
+    Sweep(Network),
     /// Give the reactor the orders again for which it had no room.
-    RingAgain,
+    NetworksAgain,
     /// Ask a peer again that has stalled.
     Ask(PeerKey),
     /// Announce to the next tracker of a tier of a torrent.

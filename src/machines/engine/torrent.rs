@@ -12,7 +12,7 @@ use crate::machines::choker::Choker;
 use crate::machines::engine::SeedUntil;
 use crate::machines::engine::contacts::Contacts;
 use crate::machines::engine::metadata::Seek;
-use crate::machines::engine::ring::OnRing;
+use crate::machines::engine::networks::InNetwork;
 use crate::machines::engine::trackers::Trackers;
 use crate::machines::picker::Picker;
 use crate::words::address::is_local;
@@ -20,6 +20,7 @@ use crate::words::bitfield::Bitfield;
 use crate::words::have_log::Publisher;
 use crate::words::id::{InfoHash, PeerId, PeerKey, PieceIndex};
 use crate::words::limits;
+use crate::words::swarm_log::Chronicler;
 
 /// A torrent.
 #[derive(Debug)]
@@ -40,8 +41,10 @@ pub(super) struct Torrent {
     pub(super) meter: Meter,
     /// Which trackers are told of it, and when.
     pub(super) trackers: Trackers,
-    /// Who is told of it on the ring, and when.
-    pub(super) on_ring: OnRing,
+    /// Tells the writers who comes and goes.
+    pub(super) chronicler: Chronicler,
+    /// Who is told of it in which network, and when.
+    pub(super) in_networks: [InNetwork; 3],
     /// The search for its metadata, while it is unknown.
     pub(super) seek: Option<Box<Seek>>,
     /// Its contacts are dialled as they are found.
@@ -144,7 +147,8 @@ impl Torrent {
                 up: Rate::new(now),
             },
             trackers: Trackers::new(trackers, key),
-            on_ring: OnRing::default(),
+            chronicler: Chronicler::new(Arc::clone(&context.swarm)),
+            in_networks: Default::default(),
             publisher,
             have: Bitfield::zeros(context.metainfo.pieces()),
             place,
@@ -161,6 +165,7 @@ impl Torrent {
         self.picker = Picker::new(Arc::clone(&context.metainfo), sequential);
         self.have = Bitfield::zeros(context.metainfo.pieces());
         self.context.make_room_for(&context);
+        self.chronicler = Chronicler::new(Arc::clone(&context.swarm));
         self.stage = Stage::Opening;
         (self.context, self.publisher, self.place) = (context, publisher, place);
     }

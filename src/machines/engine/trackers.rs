@@ -236,7 +236,7 @@ fn to_say(engine: &Engine, job: &Job) -> Option<ToTracker> {
         info_hash: torrent.info_hash(),
         peer_id: engine.peer_id,
         key: trackers.key,
-        port: engine.ring.port.unwrap_or(0),
+        port: engine.networks.port.unwrap_or(0),
         uploaded: torrent.meter.uploaded,
         downloaded: torrent.meter.downloaded,
         left: if complete { 0 } else { torrent.missing().max(1) },

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::calls::Purpose;
-use super::{Node, Transmit, family};
+use super::{Node, family};
 use crate::formats::mainline::{
     Body, Contact, Datagram, ErrorCode, Query, Reply, Transaction, Want,
 };
@@ -22,7 +22,12 @@ impl Node {
         query: Query,
         read_only: bool,
     ) {
-        if self.settings.read_only || !self.limiter.admits_query(now, asker.address.ip()) {
+        if !is_local(asker.address.ip()) {
+            self.reach.handle_query(now, asker.address);
+        }
+        if self.is_read_only(now, asker.address)
+            || !self.limiter.admits_query(now, asker.address.ip())
+        {
             return;
         }
         let Some(home) = &self.homes[family(asker.address)] else { return };
@@ -76,7 +81,7 @@ impl Node {
         transaction: Transaction,
         key: &str,
     ) {
-        if !self.settings.read_only && self.limiter.admits_query(now, from.ip()) {
+        if !self.is_read_only(now, from) && self.limiter.admits_query(now, from.ip()) {
             let text = format!("Protocol Error: {key}");
             self.answer(now, from, transaction, Body::Error(ErrorCode::PROTOCOL, text));
         }
@@ -86,7 +91,7 @@ impl Node {
         let datagram = Datagram { transaction, read_only: false, your_address: Some(to), body };
         let bytes = datagram.emit();
         if self.limiter.admits_answer(now, bytes.len()) {
-            self.transmits.push_back(Transmit { to, bytes });
+            self.send(now, to, bytes);
         }
     }
 

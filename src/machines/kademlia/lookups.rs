@@ -8,6 +8,7 @@ use super::calls::{Call, Purpose};
 use super::search::Search;
 use super::{Announced, News, Node, family};
 use crate::formats::mainline::{Contact, Query, Reply, Want};
+use crate::words::address::may_name;
 use crate::words::id::InfoHash;
 use crate::words::limits::mainline as limits;
 use crate::words::node_id::NodeId;
@@ -179,7 +180,13 @@ impl Node {
             return;
         }
         let contact = Contact { id: reply.id, address };
+        let was_alone = home.table.len() == 0;
         let doubtful = home.table.handle_reply(contact, now);
+        if was_alone && !home.has_joined {
+            // Somebody is there at last: our neighbours need not be looked for later.
+            home.next_self_lookup = now;
+            self.next_upkeep = now;
+        }
         let seen_at = your_address.map(|address| address.ip().to_canonical());
         let moved = seen_at
             .filter(|ip| ip.is_ipv6() == address.is_ipv6())
@@ -205,13 +212,16 @@ impl Node {
             let Some(search) = search else { continue };
             let nodes = reply.nodes.iter().copied();
             let nodes = nodes.filter(|node| family(node.address) == at && Some(node.id) != own[at]);
+            let nodes = nodes.filter(|node| may_name(from.address.ip(), node.address.ip()));
             if family(from.address) == at {
                 depth = search.handle_answer(from.address, nodes, reply.token.clone());
             } else {
                 search.handle_hint(nodes);
             }
         }
-        self.handle_peers(now, number, depth, reply.peers);
+        let mut peers = reply.peers;
+        peers.retain(|peer| may_name(from.address.ip(), peer.ip()));
+        self.handle_peers(now, number, depth, peers);
     }
 
     /// These peers share what is looked for.
@@ -260,24 +270,46 @@ impl Node {
                 lookup.outcome.told += 1;
             }
         }
+        if let Goal::Announce(info_hash, _) = lookup.goal
+            && lookup.outcome.told == 0
+        {
+            self.announce_sooner(now, info_hash);
+        }
         lookup.outcome.took = now.saturating_duration_since(lookup.began);
         lookup.outcome.found = u32::try_from(lookup.found.len()).unwrap_or(u32::MAX);
         if let Some(info_hash) = lookup.goal.info_hash() {
             self.news.push_back(News::Ended(info_hash, lookup.outcome));
         }
         if lookup.goal == Goal::Nodes {
-            self.handle_neighbours(lookup.target);
+            self.handle_neighbours(now, lookup.target);
         }
     }
 
     /// The nodes near a place are known; if it is our own place, we have arrived.
-    fn handle_neighbours(&mut self, place: NodeId) {
+    fn handle_neighbours(&mut self, now: Instant, place: NodeId) {
         let homes = self.homes.iter_mut().flatten();
+        let mut has_joined = false;
         for home in homes.filter(|home| home.table.own() == place && home.table.len() > 0) {
             if !home.has_joined {
                 home.has_joined = true;
+                has_joined = true;
                 self.news.push_back(News::Joined);
             }
+        }
+        if has_joined {
+            self.announce_again(now);
+        }
+    }
+
+    /// Nobody was told: the next try is not long after.
+    fn announce_sooner(&mut self, now: Instant, info_hash: InfoHash) {
+        let again = self.later(now, limits::ANNOUNCE_RETRY);
+        if let Some(announced) = self.announced.get_mut(&info_hash)
+            && again < announced.due
+        {
+            self.due.remove(&(announced.due, info_hash));
+            announced.due = again;
+            self.due.insert((again, info_hash));
         }
     }
 }

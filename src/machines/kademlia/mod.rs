@@ -17,6 +17,7 @@ mod answers;
 mod calls;
 mod limiter;
 mod lookups;
+mod reach;
 mod search;
 mod store;
 mod table;
@@ -37,6 +38,7 @@ use crate::words::rng::Rng;
 use calls::{Call, Calls, Expired, Purpose};
 use limiter::Limiter;
 use lookups::Lookup;
+use reach::Reach;
 use store::Store;
 use table::Table;
 use tokens::Tokens;
@@ -95,6 +97,7 @@ pub struct Node {
     /// When each of them is due again.
     due: BTreeSet<(Instant, InfoHash)>,
     limiter: Limiter,
+    reach: Reach,
     tokens: Tokens,
     entry_points: Vec<SocketAddr>,
     /// Nodes that asked us something, to be asked whether they are there.
@@ -172,6 +175,7 @@ impl Node {
             announced: BTreeMap::new(),
             due: BTreeSet::new(),
             limiter: Limiter::new(now),
+            reach: Reach::new(now),
             tokens: Tokens::new(settings.secret, now),
             entry_points: Vec::new(),
             newcomers: VecDeque::new(),
@@ -265,9 +269,16 @@ impl Node {
 
     // -------------------------------------------------------------------------------- Orders ---
 
-    /// Takes part: asks `entry_points` for its neighbours, now and whenever it knows nobody.
+    /// Takes part: asks `entry_points` for its neighbours, now and whenever it knows nobody. Those
+    /// that were named before are asked after them.
     pub fn join(&mut self, now: Instant, entry_points: &[SocketAddr]) {
-        self.entry_points = entry_points.iter().copied().take(limits::ENTRY_POINTS_MAX).collect();
+        let before = std::mem::take(&mut self.entry_points);
+        for address in entry_points.iter().map(|address| fold(*address)).chain(before) {
+            let is_new = address.port() != 0 && !self.entry_points.contains(&address);
+            if is_new && self.entry_points.len() < limits::ENTRY_POINTS_MAX {
+                self.entry_points.push(address);
+            }
+        }
         self.next_upkeep = now;
         for home in self.homes.iter_mut().flatten() {
             home.next_self_lookup = now;
@@ -353,6 +364,7 @@ impl Node {
         }
         self.calls.check();
         self.limiter.check();
+        self.reach.check();
         self.lookups.values().for_each(Lookup::check);
         assert!(self.lookups.len() <= limits::LOOKUPS_MAX);
         assert!(self.waiting.len() <= limits::LOOKUPS_WAITING_MAX);
@@ -407,6 +419,18 @@ impl Node {
         }
     }
 
+    /// Makes all announcements due: whoever had not joined told nobody.
+    fn announce_again(&mut self, now: Instant) {
+        let info_hashes: Vec<_> = std::mem::take(&mut self.due).into_iter().collect();
+        for (_, info_hash) in info_hashes {
+            if let Some(announced) = self.announced.get_mut(&info_hash) {
+                announced.due = now;
+                self.due.insert((now, info_hash));
+            }
+        }
+        self.start_due(now);
+    }
+
     fn call(
         &mut self,
         now: Instant,
@@ -418,9 +442,21 @@ impl Node {
         let Some(home) = &self.homes[family(to)] else { return };
         let transaction = self.calls.place(now, to, expected, purpose);
         let body = Body::Query(home.table.own(), query);
-        let read_only = self.settings.read_only;
+        let read_only = self.is_read_only(now, to);
         let datagram = Datagram { transaction, read_only, your_address: None, body };
-        self.transmits.push_back(Transmit { to, bytes: datagram.emit() });
+        self.send(now, to, datagram.emit());
+    }
+
+    fn send(&mut self, now: Instant, to: SocketAddr, bytes: Vec<u8>) {
+        if !is_local(to.ip()) {
+            self.reach.handle_sent(now, to);
+        }
+        self.transmits.push_back(Transmit { to, bytes });
+    }
+
+    /// Whether `to` is not to ask us: since we were started so, or since others on the Internet cannot.
+    fn is_read_only(&mut self, now: Instant, to: SocketAddr) -> bool {
+        self.settings.read_only || !is_local(to.ip()) && !self.reach.is_open(now)
     }
 
     fn give_up(&mut self, now: Instant, call: Call) {

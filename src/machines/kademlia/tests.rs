@@ -12,6 +12,10 @@ struct Net {
     nodes: BTreeMap<SocketAddr, Node>,
     underway: VecDeque<(Instant, SocketAddr, Transmit)>,
     news: Vec<(SocketAddr, News)>,
+    /// A node behind a router that lets answers in and nothing else, and when it sent something to
+    /// whom.
+    walled: Option<SocketAddr>,
+    sent: BTreeMap<SocketAddr, Instant>,
 }
 
 fn epoch() -> Instant {
@@ -40,7 +44,14 @@ fn v6(n: u32) -> SocketAddr {
 
 impl Net {
     fn new() -> Self {
-        Self { now: epoch(), nodes: BTreeMap::new(), underway: VecDeque::new(), news: Vec::new() }
+        Self {
+            now: epoch(),
+            nodes: BTreeMap::new(),
+            underway: VecDeque::new(),
+            news: Vec::new(),
+            walled: None,
+            sent: BTreeMap::new(),
+        }
     }
 
     /// `count` nodes at the addresses that `at` gives, of which each knows the first.
@@ -83,7 +94,12 @@ impl Net {
             {
                 self.now = at;
                 let (_, from, Transmit { to, bytes }) = self.underway.pop_front().unwrap();
-                if self.nodes.contains_key(&to) {
+                if Some(from) == self.walled {
+                    self.sent.insert(to, self.now);
+                }
+                let open = |sent: &Instant| self.now.saturating_duration_since(*sent) < MINUTE;
+                let lets_in = Some(to) != self.walled || self.sent.get(&from).is_some_and(open);
+                if lets_in && self.nodes.contains_key(&to) {
                     self.order(to, |node, now| node.handle_datagram(now, from, &bytes));
                 }
             } else if let Some((at, node)) = next.filter(|next| next.0 <= end) {
@@ -422,4 +438,91 @@ fn more_lookups_than_run_at_once_run_one_after_the_other() {
         of.filter(|(_, news)| matches!(news, News::Ended(..))).count()
     };
     assert_eq!((ended(v4(1)), ended(v4(2))), (100, 100));
+}
+
+#[test]
+fn what_was_announced_before_anybody_was_known_is_announced_when_the_node_has_joined() {
+    let mut net = Net::with(8, v4);
+    net.start(v4(9), &[], settings(9));
+    net.order(v4(9), |node, now| node.announce(now, TUNE, Some(9)));
+    net.run(5 * SECOND);
+    let holders = |net: &Net| {
+        let others = net.nodes.iter().filter(|(at, _)| **at != v4(9));
+        others.filter(|(_, node)| node.entries().next().is_some()).count()
+    };
+    assert_eq!(holders(&net), 0);
+    net.order(v4(9), |node, now| node.join(now, &[v4(0)]));
+    net.run(5 * SECOND);
+    assert_eq!(holders(&net), 8);
+}
+
+#[test]
+fn one_node_that_says_it_is_there_is_a_way_in() {
+    let mut net = Net::with(8, v4);
+    net.start(v4(9), &[], settings(9));
+    net.order(v4(9), |node, now| node.hear_of(now, v4(3)));
+    net.run(5 * SECOND);
+    assert!(net.news.contains(&(v4(9), News::Joined)));
+    assert_eq!(net.nodes[&v4(9)].contacts().count(), 8);
+}
+
+#[test]
+fn entry_points_that_were_named_before_are_kept_behind_new_ones() {
+    let mut net = Net::with(2, v4);
+    net.start(v4(9), &[v4(0)], settings(9));
+    // The new way leads nowhere.
+    net.order(v4(9), |node, now| node.join(now, &[v4(77)]));
+    net.run(10 * SECOND);
+    assert!(net.nodes[&v4(9)].contacts().count() > 0);
+}
+
+#[test]
+fn a_stranger_names_nobody_who_is_nearer_to_us_than_itself() {
+    let mut net = Net::new();
+    net.start(global(1), &[global(0)], settings(1));
+    net.order(global(1), |node, now| node.lookup(now, TUNE));
+    let (_, _, asked) = net
+        .underway
+        .iter()
+        .find(|(_, _, transmit)| transmit.bytes.windows(9).any(|w| w == b"get_peers"))
+        .unwrap();
+    let transaction = Datagram::parse(&asked.bytes).unwrap().transaction;
+    let peers = ["127.0.0.1:22", "192.168.0.1:80", "0.0.0.0:9", "239.1.1.1:9", "9.9.9.9:9"];
+    let peers: Vec<SocketAddr> = peers.iter().map(|peer| peer.parse().unwrap()).collect();
+    let near = Contact { id: NodeId([7; 20]), address: "10.1.1.1:5".parse().unwrap() };
+    let reply = Reply { nodes: vec![near], peers, ..Reply::empty(NodeId([9; 20])) };
+    let body = Body::Reply(reply);
+    let answer = Datagram { transaction, read_only: false, your_address: None, body }.emit();
+    net.underway.clear();
+    net.order(global(1), |node, now| node.handle_datagram(now, global(0), &answer));
+    let told: Vec<_> = net.found(global(1), TUNE).into_iter().collect();
+    assert_eq!(told, ["9.9.9.9:9".parse().unwrap()]);
+    assert!(net.underway.iter().all(|(_, _, transmit)| transmit.to != near.address));
+}
+
+#[test]
+fn whoever_is_asked_by_nobody_asks_as_one_who_is_not_to_be_asked_and_tries_again() {
+    let mut net = Net::with(40, global);
+    let walled = global(77);
+    net.walled = Some(walled);
+    net.start(walled, &[global(0)], settings(77));
+    let is_read_only = |net: &mut Net, at: SocketAddr| {
+        let now = net.now;
+        net.nodes.get_mut(&at).unwrap().is_read_only(now, global(1))
+    };
+    let mut closed = 0;
+    for _ in 0..180 {
+        net.run(MINUTE);
+        closed += u32::from(is_read_only(&mut net, walled));
+        // It still finds what there is to be found.
+    }
+    assert!((100..150).contains(&closed), "{closed} of 180 minutes");
+    for n in 0..40 {
+        assert!(!is_read_only(&mut net, global(n)), "{n} can be reached");
+    }
+    net.order(global(3), |node, now| node.announce(now, TUNE, Some(9)));
+    net.run(20 * SECOND);
+    net.order(walled, |node, now| node.lookup(now, TUNE));
+    net.run(20 * SECOND);
+    assert_eq!(net.found(walled, TUNE).len(), 1);
 }

@@ -112,6 +112,9 @@ pub const ANNOUNCED_MAX: usize = TORRENTS_MAX as usize;
 /// Announcements are repeated so often, a fifth more or less: two may get lost.
 pub const ANNOUNCE_EVERY: Duration = Duration::from_secs(12 * 60);
 
+/// An announcement that nobody took, since nobody was known, is tried again after this.
+pub const ANNOUNCE_RETRY: Duration = Duration::from_secs(60);
+
 /// Torrents that one round of upkeep looks through for what is too old: all in 11 minutes.
 pub const ENTRIES_EXPIRED_AT_ONCE: usize = 64;
 
@@ -139,6 +142,16 @@ pub const SOURCE_QUERIES_BURST: u32 = 50;
 pub const ANSWERS_BYTES_PER_SECOND: u32 = 16 * 1024;
 /// As many at once as may be sent in this time.
 pub const ANSWERS_BURST: Duration = Duration::from_secs(3);
+
+/// A node at a global address that nobody has asked for so long, but those to whom it has sent
+/// something, takes itself for unreachable: who can be reached is asked every minute.
+pub const REACH_PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// So long after that it tries again.
+pub const REACH_AGAIN: Duration = Duration::from_secs(45 * 60);
+/// What we send opens a router's way back for so long: some for three minutes, few for five.
+pub const REACH_MAPPING: Duration = Duration::from_secs(5 * 60);
+/// Nodes to whom we have sent something that are remembered: 16 lookups of 128 queries.
+pub const REACH_SENT_MAX: usize = 2048;
 
 /// Voters on our own address that are remembered, and those that have to agree.
 pub const VOTES_MAX: usize = 16;

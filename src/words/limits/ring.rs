@@ -251,8 +251,8 @@ pub const WALK_MAX: usize = 100_000;
 /// no room is given again.
 pub const ORDERS_MAX: usize = 256;
 
-/// Events of one poll: two sockets and the waker.
-pub const EVENTS: usize = 4;
+/// Events of one poll: two sockets of ours, two of the local network, and the waker.
+pub const EVENTS: usize = 8;
 
 /// How long the reactor lets main catch up before it tells its news again, and how long it waits
 /// when the poll fails.

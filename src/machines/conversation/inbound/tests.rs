@@ -1,8 +1,11 @@
 //! What one peer says, as tables: a message and the news that it becomes, or the sentence about it.
 
+mod gossip;
+
 use std::time::Duration;
 
 use super::*;
+use crate::formats::metainfo::Metainfo;
 use crate::machines::made_up;
 use crate::words::bitfield::{Bitfield, SharedBitfield};
 use crate::words::limits::{BLOCK_LEN, SAMPLE_EVERY, SILENCE_MAX, STALL_AFTER};
@@ -26,7 +29,11 @@ impl Hearing {
 
     fn new(pieces: u32, fast: bool) -> Self {
         let len = u64::from(pieces - 1) * 2 * u64::from(BLOCK_LEN) + 100;
-        let metainfo = made_up::torrent("t", 2 * BLOCK_LEN, len);
+        Self::about(made_up::torrent("t", 2 * BLOCK_LEN, len), fast)
+    }
+
+    fn about(metainfo: Metainfo, fast: bool) -> Self {
+        let pieces = metainfo.pieces();
         let theirs = SharedBitfield::zeros(pieces);
         let shared = Arc::new(PeerShared::of(theirs));
         let (_, context) = TorrentContext::new(metainfo, SharedBitfield::ones(pieces));
@@ -75,6 +82,10 @@ fn drawn(news: &PeerNews) -> String {
             assert_eq!(data.len(), sent.len as usize);
             block("Block", sent)
         }
+        PeerNews::Exchanged(sharers) => {
+            let shown = sharers.iter().map(|sharer| sharer.address.to_string());
+            format!("Exchanged({})", shown.collect::<Vec<_>>().join(","))
+        }
         PeerNews::Extended(handshake) => {
             format!("Extended({})", handshake.client.as_deref().unwrap_or_default())
         }
@@ -90,6 +101,8 @@ fn drawn(news: &PeerNews) -> String {
         | PeerNews::Unchoked
         | PeerNews::Interested
         | PeerNews::NotInterested
+        | PeerNews::Node(_)
+        | PeerNews::Incomplete
         | PeerNews::Stalled
         | PeerNews::Sample
         | PeerNews::Performed { .. }
@@ -125,7 +138,7 @@ fn extended(id: u8, payload: &[u8]) -> Message {
 fn every_message_becomes_news() {
     let table = [
         (Message::KeepAlive, ""),
-        (Message::Port(6881), ""),
+        (Message::Port(6881), "Node(6881)"),
         (Message::Unknown { id: 99 }, ""),
         (Message::Choke, "Choked"),
         (Message::Unchoke, "Unchoked"),

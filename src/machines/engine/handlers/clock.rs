@@ -4,7 +4,7 @@ use crate::bus::{Order, ToStorage, TorrentEvent, TroubleKind};
 use crate::machines::engine::timers::Timer;
 use crate::machines::engine::torrent::Stage;
 use crate::machines::engine::{
-    Engine, Phase, dials, ending, exchange, handlers, metadata, ring, trackers,
+    Engine, Phase, dials, ending, exchange, handlers, metadata, networks, trackers,
 };
 use crate::words::id::TorrentKey;
 use crate::words::limits;
@@ -20,9 +20,9 @@ pub(in crate::machines::engine) fn handle_timer(engine: &mut Engine, timer: Time
             dials::dial_next(engine);
         }
         Timer::Dial => dials::handle_dial_due(engine),
-        Timer::Ring(torrent) => ring::handle_due(engine, torrent),
-        Timer::RingSweep => ring::handle_sweep(engine),
-        Timer::RingAgain => ring::handle_give_again(engine),
+        Timer::Look(torrent, network) => networks::handle_due(engine, torrent, network),
+        Timer::Sweep(network) => networks::handle_sweep(engine, network),
+        Timer::NetworksAgain => networks::handle_give_again(engine),
         Timer::Ask(peer) => exchange::fill(engine, peer),
         Timer::Tier(torrent, tier) => trackers::handle_due(engine, torrent, tier),
         Timer::Tiers(torrent) => trackers::handle_sweep(engine, torrent),

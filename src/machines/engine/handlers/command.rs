@@ -8,7 +8,7 @@ use crate::bus::{
 use crate::formats::mse::skey_hash;
 use crate::machines::engine::timers::Timer;
 use crate::machines::engine::torrent::{Stage, Torrent};
-use crate::machines::engine::{Engine, Phase, ending, metadata, ring, trackers};
+use crate::machines::engine::{Engine, Phase, ending, metadata, networks, trackers};
 use crate::words::id::TorrentKey;
 use crate::words::limits;
 
@@ -16,7 +16,7 @@ pub(in crate::machines::engine) fn handle_command(engine: &mut Engine, command: 
     match command {
         Command::Add(new) => handle_added(engine, *new),
         Command::Listening(address) => {
-            engine.ring.port = Some(address.port());
+            engine.networks.port = Some(address.port());
             engine.events.push_back(Event::Listening(address));
         }
         Command::Quit => ending::handle_quit(engine),
@@ -69,10 +69,13 @@ fn start(engine: &mut Engine, mut new: NewTorrent) {
         engine.tell(key, started);
         engine.order(Order::Storage(key, ToStorage::Open { context, place }));
     }
-    if engine.ring.on && !private && !nodes.is_empty() {
-        engine.order(Order::Usher(ToUsher::Resolve(nodes)));
+    // Bound: the networks that it names.
+    for (network, nodes) in nodes {
+        if engine.networks.has(network) && !private && !nodes.is_empty() {
+            engine.order(Order::Usher(network, ToUsher::Resolve(nodes)));
+        }
     }
-    ring::look_after(engine, key, Duration::ZERO);
+    networks::look_after(engine, key, Duration::ZERO);
     engine.start_timer(limits::PROGRESS_EVERY, Timer::Progress(key));
     engine.start_timer(limits::ROTATE_EVERY, Timer::Rotate(key));
 }

@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::bus::{
-    Event, Farewell, Fault, Order, PeerNews, PeerShared, PeerState, SocketNumber, ToClerk, ToPeer,
-    ToStorage, TorrentEvent,
+    Event, Farewell, Fault, Network, Order, PeerNews, PeerShared, PeerState, SocketNumber, ToClerk,
+    ToPeer, ToStorage, TorrentEvent,
 };
 use crate::formats::wire::{ExtensionHandshake, UT_METADATA};
 use crate::machines::engine::exchange::{self, hang_up};
 use crate::machines::engine::peer::{Identity, Peer, Stage, Talk};
 use crate::machines::engine::{
-    Engine, Phase, dials, ending, metadata, pair, ring, torrent, trackers,
+    Engine, Phase, dials, ending, gossip, metadata, networks, pair, torrent, trackers,
 };
 use crate::words::address::network;
 use crate::words::bitfield::Word;
@@ -39,6 +39,9 @@ pub(in crate::machines::engine) fn handle_news(engine: &mut Engine, peer: PeerKe
         PeerNews::Requested(block) => handle_requested(engine, peer, block),
         PeerNews::Cancelled(block) => exchange::withdraw(engine, peer, block),
         PeerNews::Block(block, data) => handle_block(engine, peer, block, data),
+        PeerNews::Exchanged(sharers) => gossip::handle_exchanged(engine, peer, &sharers),
+        PeerNews::Incomplete => handle_incomplete(engine, peer),
+        PeerNews::Node(port) => handle_node(engine, peer, port),
         PeerNews::Extended(handshake) => handle_extended(engine, peer, &handshake),
         PeerNews::Metadata(message) => metadata::handle_message(engine, peer, message),
         PeerNews::Renewed(shared) => metadata::handle_renewed(engine, peer, shared),
@@ -105,12 +108,14 @@ pub(in crate::machines::engine) fn handle_undelivered(engine: &mut Engine, order
         }
         // The disk has more to open, to forget or to close than its channel has room for.
         Order::Storage(..) => ending::give_again(engine, order),
+        Order::Chord(_) | Order::Mainline(_) | Order::Lan(_) => {
+            networks::handle_undelivered(engine, order);
+        }
+        // Other nodes lead into the network as well.
+        Order::Usher(..) => {}
         Order::Clerk(torrent, ToClerk::Check { len, .. }) => {
             metadata::handle_undelivered(engine, torrent, len);
         }
-        Order::Chord(order) => ring::handle_undelivered(engine, order),
-        // Other nodes lead into the ring as well.
-        Order::Usher(_) => {}
         Order::Tracker(order) => trackers::handle_undelivered(engine, order.number),
         // A socket is dropped with the porter, and at the end nobody waits for the rest.
         Order::Refuse(_) | Order::HangUp(_) | Order::Reap(_) | Order::End => {}
@@ -181,6 +186,7 @@ fn handle_connected(
         peer.address = address.to_string();
     }
     peer.stage = Stage::Talking(Box::new(talk));
+    let at = address;
     let (ip, address, client) = (address.ip(), peer.address.clone(), peer.client.clone());
     if peer_id == engine.peer_id {
         return hang_up(engine, key, Fault::Ourselves, "it is ourselves");
@@ -210,6 +216,9 @@ fn handle_connected(
     known.peer_ids.insert(peer_id, key);
     if let Some(seek) = &mut known.seek {
         seek.met += 1;
+    }
+    if dialled {
+        gossip::list(engine, key, at, true);
     }
     engine.tell(torrent, TorrentEvent::Peer { address, state: PeerState::Connected, client });
     dials::dial_next(engine);
@@ -269,6 +278,7 @@ fn handle_seeder(engine: &mut Engine, key: PeerKey) {
         talk.tell(&mut engine.orders, key, ToPeer::Look);
     }
     exchange::fill(engine, key);
+    gossip::handle_seeder(engine, key);
 }
 
 fn handle_completed(engine: &mut Engine, key: PeerKey) {
@@ -276,6 +286,19 @@ fn handle_completed(engine: &mut Engine, key: PeerKey) {
     let Some(talk) = peer.talk_or_last() else { return };
     if !std::mem::replace(&mut talk.seeder, true) {
         torrent.seeders += 1;
+    }
+    gossip::handle_seeder(engine, key);
+}
+
+/// It has no longer everything (BEP 54). The words of what it has follow.
+fn handle_incomplete(engine: &mut Engine, key: PeerKey) {
+    let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
+    let Some(talk) = peer.talk_or_last() else { return };
+    if std::mem::take(&mut talk.seeder) {
+        torrent.seeders -= 1;
+    }
+    if std::mem::take(&mut talk.told_as_seeder) {
+        torrent.picker.handle_seeder_lost();
     }
 }
 
@@ -427,22 +450,32 @@ fn handle_extended(engine: &mut Engine, key: PeerKey, handshake: &ExtensionHands
     }
     let ip = talk.who.ip;
     // It is where it said first, or a peer could fill the table with addresses.
-    if let Some(port) = handshake.port
-        && !dialled
-        && peer.listens_at.is_none()
-    {
-        let address = SocketAddr::new(ip, port);
+    let first = handshake.port.filter(|_| !dialled && peer.listens_at.is_none());
+    let listens_at = first.map(|port| SocketAddr::new(ip, port));
+    if let Some(address) = listens_at {
         peer.listens_at = Some(address);
         torrent.contacts.handle_caller(key, address);
     }
     // As above, the first word counts; and a private torrent has nothing to do with the ring.
     let private = torrent.context.metainfo.private();
-    if let Some(port) = handshake.chord.filter(|_| !private && !peer.told_way) {
-        peer.told_way = true;
-        ring::handle_way(engine, SocketAddr::new(ip, port));
+    let way = handshake.chord.filter(|_| !private && !peer.told_way);
+    peer.told_way |= way.is_some();
+    if let Some(address) = listens_at {
+        gossip::list(engine, key, address, false);
+    }
+    gossip::handle_extended(engine, key, handshake);
+    if let Some(port) = way {
+        networks::enter(engine, Network::Ring, vec![SocketAddr::new(ip, port)]);
     }
     if let Some(len) = handshake.metadata_len {
         metadata::handle_offer(engine, key, len);
+    }
+}
+
+/// Its node of Mainline is at `port` of its address.
+fn handle_node(engine: &mut Engine, key: PeerKey, port: u16) {
+    if let Some(ip) = engine.peers.get(key.0).and_then(Peer::ip) {
+        networks::handle_node(engine, SocketAddr::new(ip, port));
     }
 }
 
@@ -546,6 +579,7 @@ fn handle_gone(engine: &mut Engine, key: PeerKey, farewell: Farewell) {
 fn forget(engine: &mut Engine, key: PeerKey, at: TorrentKey, peer: &mut Peer) {
     let Some(torrent) = engine.torrents.get_mut(at.0) else { return };
     torrent.choker.handle_uninterested(key);
+    torrent.chronicler.went(key);
     if let Some(network) = peer.network.take() {
         torrent.let_out(network);
     }

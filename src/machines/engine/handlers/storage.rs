@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::bus::{Order, StorageNews, ToStorage, TorrentEvent, Trouble, TroubleKind};
 use crate::machines::engine::timers::Timer;
 use crate::machines::engine::torrent::Stage;
-use crate::machines::engine::{Engine, Goal, bans, dials, ending, exchange, ring, trackers};
+use crate::machines::engine::{Engine, Goal, bans, dials, ending, exchange, networks, trackers};
 use crate::words::bitfield::Word;
 use crate::words::id::{PieceIndex, TorrentKey};
 use crate::words::limits;
@@ -112,7 +112,7 @@ fn handle_opened(engine: &mut Engine, key: TorrentKey) {
         dials::enqueue(engine, key, next);
     }
     dials::dial_next(engine);
-    ring::look_after(engine, key, Duration::ZERO);
+    networks::look_after(engine, key, Duration::ZERO);
     trackers::look_at_all(engine, key);
     if let Some(timeout) = engine.settings.timeout {
         engine.start_timer(timeout, Timer::Timeout(key));
@@ -211,7 +211,7 @@ fn finish_if_done(engine: &mut Engine, key: TorrentKey) {
     torrent.meter.completed_at = Some(now);
     torrent.stop_growing();
     engine.unfinished -= 1;
-    ring::look_after(engine, key, Duration::ZERO);
+    networks::look_after(engine, key, Duration::ZERO);
     trackers::look_at_all(engine, key);
     if engine.settings.goal != Goal::Seed {
         tell_finished(engine, key);
@@ -241,7 +241,7 @@ pub(super) fn end_if_seeded(engine: &mut Engine, key: TorrentKey) {
     let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
     if torrent.stage == Stage::Complete && torrent.is_seeded(until, engine.now) {
         torrent.stage = Stage::Seeded;
-        ring::look_after(engine, key, Duration::ZERO);
+        networks::look_after(engine, key, Duration::ZERO);
         trackers::look_at_all(engine, key);
         engine.alive -= 1;
         end_if_nothing_is_left(engine);

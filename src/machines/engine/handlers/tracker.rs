@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::bus::trackers::{AnnounceNumber, TrackerNews};
-use crate::formats::krpc::Sharer;
-use crate::machines::engine::{Engine, dials, handlers, trackers};
+use crate::machines::engine::{Engine, dials, trackers};
 
 pub(in crate::machines::engine) fn handle_news(engine: &mut Engine, news: TrackerNews) {
     match news {
@@ -22,7 +21,7 @@ fn handle_found(engine: &mut Engine, number: AnnounceNumber, peers: &[SocketAddr
     // Bound: limits::FOUND_WORD
     for &address in peers {
         engine.steps.step();
-        handlers::chord::handle_sharer(engine, key, Sharer { address, seeder: false });
+        dials::handle_found(engine, key, address, false, false);
     }
     dials::dial_next(engine);
 }
