@@ -519,6 +519,8 @@ pub enum ToPeer {
         id: u8,
         /// Who it is, since it is not told of itself.
         peer: PeerKey,
+        /// It is in our local network: only there others of that network are told of.
+        near: bool,
     },
     /// Say this about metadata (BEP 9), as the extended message of its number.
     Metadata(u8, MetadataWord),

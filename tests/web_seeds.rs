@@ -287,7 +287,8 @@ fn a_folder_comes_by_https_from_whom_the_host_trusts() {
     let torrent = format!("{url}it.torrent");
     for (trusted, code) in [(&others, 5), (&certificate, 0)] {
         let mut command = rondalla::command();
-        command.args(["download", &torrent, "-v", "--json", "--no-chord", "--listen"]);
+        command.args(["download", &torrent, "-v", "--json", "--no-chord"]);
+        command.args(["--no-dht", "--no-lan", "--listen"]);
         command.args(["127.0.0.1:0", "--dir"]).arg(source.scratch.path("copy"));
         command.arg("--state").arg(source.scratch.path("state"));
         command.env("SSL_CERT_FILE", trusted);

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::words::address::is_local;
 use crate::words::id::PeerKey;
 use crate::words::limits::{PEX_LISTED_MAX, PEX_LOG_LEN, PEX_NAMED_MAX, PEX_READ_LEN};
 
@@ -148,6 +149,8 @@ pub struct SwarmReader {
     cursor: u64,
     /// Whom it does not tell of: the one it tells.
     to: PeerKey,
+    /// It is in our local network.
+    near: bool,
     told: BTreeSet<SocketAddr>,
 }
 
@@ -167,9 +170,10 @@ impl Default for Standing {
 }
 
 impl SwarmReader {
-    /// A reader for `to` that begins at the oldest entry.
-    pub fn new(log: Arc<SwarmLog>, to: PeerKey) -> Self {
-        Self { log, cursor: 0, to, told: BTreeSet::new() }
+    /// A reader for `to` that begins at the oldest entry. Whoever is not `near` is told of nobody in our
+    /// local network: they cannot be dialled from there, and it is nobody's business who they are.
+    pub fn new(log: Arc<SwarmLog>, to: PeerKey, near: bool) -> Self {
+        Self { log, cursor: 0, to, near, told: BTreeSet::new() }
     }
 
     /// What has changed since the last call, as far as one message holds it; the rest is for the
@@ -189,7 +193,7 @@ impl SwarmReader {
                     break;
                 }
                 self.cursor += 1;
-                if entry.peer != self.to {
+                if entry.peer != self.to && (self.near || !is_local(entry.address.ip())) {
                     self.take(&mut changes, entry);
                 }
             }
@@ -244,7 +248,7 @@ mod tests {
 
     fn log() -> (Chronicler, SwarmReader) {
         let log = Arc::new(SwarmLog::default());
-        (Chronicler::new(Arc::clone(&log)), SwarmReader::new(log, peer(9_999)))
+        (Chronicler::new(Arc::clone(&log)), SwarmReader::new(log, peer(9_999), true))
     }
 
     fn comes(chronicler: &mut Chronicler, n: u32) {
@@ -270,8 +274,22 @@ mod tests {
         assert_eq!(added(&changes), [address(4)], "3 has only changed its connection");
         assert_eq!(changes.dropped, BTreeSet::from([address(1)]));
         // Who comes later is told who is there.
-        let mut late = SwarmReader::new(Arc::clone(&chronicler.log), peer(4));
+        let mut late = SwarmReader::new(Arc::clone(&chronicler.log), peer(4), true);
         assert_eq!(added(&late.changes()), [address(3)], "and not of itself");
+    }
+
+    #[test]
+    fn strangers_are_told_of_nobody_in_our_local_network() {
+        let (mut chronicler, mut near) = log();
+        let mut far = SwarmReader::new(Arc::clone(&chronicler.log), peer(9_998), false);
+        comes(&mut chronicler, 1);
+        let global = "1.2.3.4:5".parse().unwrap();
+        chronicler.came(peer(2), global, Standing::default());
+        assert_eq!(added(&near.changes()), [global, address(1)]);
+        assert_eq!(added(&far.changes()), [global]);
+        chronicler.went(peer(1));
+        chronicler.went(peer(2));
+        assert_eq!(far.changes().dropped, BTreeSet::from([global]));
     }
 
     #[test]
@@ -308,7 +326,7 @@ mod tests {
     fn what_becomes_of_a_peer_is_told_to_those_who_were_not_told_of_it() {
         let (mut chronicler, mut reader) = log();
         comes(&mut chronicler, 1);
-        let mut early = SwarmReader::new(Arc::clone(&chronicler.log), peer(5));
+        let mut early = SwarmReader::new(Arc::clone(&chronicler.log), peer(5), true);
         early.changes();
         chronicler.became(peer(1), |standing| standing.seeder = true);
         assert!(reader.changes().added[&address(1)].seeder);
@@ -320,7 +338,7 @@ mod tests {
     fn the_log_goes_round_and_those_who_stay_stay_in_it() {
         let (mut chronicler, mut reader) = log();
         (0..100).for_each(|n| comes(&mut chronicler, n));
-        let mut sees = SwarmReader::new(Arc::clone(&chronicler.log), peer(9_998));
+        let mut sees = SwarmReader::new(Arc::clone(&chronicler.log), peer(9_998), true);
         let mut seen = BTreeSet::new();
         for n in 1_000..6_000 {
             comes(&mut chronicler, n);

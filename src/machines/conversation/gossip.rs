@@ -20,9 +20,9 @@ pub(super) struct Gossip {
 }
 
 impl Gossip {
-    /// From now on `peer` is told what `log` says, under the number `id`.
-    pub(super) fn new(log: Arc<SwarmLog>, peer: PeerKey, id: u8) -> Self {
-        Self { id, reader: SwarmReader::new(log, peer), due: None }
+    /// From now on a peer is told what `log` says, under the number `id`.
+    pub(super) fn new(log: Arc<SwarmLog>, (peer, near): (PeerKey, bool), id: u8) -> Self {
+        Self { id, reader: SwarmReader::new(log, peer, near), due: None }
     }
 
     /// The peer wants another number.
@@ -116,7 +116,7 @@ mod tests {
         let log = Arc::<SwarmLog>::default();
         let mut chronicler = Chronicler::new(Arc::clone(&log));
         let start = made_up::start();
-        let mut gossip = Gossip::new(log, peer(9), 7);
+        let mut gossip = Gossip::new(log, (peer(9), true), 7);
         let mut told = Vec::new();
         chronicler.came(peer(9), address(9), Standing::default());
         for second in 0..200 {

@@ -156,11 +156,11 @@ impl Outbound {
             ToPeer::Withdraw(block) => self.drop_uploads(|waiting| waiting == block),
             ToPeer::Reject(block) => self.messages.push_back(Message::Reject(block)),
             ToPeer::Look => {}
-            ToPeer::Exchange { id, peer } => match &mut self.gossip {
+            ToPeer::Exchange { id, peer, near } => match &mut self.gossip {
                 Some(gossip) => gossip.rename(id),
                 None => {
                     let log = Arc::clone(&self.context.swarm);
-                    self.gossip = Some(Gossip::new(log, peer, id));
+                    self.gossip = Some(Gossip::new(log, (peer, near), id));
                 }
             },
             ToPeer::OfferMetadata => self.offer_metadata(),

@@ -60,14 +60,26 @@ impl Dials {
     }
 }
 
+/// Who says that somebody shares a torrent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// One of its trackers.
+    OnTracker,
+    /// The ring, or Mainline.
+    InNetwork,
+    /// One of its peers, or anybody in the local network: nobody proves that.
+    ByHearsay,
+}
+
 /// Somebody is said to share a torrent at `address`: whoever is not known is dialled when the torrent
-/// is open. `told`: by one of its peers.
+/// is open. Of a torrent that turned out to be private (BEP 27) a network may still answer what it was
+/// asked before: only its trackers are heard.
 pub(super) fn handle_found(
     engine: &mut Engine,
     key: TorrentKey,
     address: SocketAddr,
     seeder: bool,
-    told: bool,
+    way: Found,
 ) {
     let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
     let of_use = match torrent.stage {
@@ -75,9 +87,11 @@ pub(super) fn handle_found(
         torrent::Stage::Complete => !seeder,
         torrent::Stage::GivenUp | torrent::Stage::Seeded => false,
     };
-    if !of_use || engine.networks.is_ours(address) {
+    let private = torrent.context.metainfo.private() && way != Found::OnTracker;
+    if !of_use || private || engine.networks.is_ours(address) {
         return;
     }
+    let told = way == Found::ByHearsay;
     let begun = torrent.dials_begun;
     let own = engine.networks.own(address.is_ipv6());
     if torrent.contacts.is_full(told) && torrent.contacts.make_room(priority(own, address), told) {

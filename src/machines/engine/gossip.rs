@@ -7,8 +7,9 @@ use crate::bus::ToPeer;
 use crate::formats::krpc::Sharer;
 use crate::formats::wire::{ExtensionHandshake, UT_PEX};
 use crate::machines::engine::contacts::Contact;
-use crate::machines::engine::{Engine, dials, pair};
-use crate::words::address::may_name;
+use crate::machines::engine::dials::{self, Found};
+use crate::machines::engine::{Engine, pair};
+use crate::words::address::{is_local, may_name};
 use crate::words::id::PeerKey;
 use crate::words::swarm_log::Standing;
 
@@ -16,9 +17,11 @@ use crate::words::swarm_log::Standing;
 pub(super) fn list(engine: &mut Engine, key: PeerKey, address: SocketAddr, dialled: bool) {
     let wanted = engine.settings.pex;
     let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
+    // Nobody can dial a web seed.
+    let is_web_seed = peer.contact.and_then(|contact| torrent.contacts.web_seed(contact)).is_some();
     let Some(talk) = peer.talk() else { return };
     let known = !torrent.context.is_unknown() && !torrent.context.metainfo.private();
-    if wanted && known {
+    if wanted && known && !is_web_seed {
         let seeder = talk.seeder || talk.upload_only;
         torrent.chronicler.came(key, address, Standing { seeder, reachable: dialled });
     }
@@ -42,7 +45,8 @@ pub(super) fn handle_extended(engine: &mut Engine, key: PeerKey, handshake: &Ext
         talk.exchange_id = Some(id);
     } else if wanted && talk.exchange_id != Some(id) && talk.has_room() {
         talk.exchange_id = Some(id);
-        talk.tell(&mut engine.orders, key, ToPeer::Exchange { id, peer: key });
+        let near = is_local(talk.who.ip);
+        talk.tell(&mut engine.orders, key, ToPeer::Exchange { id, peer: key, near });
     }
 }
 
@@ -61,7 +65,8 @@ pub(super) fn handle_renewed(engine: &mut Engine, key: PeerKey) {
     if let Some(id) = talk.exchange_id
         && talk.has_room()
     {
-        talk.tell(&mut engine.orders, key, ToPeer::Exchange { id, peer: key });
+        let near = is_local(talk.who.ip);
+        talk.tell(&mut engine.orders, key, ToPeer::Exchange { id, peer: key, near });
     }
     if let Some(address) = dialled.or(listens_at) {
         list(engine, key, address, dialled.is_some());
@@ -79,7 +84,7 @@ pub(super) fn handle_exchanged(engine: &mut Engine, key: PeerKey, sharers: &[Sha
     for Sharer { address, seeder } in sharers {
         engine.steps.step();
         if may_name(ip, address.ip()) {
-            dials::handle_found(engine, torrent, *address, *seeder, true);
+            dials::handle_found(engine, torrent, *address, *seeder, Found::ByHearsay);
         }
     }
     dials::dial_next(engine);

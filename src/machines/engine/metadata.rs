@@ -80,15 +80,22 @@ pub(super) fn tried(engine: &Engine, key: TorrentKey) -> String {
     let Some(torrent) = engine.torrents.get(key.0) else { return String::new() };
     let Some(seek) = &torrent.seek else { return String::new() };
     let found = torrent.contacts.found_ever();
-    let ring = match (engine.networks.has(Network::Ring), found) {
-        (false, _) => "no ring".to_owned(),
-        (true, 1) => "the ring (1 address found)".to_owned(),
-        (true, found) => format!("the ring ({found} addresses found)"),
+    let [ring, mainline] = [Network::Ring, Network::Mainline].map(|of| engine.networks.has(of));
+    let networks = match (ring, mainline) {
+        (false, false) => "no ring",
+        (false, true) => "no ring, Mainline",
+        (true, false) => "the ring",
+        (true, true) => "the ring, Mainline",
+    };
+    let networks = match found {
+        _ if !ring && !mainline => networks.to_owned(),
+        1 => format!("{networks} (1 address found)"),
+        found => format!("{networks} ({found} addresses found)"),
     };
     let mut tried = match torrent.context.metainfo.trackers().len() {
-        0 => format!("{ring}, no trackers"),
-        1 => format!("{ring}, 1 tracker"),
-        trackers => format!("{ring}, {trackers} trackers"),
+        0 => format!("{networks}, no trackers"),
+        1 => format!("{networks}, 1 tracker"),
+        trackers => format!("{networks}, {trackers} trackers"),
     };
     let (shown, contacts) = (torrent.contacts.named_first(), torrent.contacts.len());
     match contacts {

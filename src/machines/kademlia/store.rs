@@ -18,6 +18,8 @@ use crate::words::rng::Rng;
 pub(super) struct Store {
     own: NodeId,
     torrents: BTreeMap<Distance, Vec<Stored>>,
+    /// The peers of all of them.
+    len: usize,
     /// Up to where the last round of expiry came.
     cursor: Option<Distance>,
 }
@@ -36,7 +38,7 @@ impl Stored {
 
 impl Store {
     pub(super) fn new(own: NodeId) -> Self {
-        Self { own, torrents: BTreeMap::new(), cursor: None }
+        Self { own, torrents: BTreeMap::new(), len: 0, cursor: None }
     }
 
     /// The id from which the torrents' distances are measured.
@@ -55,15 +57,18 @@ impl Store {
     ) {
         let key = self.own.distance(info_hash.into());
         let peers = self.torrents.entry(key).or_default();
+        self.len -= peers.len();
         peers.retain(|stored| stored.is_fresh(now) && stored.peer != peer);
         if admits(peers, peer, rng) {
             peers.push(Stored { peer, announced: now });
         }
+        self.len += peers.len();
         if peers.is_empty() {
             self.torrents.remove(&key);
         }
-        if self.torrents.len() > limits::ENTRIES_TORRENTS_MAX {
-            self.torrents.pop_last();
+        while self.torrents.len() > limits::ENTRIES_TORRENTS_MAX || self.len > limits::ENTRIES_MAX {
+            let Some((_, peers)) = self.torrents.pop_last() else { break };
+            self.len -= peers.len();
         }
     }
 
@@ -111,7 +116,9 @@ impl Store {
         let mut empty = Vec::new();
         self.cursor = None;
         for (key, peers) in next.take(limits::ENTRIES_EXPIRED_AT_ONCE) {
+            self.len -= peers.len();
             peers.retain(|stored| stored.is_fresh(now));
+            self.len += peers.len();
             if peers.is_empty() {
                 empty.push(*key);
             }
@@ -128,10 +135,14 @@ impl Store {
         let moved = before.torrents.into_iter();
         self.torrents =
             moved.map(|(key, peers)| (own.distance(before.own.at(key)), peers)).collect();
+        self.len = before.len;
     }
 
     pub(super) fn check(&self) {
         assert!(self.torrents.len() <= limits::ENTRIES_TORRENTS_MAX);
+        assert!(self.len <= limits::ENTRIES_MAX);
+        let len: usize = self.torrents.values().map(Vec::len).sum();
+        assert_eq!(self.len, len, "every peer is counted");
         for peers in self.torrents.values() {
             assert!(!peers.is_empty() && peers.len() <= limits::ENTRY_PEERS_MAX);
         }
@@ -154,4 +165,39 @@ fn admits(peers: &[Stored], peer: SocketAddr, rng: &mut Rng) -> bool {
     let crowd = u32::try_from(len.saturating_sub(max / 2)).expect("it is below ENTRY_PEERS_MAX");
     let room = u32::try_from(max - max / 2).expect("it is below ENTRY_PEERS_MAX");
     len < max && !rng.chance(crowd, room)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever has many subnets and guesses many torrents does not have our memory.
+    #[test]
+    fn of_all_torrents_so_many_peers_are_held() {
+        #[expect(clippy::disallowed_methods, reason = "an Instant cannot be made up")]
+        let now = Instant::now();
+        let (mut store, mut rng) = (Store::new(NodeId([0; 20])), Rng::new(1));
+        let mut most = 0;
+        for torrent in 0..160 {
+            let mut info_hash = InfoHash([0; 20]);
+            info_hash.0[0] = torrent;
+            for n in 0..600_u32 {
+                let [.., high, low] = n.to_be_bytes();
+                let peer = SocketAddr::from(([60 + high, low, 1, 1], 6881));
+                store.put(info_hash, peer, now, &mut rng);
+                most = most.max(store.len);
+            }
+            store.check();
+        }
+        assert_eq!(most, limits::ENTRIES_MAX);
+        let nearest = store.all(InfoHash([0; 20]), now).count();
+        assert!(nearest > 500, "the farthest are forgotten, not the nearest: {nearest}");
+        store.rename(NodeId([1; 20]));
+        store.check();
+        for _ in 0..limits::ENTRIES_TORRENTS_MAX / limits::ENTRIES_EXPIRED_AT_ONCE {
+            store.expire(now + limits::ENTRY_LIFETIME);
+        }
+        store.check();
+        assert_eq!(store.len, 0);
+    }
 }

@@ -103,6 +103,10 @@ pub const ENTRY_HOST_PEERS_MAX: usize = 2;
 /// See [`ENTRY_PEERS_MAX`].
 pub const ENTRY_SUBNET_PEERS_MAX: usize = 16;
 
+/// Peers held of all torrents, 48 bytes each: 3 MiB in each family. What whole subnets may announce
+/// would be a hundred times as much.
+pub const ENTRIES_MAX: usize = 64 * 1024;
+
 /// An announcement is forgotten after this.
 pub const ENTRY_LIFETIME: Duration = Duration::from_secs(30 * 60);
 

@@ -2,7 +2,8 @@
 
 use crate::bus::{ChordNews, Event, Network, Order, RingState, ToUsher};
 use crate::formats::krpc::Sharer;
-use crate::machines::engine::{Engine, dials, ending, networks};
+use crate::machines::engine::dials::{self, Found};
+use crate::machines::engine::{Engine, ending, networks};
 use crate::words::id::InfoHash;
 
 pub(in crate::machines::engine) fn handle_news(engine: &mut Engine, news: ChordNews) {
@@ -51,7 +52,7 @@ fn handle_found(engine: &mut Engine, info_hash: InfoHash, sharers: &[Sharer]) {
     // Bound: limits::FOUND_WORD
     for Sharer { address, seeder } in sharers {
         engine.steps.step();
-        dials::handle_found(engine, key, *address, *seeder, false);
+        dials::handle_found(engine, key, *address, *seeder, Found::InNetwork);
     }
     dials::dial_next(engine);
 }

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use crate::bus::{Event, MainlineNews, Network, Order, ToUsher};
-use crate::machines::engine::{Engine, dials, ending, networks};
+use crate::machines::engine::dials::{self, Found};
+use crate::machines::engine::{Engine, ending, networks};
 use crate::words::id::InfoHash;
 
 pub(in crate::machines::engine) fn handle_news(engine: &mut Engine, news: MainlineNews) {
@@ -30,7 +31,7 @@ fn handle_found(engine: &mut Engine, info_hash: InfoHash, peers: &[SocketAddr]) 
     // Bound: limits::mainline::FOUND_MAX
     for address in peers {
         engine.steps.step();
-        dials::handle_found(engine, key, *address, false, false);
+        dials::handle_found(engine, key, *address, false, Found::InNetwork);
     }
     dials::dial_next(engine);
 }

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use crate::bus::trackers::{AnnounceNumber, TrackerNews};
-use crate::machines::engine::{Engine, dials, trackers};
+use crate::machines::engine::dials::{self, Found};
+use crate::machines::engine::{Engine, trackers};
 
 pub(in crate::machines::engine) fn handle_news(engine: &mut Engine, news: TrackerNews) {
     match news {
@@ -21,7 +22,7 @@ fn handle_found(engine: &mut Engine, number: AnnounceNumber, peers: &[SocketAddr
     // Bound: limits::FOUND_WORD
     for &address in peers {
         engine.steps.step();
-        dials::handle_found(engine, key, address, false, false);
+        dials::handle_found(engine, key, address, false, Found::OnTracker);
     }
     dials::dial_next(engine);
 }

@@ -22,7 +22,7 @@ fn exchanged(sharers: &[(&str, bool)]) -> PeerNews {
 /// Whom a newcomer would be told of, as `address` or `address s` of a seeder.
 fn listed(drive: &Drive) -> Vec<String> {
     let nobody = PeerKey(Key { index: 999, generation: 0 });
-    let mut reader = SwarmReader::new(Arc::clone(&drive.torrents[0].swarm), nobody);
+    let mut reader = SwarmReader::new(Arc::clone(&drive.torrents[0].swarm), nobody, true);
     let added = reader.changes().added.into_iter();
     added.map(|(at, kind)| format!("{at}{}", if kind.seeder { " s" } else { "" })).collect()
 }
@@ -52,6 +52,16 @@ fn whom_we_dialled_is_listed_under_the_address_that_we_dialled() {
     drive.connected(0, 9);
     assert_eq!(listed(&drive), ["127.0.0.1:1"]);
     drive.goes(0);
+    assert_eq!(listed(&drive), [""; 0]);
+}
+
+#[test]
+fn a_web_seed_is_nobody_to_be_told_of() {
+    let mut drive = Drive::new(settings());
+    drive.web_seeds = vec![WebSeed::parse("http://h/").unwrap()];
+    drive.adds(torrent(4), &[]);
+    assert_eq!(drive.storage(0, StorageNews::Opened), "ask 0 at http://h/");
+    drive.connected(0, 9);
     assert_eq!(listed(&drive), [""; 0]);
 }
 

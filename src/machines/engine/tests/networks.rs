@@ -167,6 +167,15 @@ fn a_private_torrent_is_in_no_network() {
         drive.handle(Notification::Entries(network, nodes));
     }
     drive.handle(Notification::Mainline(MainlineNews::Joined));
+    // It may have been asked for before it was known to be private.
+    let address = "192.0.2.1:1".parse().unwrap();
+    let info_hash = drive.torrents[0].metainfo.info_hash();
+    let neighbour = Neighbour { info_hash, address, chord: None };
+    script! {
+        found(&mut drive, &[("192.0.2.1:1", false)]) => "",
+        found_on_mainline(&mut drive, &["192.0.2.1:1"]) => "",
+        drive.handle(Notification::Lan(neighbour)) => "",
+    }
     for _ in 0..100 {
         let orders = drive.waits(Duration::from_secs(10));
         assert_eq!(orders, "");
