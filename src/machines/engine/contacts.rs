@@ -23,8 +23,11 @@ pub(super) struct Contacts {
     callers: BTreeMap<Address, PeerKey>,
     /// Those of the table that peers told us of.
     told: usize,
-    /// Those that wait to be dialled, in the order in which they are.
+    /// Those that wait to be dialled, in the order in which they are: whom peers told us of, and the
+    /// others. Both take turns, so that no peer that tells of many keeps us from anybody else.
     waiting: BTreeSet<(Rank, Key)>,
+    waiting_told: BTreeSet<(Rank, Key)>,
+    tolds_turn: bool,
     /// Those that waited so far.
     waited: u64,
     /// How many were found, each time anew.
@@ -82,6 +85,8 @@ impl Contacts {
             callers: BTreeMap::new(),
             told: 0,
             waiting: BTreeSet::new(),
+            waiting_told: BTreeSet::new(),
+            tolds_turn: false,
             waited: 0,
             found: 0,
             web_seeds: web_seeds.into(),
@@ -124,17 +129,19 @@ impl Contacts {
     }
 
     /// Whom a better one would make room for: of those that wait the one of the lowest priority, if
-    /// that is below `priority`. It is forgotten; who is found once will be found again.
+    /// that is below `priority`. Whom peers tell us of takes the place of another such alone. It is
+    /// forgotten; who is found once will be found again.
     pub(super) fn make_room(&mut self, priority: u32, told: bool) -> bool {
-        let Some((rank @ Rank::Found(Reverse(least), _), key)) = self.waiting.last().copied()
+        let others = if told { None } else { self.waiting.last() };
+        let Some((rank @ Rank::Found(Reverse(least), _), key)) =
+            self.waiting_told.last().max(others).copied()
         else {
             return false;
         };
-        let crowded = told && self.told >= limits::FOUND_BY_PEERS_MAX;
-        let fits = self.table.get(key).is_some_and(|contact| contact.told || !crowded);
-        if least >= priority || !fits {
+        if least >= priority {
             return false;
         }
+        self.waiting_told.remove(&(rank, key));
         self.waiting.remove(&(rank, key));
         self.remove(key);
         true
@@ -162,12 +169,21 @@ impl Contacts {
             // A web seed, which makes room for nobody.
             (Host::Name(_) | Host::Any, false) | (_, true) => Rank::Named(self.waited),
         };
-        self.waiting.insert((rank, key));
+        let waiting = if contact.told { &mut self.waiting_told } else { &mut self.waiting };
+        waiting.insert((rank, key));
     }
 
     /// The next to be dialled.
     pub(super) fn poll_next(&mut self) -> Option<Key> {
-        self.waiting.pop_first().map(|(_, key)| key)
+        let mut sets = [&mut self.waiting, &mut self.waiting_told];
+        if !matches!(sets[0].first(), Some((Rank::Named(_), _))) {
+            if self.tolds_turn {
+                sets.reverse();
+            }
+            self.tolds_turn = !self.tolds_turn;
+        }
+        let [first, second] = sets;
+        first.pop_first().or_else(|| second.pop_first()).map(|(_, key)| key)
     }
 
     fn remove(&mut self, key: Key) {
@@ -210,6 +226,7 @@ impl Contacts {
         }
         // Bound: limits::CONTACTS_MAX, limits::FOUND_MAX
         self.waiting.retain(|(rank, _)| matches!(rank, Rank::Named(_)));
+        self.waiting_told.clear();
     }
 
     /// The web seeds of a torrent that was not known.
@@ -384,6 +401,26 @@ mod tests {
         assert_eq!(contacts.len(), 0);
         assert_eq!(contacts.poll_next(), Some(web_seed));
         assert!(contacts.get(web_seed).unwrap().socket_address().is_none());
+    }
+
+    #[test]
+    fn whom_peers_tell_us_of_takes_turns_with_others_and_the_place_of_nobody_else() {
+        let mut contacts = Contacts::new(Vec::new(), Vec::new());
+        let own = SocketAddr::from(([192, 0, 2, 1], 1));
+        let [told, found] = [[2, 3, 4], [5, 6, 7]].map(|of| of.map(address));
+        let keys = |contacts: &mut Contacts, of: [SocketAddr; 3], told| {
+            of.map(|address| contacts.find(address, told).unwrap())
+        };
+        let told = keys(&mut contacts, told, true);
+        let found = keys(&mut contacts, found, false);
+        told.into_iter().chain(found).for_each(|key| contacts.wait(key, own));
+        let is_told = |contacts: &mut Contacts| contacts.poll_next().map(|key| told.contains(&key));
+        let turns = [false, true, false, true].map(Some);
+        assert_eq!(turns, [(); 4].map(|()| is_told(&mut contacts)));
+        assert!(contacts.make_room(u32::MAX, true));
+        assert!(!contacts.make_room(u32::MAX, true));
+        assert!(contacts.make_room(u32::MAX, false));
+        assert_eq!(contacts.poll_next(), None);
     }
 
     #[test]
