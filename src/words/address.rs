@@ -183,6 +183,12 @@ pub fn network(ip: IpAddr) -> IpAddr {
     }
 }
 
+/// Where two that show one peer id are one peer: its [`network`], or everything that is local. From
+/// elsewhere an id proves nothing, for everybody in a swarm has read everybody's.
+pub fn neighbourhood(ip: IpAddr) -> IpAddr {
+    if is_local(ip) { Ipv4Addr::UNSPECIFIED.into() } else { network(ip) }
+}
+
 /// Host and port: the text before and after the last colon that is not in brackets. A text of
 /// digits alone (and the dash of a range) is a port.
 fn split(text: &str) -> Result<(&str, &str), Unparsable> {

@@ -314,6 +314,17 @@ pub const PLACES_BESIDE_PEERS: u32 = 2 * GREETINGS_MAX;
 /// behind it, and nobody is to take all places.
 pub const PEERS_A_NETWORK: u32 = 3;
 
+/// Of the connections that are allowed, those that are kept for peers whom we dial; an eighth of them
+/// at most.
+pub const PLACES_FOR_DIALS: u32 = 10;
+
+/// A peer that dialled us and with which nothing has moved for so long makes room when somebody finds
+/// no place.
+pub const IDLE_MAX: Duration = Duration::from_secs(300);
+
+/// Peers that are looked at for that, each time.
+pub const IDLE_LOOKS: u32 = 8;
+
 /// Peers that the user may name for a torrent with `--peer`.
 pub const CONTACTS_MAX: usize = 64;
 

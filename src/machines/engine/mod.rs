@@ -118,6 +118,10 @@ pub struct Engine {
     greetings: Greetings,
     /// Connections that were dialled or have shaken hands, until their last words.
     admitted: u32,
+    /// Of these, the ones that dialled us.
+    callers: u32,
+    /// Where the last look ended for a caller with whom nothing moves.
+    idle_cursor: u32,
     bans: Bans,
     /// Torrents that are neither complete nor given up.
     unfinished: u32,
@@ -169,6 +173,8 @@ impl Engine {
             dials: Dials::default(),
             greetings: Greetings::default(),
             admitted: 0,
+            callers: 0,
+            idle_cursor: 0,
             bans: Bans::default(),
             unfinished: 0,
             alive: 0,
@@ -203,7 +209,7 @@ impl Engine {
         match notification {
             Notification::Peer(peer, news) => handlers::peer::handle_news(self, peer, news),
             Notification::Accepted { socket, address } => {
-                handlers::peer::handle_accepted(self, socket, address);
+                handlers::meeting::handle_accepted(self, socket, address);
             }
             Notification::Storage(torrent, news) => {
                 handlers::storage::handle_news(self, torrent, news);
@@ -391,6 +397,9 @@ impl Engine {
         let admitted = self.peers.iter().filter(|(_, peer)| peer.admitted).count();
         assert_eq!(self.admitted as usize, admitted);
         assert!(self.admitted <= self.settings.peers_max);
+        // Bound: none; for tests.
+        let callers = self.peers.iter().filter(|(_, peer)| peer.is_caller()).count();
+        assert_eq!(self.callers as usize, callers);
         // Bound: none; for tests.
         let greeting = self.peers.iter().filter(|(_, peer)| peer.is_greeting()).count();
         assert_eq!(self.greetings.len() as usize, greeting);

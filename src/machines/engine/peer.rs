@@ -107,6 +107,8 @@ pub(super) struct Talk {
     pub(super) sampled: Sampled,
     /// When its handshakes were done.
     pub(super) met_at: Instant,
+    /// When the last block came or went, or its handshakes were done.
+    pub(super) moved_at: Instant,
 }
 
 /// By what a peer is known again: see [`bans`](crate::machines::engine::bans).
@@ -135,6 +137,16 @@ impl Peer {
 
     pub(super) fn is_leaving(&self) -> bool {
         matches!(self.stage, Stage::Leaving(..))
+    }
+
+    /// Whether it dialled us and has shaken hands.
+    pub(super) fn is_caller(&self) -> bool {
+        self.admitted && self.socket.is_some()
+    }
+
+    /// Whether it talks, and nothing has moved for long.
+    pub(super) fn is_idle(&self, now: Instant) -> bool {
+        matches!(&self.stage, Stage::Talking(talk) if now >= talk.moved_at + limits::IDLE_MAX)
     }
 
     /// The address from which it talks, if it does.
@@ -212,6 +224,7 @@ impl Talk {
             uploaded: 0,
             sampled: Sampled { at: now, downloaded: 0, uploaded: 0 },
             met_at: now,
+            moved_at: now,
         }
     }
 

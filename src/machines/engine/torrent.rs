@@ -31,8 +31,8 @@ pub(super) struct Torrent {
     pub(super) choker: Choker,
     /// Whom to dial.
     pub(super) contacts: Contacts,
-    /// The connections whose handshakes are done.
-    pub(super) peer_ids: BTreeMap<PeerId, PeerKey>,
+    /// The connections whose handshakes are done, by peer id and [`neighbourhood`].
+    pub(super) peer_ids: BTreeMap<(PeerId, IpAddr), PeerKey>,
     /// How many of them talk, by the network that they are in.
     pub(super) networks: BTreeMap<IpAddr, u32>,
     pub(super) stage: Stage,

@@ -5,6 +5,7 @@ pub(super) mod clock;
 pub(super) mod command;
 pub(super) mod lan;
 pub(super) mod mainline;
+pub(super) mod meeting;
 pub(super) mod peer;
 pub(super) mod storage;
 pub(super) mod tracker;

@@ -1,30 +1,30 @@
 //! News of peers.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use crate::bus::{
-    Event, Farewell, Fault, Network, Order, PeerNews, PeerShared, PeerState, SocketNumber, ToClerk,
-    ToPeer, ToStorage, TorrentEvent,
+    Event, Farewell, Fault, Network, Order, PeerNews, PeerState, ToClerk, ToPeer, ToStorage,
+    TorrentEvent,
 };
 use crate::formats::wire::{ExtensionHandshake, UT_METADATA};
 use crate::machines::engine::exchange::{self, hang_up};
-use crate::machines::engine::peer::{Identity, Peer, Stage, Talk};
+use crate::machines::engine::handlers::meeting;
+use crate::machines::engine::peer::{Peer, Stage};
 use crate::machines::engine::{
-    Engine, Phase, dials, ending, gossip, metadata, networks, pair, torrent, trackers,
+    Engine, dials, ending, gossip, metadata, networks, pair, torrent, trackers,
 };
-use crate::words::address::network;
+use crate::words::address::neighbourhood;
 use crate::words::bitfield::Word;
-use crate::words::id::{Block, InfoHash, PeerId, PeerKey, PieceIndex, SkeyHash, TorrentKey};
+use crate::words::id::{Block, PeerKey, PieceIndex, TorrentKey};
 use crate::words::limits;
 
 pub(in crate::machines::engine) fn handle_news(engine: &mut Engine, peer: PeerKey, news: PeerNews) {
     match news {
-        PeerNews::Hello(info_hash) => handle_hello(engine, peer, info_hash),
-        PeerNews::HelloBySkey(name) => handle_hello_by_skey(engine, peer, name),
+        PeerNews::Hello(info_hash) => meeting::handle_hello(engine, peer, info_hash),
+        PeerNews::HelloBySkey(name) => meeting::handle_hello_by_skey(engine, peer, name),
         PeerNews::Connected { address, peer_id, reserved, allowed_fast, shared } => {
             let fast = reserved.fast().then_some(allowed_fast);
-            handle_connected(engine, peer, address, peer_id, fast, shared);
+            meeting::handle_connected(engine, peer, address, peer_id, fast, shared);
         }
         PeerNews::Gained(word) => handle_gained(engine, peer, word),
         PeerNews::Lost(word) => handle_lost(engine, peer, word),
@@ -51,41 +51,6 @@ pub(in crate::machines::engine) fn handle_news(engine: &mut Engine, peer: PeerKe
             handle_performed(engine, peer, orders, uploaded);
         }
         PeerNews::Gone(farewell) => handle_gone(engine, peer, farewell),
-    }
-}
-
-/// Somebody dialled us. Which torrent it wants is known only when it has said hello.
-pub(in crate::machines::engine) fn handle_accepted(
-    engine: &mut Engine,
-    socket: SocketNumber,
-    address: SocketAddr,
-) {
-    let full = engine.admitted >= engine.settings.peers_max || engine.phase != Phase::Running;
-    if !full && let Some(oldest) = engine.greetings.in_the_way_of(address.ip()) {
-        hang_up(engine, oldest, Fault::Nobodys, "it did not shake hands, and others wait");
-    }
-    let peer = Peer {
-        torrent: None,
-        contact: None,
-        listens_at: None,
-        told_way: false,
-        socket: Some(socket),
-        stage: Stage::Greeting,
-        connected: true,
-        admitted: false,
-        network: None,
-        address: address.to_string(),
-        client: String::new(),
-        retrying: None,
-    };
-    let key = if full { Err(peer) } else { engine.peers.insert(peer) };
-    match key {
-        Ok(key) => {
-            engine.connected += 1;
-            engine.greetings.add(socket, PeerKey(key), address.ip());
-            engine.order(Order::Admit { socket, peer: PeerKey(key) });
-        }
-        Err(_) => engine.order(Order::Refuse(socket)),
     }
 }
 
@@ -119,127 +84,6 @@ pub(in crate::machines::engine) fn handle_undelivered(engine: &mut Engine, order
         Order::Tracker(order) => trackers::handle_undelivered(engine, order.number),
         // A socket is dropped with the porter, and at the end nobody waits for the rest.
         Order::Refuse(_) | Order::HangUp(_) | Order::Reap(_) | Order::End => {}
-    }
-}
-
-fn handle_hello(engine: &mut Engine, key: PeerKey, info_hash: InfoHash) {
-    let torrent = engine.by_info_hash.get(&info_hash).copied();
-    let Some(torrent) = torrent else {
-        let reason = format!("it wants torrent {info_hash}, which is not here");
-        return hang_up(engine, key, Fault::Nobodys, &reason);
-    };
-    let Some(peer) = engine.peers.get_mut(key.0) else { return };
-    peer.torrent = Some(torrent);
-    let Some(known) = engine.torrents.get(torrent.0) else { return };
-    let context = Arc::clone(&known.context);
-    engine.order(Order::Introduce { peer: key, torrent, context });
-}
-
-/// Whoever wants encryption does not say the info-hash, for everybody could read it.
-fn handle_hello_by_skey(engine: &mut Engine, key: PeerKey, name: SkeyHash) {
-    match engine.by_skey_hash.get(&name).copied() {
-        Some(info_hash) => handle_hello(engine, key, info_hash),
-        None => hang_up(engine, key, Fault::Nobodys, "it wants a torrent which is not here"),
-    }
-}
-
-fn handle_connected(
-    engine: &mut Engine,
-    key: PeerKey,
-    address: SocketAddr,
-    peer_id: PeerId,
-    fast: Option<Vec<PieceIndex>>,
-    shared: Arc<PeerShared>,
-) {
-    let Some(peer) = engine.peers.get_mut(key.0) else { return };
-    if peer.is_dialling() {
-        engine.dials.handle_over();
-    }
-    if !std::mem::replace(&mut peer.connected, true) {
-        engine.connected += 1;
-    }
-    if matches!(peer.stage, Stage::Leaving(..)) {
-        return;
-    }
-    if let Some(socket) = peer.socket {
-        if engine.admitted >= engine.settings.peers_max {
-            return hang_up(engine, key, Fault::Ours, "there are as many connections as allowed");
-        }
-        engine.greetings.remove(socket);
-        peer.admitted = true;
-        engine.admitted += 1;
-    }
-    let dialled = peer.contact.is_some();
-    let mut talk = Talk::new(key, peer_id, address.ip(), shared, engine.now);
-    talk.fast = fast.is_some();
-    talk.allowed_to_it = fast.unwrap_or_default();
-    if let Some(torrent) = peer.torrent.and_then(|torrent| engine.torrents.get(torrent.0)) {
-        talk.allowed_blocks = torrent.blocks_of(&talk.allowed_to_it);
-    }
-    let torrent = peer.torrent.and_then(|torrent| engine.torrents.get(torrent.0));
-    let contact = torrent.zip(peer.contact).map(|(torrent, key)| torrent.contacts.web_seed(key));
-    if contact.flatten().is_some() {
-        // Its address is its URL.
-        peer.client = "web seed".to_owned();
-    } else {
-        peer.client = talk.client();
-        peer.address = address.to_string();
-    }
-    peer.stage = Stage::Talking(Box::new(talk));
-    let at = address;
-    let (ip, address, client) = (address.ip(), peer.address.clone(), peer.client.clone());
-    if peer_id == engine.peer_id {
-        return hang_up(engine, key, Fault::Ourselves, "it is ourselves");
-    }
-    if engine.bans.contains(Identity { ip, peer_id }) {
-        return hang_up(engine, key, Fault::Theirs, "it is banned, for it sent corrupt data");
-    }
-    let Some(torrent) = engine.peers.get(key.0).and_then(|peer| peer.torrent) else { return };
-    let known = engine.torrents.get(torrent.0).and_then(|torrent| torrent.peer_ids.get(&peer_id));
-    if let Some(&other) = known {
-        let keep_new = is_better(engine, key, other, dialled == (engine.peer_id > peer_id));
-        let loser = if keep_new { other } else { key };
-        hang_up(engine, loser, Fault::Nobodys, "there is another connection to it");
-        if !keep_new {
-            return;
-        }
-    }
-    let (Some(peer), Some(known)) =
-        (engine.peers.get_mut(key.0), engine.torrents.get_mut(torrent.0))
-    else {
-        return;
-    };
-    if !known.take_in(network(ip)) {
-        return hang_up(engine, key, Fault::Ours, "there are enough connections to its address");
-    }
-    peer.network = Some(network(ip));
-    known.peer_ids.insert(peer_id, key);
-    if let Some(seek) = &mut known.seek {
-        seek.met += 1;
-    }
-    if dialled {
-        gossip::list(engine, key, at, true);
-    }
-    engine.tell(torrent, TorrentEvent::Peer { address, state: PeerState::Connected, client });
-    dials::dial_next(engine);
-}
-
-/// Which of two connections to one peer is kept: whether it is the new one.
-///
-/// Two that dial each other must both keep the same: the one that was dialled by the greater peer
-/// id. A peer that dials us again from its address has lost the older connection, though we may not
-/// have noticed; what we dialled twice was two names of one peer, and the first is as good.
-fn is_better(engine: &Engine, new: PeerKey, old: PeerKey, by_the_greater: bool) -> bool {
-    let (Some(new), Some(old)) = (engine.peers.get(new.0), engine.peers.get(old.0)) else {
-        return true;
-    };
-    match (new.contact.is_some(), old.contact.is_some()) {
-        (true, true) => old.is_leaving(),
-        (false, false) => {
-            let again = new.ip() == old.ip() && new.socket > old.socket;
-            old.is_leaving() || again
-        }
-        (true, false) | (false, true) => old.is_leaving() || by_the_greater,
     }
 }
 
@@ -422,6 +266,7 @@ fn handle_block(engine: &mut Engine, key: PeerKey, block: Block, data: Vec<u8>) 
         return;
     }
     talk.downloaded += u64::from(block.len);
+    talk.moved_at = engine.now;
     if talk.slow_start {
         talk.pipeline = (talk.pipeline + 1).min(limits::PIPELINE_MAX);
     }
@@ -525,6 +370,9 @@ fn handle_performed(engine: &mut Engine, key: PeerKey, orders: u32, uploaded: u6
     let Some(talk) = peer.talk() else { return };
     talk.unperformed = talk.unperformed.saturating_sub(orders);
     talk.uploaded += uploaded;
+    if uploaded > 0 {
+        talk.moved_at = engine.now;
+    }
     exchange::serve(engine, key);
     exchange::fill(engine, key);
 }
@@ -544,6 +392,7 @@ fn handle_gone(engine: &mut Engine, key: PeerKey, farewell: Farewell) {
     }
     engine.connected -= u32::from(peer.connected);
     engine.admitted -= u32::from(peer.admitted);
+    engine.callers -= u32::from(peer.is_caller());
     if let Some(socket) = peer.socket {
         engine.greetings.remove(socket);
     }
@@ -588,8 +437,9 @@ fn forget(engine: &mut Engine, key: PeerKey, at: TorrentKey, peer: &mut Peer) {
     }
     if let Some(talk) = peer.talk_or_last() {
         engine.bans.handle_gone(key, talk.who);
-        if torrent.peer_ids.get(&talk.who.peer_id) == Some(&key) {
-            torrent.peer_ids.remove(&talk.who.peer_id);
+        let name = (talk.who.peer_id, neighbourhood(talk.who.ip));
+        if torrent.peer_ids.get(&name) == Some(&key) {
+            torrent.peer_ids.remove(&name);
         }
         torrent.seeders -= u32::from(talk.seeder);
         if talk.told_as_seeder {

@@ -90,6 +90,55 @@ fn whoever_greets_takes_no_place_from_those_who_are_dialled() {
     assert_eq!(drive.accepted(), "refuse", "as many as are allowed are dialled");
 }
 
+/// Whoever dialled us and wants nothing holds neither the places of those whom we dial nor, for ever,
+/// those of others who dial us.
+#[test]
+fn callers_leave_places_for_those_whom_we_dial_and_make_room_when_nothing_moves() {
+    let mut drive = Drive::new(Settings { peers_max: 16, ..settings() });
+    drive.adds(torrent(2), &["192.0.2.1:1", "192.0.2.2:1"]);
+    for n in 0..14 {
+        assert_eq!(arrives(&mut drive, "127.0.0.1", n), "", "{n}");
+    }
+    assert_eq!(drive.accepted(), "refuse");
+    let dialled = drive.storage(0, StorageNews::Opened);
+    assert_eq!(dialled.matches("dial").count(), 2, "{dialled}");
+    drive.waits(limits::IDLE_MAX - Duration::from_secs(1));
+    drive.has(3, "##");
+    drive.news(3, PeerNews::Unchoked);
+    drive.sends(3, 0, 0);
+    drive.waits(Duration::from_secs(2));
+    for n in 0..13 {
+        let refused = drive.accepted();
+        assert!(refused.starts_with("hang up") && refused.ends_with(", refuse"), "{n}: {refused}");
+        leave(&mut drive);
+        assert_eq!(arrives(&mut drive, "127.0.0.1", 20 + n), "", "{n}");
+    }
+    assert_eq!(
+        [(); 4].map(|()| drive.accepted()),
+        ["refuse"; 4],
+        "with the fourth something moved"
+    );
+}
+
+/// Everybody in a swarm has read everybody's peer id: whoever shows somebody else's from elsewhere
+/// neither takes that connection away nor comes before it.
+#[test]
+fn a_peer_id_counts_in_its_network_alone() {
+    let mut drive = Drive::downloading(settings(), 2);
+    for ip in ["203.0.113.9", "198.51.100.9", "2001:db8::9", "127.0.0.1"] {
+        assert_eq!(arrives(&mut drive, ip, 1), "", "{ip}");
+    }
+    for (peer, ip) in (0..).zip(["203.0.113.9", "198.51.100.9", "2001:db8::9", "10.0.0.1"]) {
+        let again = arrives(&mut drive, ip, 1);
+        let first = ip != "10.0.0.1";
+        assert_eq!(
+            again,
+            if first { format!("hang up {peer}") } else { "hang up 7".into() },
+            "{ip}"
+        );
+    }
+}
+
 #[test]
 fn no_second_sees_more_than_so_many_dials() {
     let contacts: Vec<String> = (1..=60).map(|port| format!("127.0.0.1:{port}")).collect();
