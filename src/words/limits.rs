@@ -6,6 +6,7 @@ use std::time::Duration;
 pub mod lan;
 pub mod mainline;
 pub mod metadata;
+pub mod pex;
 pub mod ring;
 pub mod trackers;
 
@@ -168,30 +169,6 @@ pub const UPLOADS_REPORTED: u32 = 8;
 pub const HAVE_DELAY: Duration = Duration::from_millis(250);
 /// See [`HAVE_DELAY`].
 pub const HAVE_DELAY_WRITERS: u32 = 64;
-
-/// Time between two messages of peer exchange to one peer (BEP 11: "no more than 1 PEX message per
-/// minute").
-pub const PEX_EVERY: Duration = Duration::from_secs(60);
-/// Time before the first one.
-pub const PEX_AFTER: Duration = Duration::from_secs(5);
-/// Time between two looks whether there is anything to tell, while there is not.
-pub const PEX_LOOK_EVERY: Duration = Duration::from_secs(15);
-/// Peers that came, and peers that went, of one message (BEP 11).
-pub const PEX_NAMED_MAX: usize = 50;
-/// The same of a message that we take; libtorrent's first one has 100.
-pub const PEX_TAKEN_MAX: usize = 100;
-/// Messages that a peer may send at once before one every half [`PEX_EVERY`] is enough: clocks
-/// differ, and some send two for a start.
-pub const PEX_AT_ONCE: u32 = 4;
-/// Messages that came too soon before we hang up.
-pub const PEX_PASSED_OVER_MAX: u32 = 16;
-/// Peers of a torrent that others are told of: two messages and a half.
-pub const PEX_LISTED_MAX: usize = 128;
-/// Comings and goings of a torrent that are kept: four times as many, so that whoever reads once a
-/// minute misses none as long as one of two peers a second comes or goes. 24 KiB.
-pub const PEX_LOG_LEN: usize = 4 * PEX_LISTED_MAX;
-/// Of these, the ones that are copied under one lock: some microseconds.
-pub const PEX_READ_LEN: usize = 64;
 
 /// How long a thread that waits for a rate limit does not notice that it should end.
 pub const LIMITER_WAIT_MAX: Duration = Duration::from_millis(500);

@@ -14,10 +14,10 @@ use parking_lot::Mutex;
 
 use crate::words::address::is_local;
 use crate::words::id::PeerKey;
-use crate::words::limits::{PEX_LISTED_MAX, PEX_LOG_LEN, PEX_NAMED_MAX, PEX_READ_LEN};
+use crate::words::limits::pex::{LISTED_MAX, LOG_LEN, NAMED_MAX, READ_LEN};
 
 /// The log itself, behind a short lock: a turn of it is some 50 bytes that are written, or at most
-/// [`PEX_READ_LEN`] of them that are copied.
+/// [`READ_LEN`] of them that are copied.
 #[derive(Debug, Default)]
 pub struct SwarmLog(Mutex<Entries>);
 
@@ -70,12 +70,12 @@ impl Chronicler {
     }
 
     /// `peer` can be reached at `address`. Said again it counts as news only if something is new. At
-    /// most [`PEX_LISTED_MAX`] are listed: others are met by those as well.
+    /// most [`LISTED_MAX`] are listed: others are met by those as well.
     pub fn came(&mut self, peer: PeerKey, address: SocketAddr, standing: Standing) {
         let known = self.here.get(&peer);
         let is_known = known.is_some_and(|listed| listed.address == address);
         let is_new = known.is_none_or(|listed| listed.standing != standing || !is_known);
-        let has_room = known.is_some() || self.here.len() < PEX_LISTED_MAX;
+        let has_room = known.is_some() || self.here.len() < LISTED_MAX;
         if !is_new || !has_room {
             return;
         }
@@ -122,7 +122,7 @@ impl Chronicler {
         let mut log = self.log.0.lock();
         log.entries.push_back(entry);
         let at = log.end() - 1;
-        while log.entries.len() > PEX_LOG_LEN {
+        while log.entries.len() > LOG_LEN {
             let number = log.first;
             let Some(oldest) = log.entries.pop_front() else { break };
             log.first += 1;
@@ -157,7 +157,7 @@ pub struct SwarmReader {
 /// What is told at once: no address stands in it twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Who came, at most [`PEX_NAMED_MAX`].
+    /// Who came, at most [`NAMED_MAX`].
     pub added: BTreeMap<SocketAddr, Standing>,
     /// Who went, at most as many.
     pub dropped: BTreeSet<SocketAddr>,
@@ -181,7 +181,7 @@ impl SwarmReader {
     pub fn changes(&mut self) -> Changes {
         let mut changes = Changes::default();
         let is_full = |changes: &Changes| {
-            changes.added.len() >= PEX_NAMED_MAX || changes.dropped.len() >= PEX_NAMED_MAX
+            changes.added.len() >= NAMED_MAX || changes.dropped.len() >= NAMED_MAX
         };
         while !is_full(&changes) {
             let entries = self.read();
@@ -228,7 +228,7 @@ impl SwarmReader {
             self.cursor = log.first;
         }
         let at = usize::try_from(self.cursor - log.first).unwrap_or(usize::MAX);
-        log.entries.iter().skip(at).take(PEX_READ_LEN).copied().collect()
+        log.entries.iter().skip(at).take(READ_LEN).copied().collect()
     }
 }
 
@@ -348,7 +348,7 @@ mod tests {
                 seen.extend(added(&changes));
                 changes.dropped.iter().for_each(|gone| assert!(seen.remove(gone), "{gone}"));
             }
-            assert!(chronicler.log.0.lock().entries.len() <= PEX_LOG_LEN);
+            assert!(chronicler.log.0.lock().entries.len() <= LOG_LEN);
         }
         let stayed: BTreeSet<_> = (0..100).map(address).collect();
         assert_eq!(seen, stayed);
@@ -361,7 +361,7 @@ mod tests {
     fn so_many_are_listed() {
         let (mut chronicler, _) = log();
         (0..10_000).for_each(|n| comes(&mut chronicler, n));
-        assert_eq!(chronicler.len(), PEX_LISTED_MAX);
+        assert_eq!(chronicler.len(), LISTED_MAX);
         (0..10_000).for_each(|n| chronicler.went(peer(n)));
         assert!(chronicler.is_empty() && chronicler.by_address.is_empty());
     }

@@ -12,7 +12,8 @@ use serde_bytes::ByteBuf;
 use crate::formats::wire::WireError;
 use crate::words::address::is_local;
 use crate::words::bencode::{self, Form};
-use crate::words::limits::{BENCODE_DEPTH_MAX, PEX_TAKEN_MAX};
+use crate::words::limits::BENCODE_DEPTH_MAX;
+use crate::words::limits::pex::TAKEN_MAX;
 
 /// The name of the extension (BEP 10).
 pub const UT_PEX: &str = "ut_pex";
@@ -62,7 +63,7 @@ struct Dictionary {
 }
 
 impl PeerExchange {
-    /// Reads the payload of a message. At most [`PEX_TAKEN_MAX`] are taken of each kind, and of one
+    /// Reads the payload of a message. At most [`TAKEN_MAX`] are taken of each kind, and of one
     /// global address one port ("Duplicate IP addresses should be ignored"); port 0 is none.
     ///
     /// # Errors
@@ -99,8 +100,8 @@ impl PeerExchange {
         let added = added.into_iter().filter(|(address, _)| is_first(address.ip()));
         let dropped = v4(dropped).into_iter().chain(v6(dropped6)).flatten();
         Ok(Self {
-            added: added.take(PEX_TAKEN_MAX).collect(),
-            dropped: dropped.take(PEX_TAKEN_MAX).collect(),
+            added: added.take(TAKEN_MAX).collect(),
+            dropped: dropped.take(TAKEN_MAX).collect(),
         })
     }
 
@@ -213,6 +214,6 @@ mod tests {
         bytes.extend(&many);
         bytes.push(b'e');
         let read = PeerExchange::parse(&bytes).unwrap();
-        assert_eq!((read.added.len(), read.dropped.len()), (PEX_TAKEN_MAX, PEX_TAKEN_MAX));
+        assert_eq!((read.added.len(), read.dropped.len()), (TAKEN_MAX, TAKEN_MAX));
     }
 }

@@ -32,21 +32,21 @@ impl Gossip {
 
     /// When there may be something to say.
     pub(super) fn poll_deadline(&self, now: Instant) -> Instant {
-        self.due.unwrap_or(now + limits::PEX_AFTER)
+        self.due.unwrap_or(now + limits::pex::AFTER)
     }
 
     /// What there is to say now.
     pub(super) fn poll_message(&mut self, now: Instant) -> Option<Message> {
-        let due = *self.due.get_or_insert(now + limits::PEX_AFTER);
+        let due = *self.due.get_or_insert(now + limits::pex::AFTER);
         if now < due {
             return None;
         }
         let changes = self.reader.changes();
         if changes == Changes::default() {
-            self.due = Some(now + limits::PEX_LOOK_EVERY);
+            self.due = Some(now + limits::pex::LOOK_EVERY);
             return None;
         }
-        self.due = Some(now + limits::PEX_EVERY);
+        self.due = Some(now + limits::pex::EVERY);
         let payload = message(&changes).emit();
         Some(Message::Extended { id: self.id, payload })
     }
@@ -85,14 +85,14 @@ impl Patience {
 
     /// A message has come.
     pub(super) fn judge(&mut self, now: Instant) -> Verdict {
-        let weight = limits::PEX_EVERY / 2;
+        let weight = limits::pex::EVERY / 2;
         let until = self.until.max(now) + weight;
-        if until <= now + weight * limits::PEX_AT_ONCE {
+        if until <= now + weight * limits::pex::AT_ONCE {
             self.until = until;
             return Verdict::Take;
         }
         self.passed_over += 1;
-        if self.passed_over > limits::PEX_PASSED_OVER_MAX {
+        if self.passed_over > limits::pex::PASSED_OVER_MAX {
             return Verdict::Flood;
         }
         Verdict::PassOver

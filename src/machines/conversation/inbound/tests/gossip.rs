@@ -47,14 +47,14 @@ fn a_flood_of_peer_exchange_is_passed_over_and_then_the_end() {
     };
     assert_eq!(end, "it floods us with whom it is connected to");
     let taken = said.iter().filter(|news| !news.is_empty()).count();
-    assert_eq!(taken, limits::PEX_AT_ONCE as usize);
-    assert_eq!(said.len() - taken, limits::PEX_PASSED_OVER_MAX as usize);
+    assert_eq!(taken, limits::pex::AT_ONCE as usize);
+    assert_eq!(said.len() - taken, limits::pex::PASSED_OVER_MAX as usize);
     // One a minute is what the protocol allows.
     let mut patient = Hearing::of(1);
     patient.inbound.listen_to_gossip(patient.start);
     for _ in 0..1000 {
         assert_ne!(patient.hears(exchange(1)).as_deref(), Ok(""));
-        patient.start += limits::PEX_EVERY;
+        patient.start += limits::pex::EVERY;
     }
     let garbage = extended(OUR_UT_PEX, b"nonsense");
     assert_eq!(patient.hears(garbage).unwrap_err(), "its peer exchange is not bencoded");
