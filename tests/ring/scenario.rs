@@ -227,6 +227,8 @@ pub(super) fn comes_to_rest<T: Tracker>(seed: u64) {
 #[derive(Debug, Default)]
 pub(super) struct Costs {
     pub(super) requests: Figures,
+    /// Those until the first peer was found.
+    pub(super) requests_first: Figures,
     pub(super) timeouts: Figures,
     pub(super) hops: Figures,
     /// Milliseconds until the first peer was found.
@@ -245,6 +247,9 @@ impl Costs {
         };
         let ms = |time: Duration| time.as_secs_f64() * 1000.0;
         self.requests.add(report.requests.into());
+        if let Some(requests) = report.requests_first {
+            self.requests_first.add(requests.into());
+        }
         self.timeouts.add(report.timeouts.into());
         self.hops.add(report.hops.into());
         self.took.add(ms(report.took));
@@ -258,10 +263,11 @@ impl Costs {
     pub(super) fn row(&self, name: &str) -> String {
         let at = |share| self.first.at(share);
         format!(
-            "{name:28} requests {:5.2} (p99 {:3.0})  first {:4.0} / {:4.0} / {:4.0} ms  all {:4.0} ms  \
+            "{name:28} requests {:5.2} (p99 {:3.0}), {:5.2} to the first  first {:4.0} / {:4.0} / {:4.0} ms  all {:4.0} ms  \
              hops {:4.2}  silences {:4.2}  failed {}",
             self.requests.mean(),
             self.requests.at(0.99),
+            self.requests_first.mean(),
             at(0.5),
             at(0.9),
             at(0.99),

@@ -65,8 +65,8 @@ fn figures_of_announces() {
         scenario.pass(SECOND / 100);
     }
     scenario.pass(20 * SECOND);
-    // The lookup's questions, and the announce itself.
-    let requests = announced.iter().map(|asked| f64::from(scenario.ended[asked].requests) + 1.0);
+    // Without the announces themselves, to three holders.
+    let requests = announced.iter().map(|asked| f64::from(scenario.ended[asked].requests));
     let requests: Figures = requests.collect();
     let mut holders: BTreeMap<InfoHash, u32> = BTreeMap::new();
     for (_, member) in scenario.world.machines() {

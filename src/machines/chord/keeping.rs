@@ -24,17 +24,23 @@ use crate::words::limits::ring as limits;
 use crate::words::ring_id::{RingId, between};
 
 /// A torrent that this node shares.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Announced {
     port: u16,
     pub(super) seeder: bool,
-    /// Who holds our entry, with the token that it gave.
-    at: Option<(Contact, Token)>,
+    /// Who was told of our entry, each with the token that it gave: at most
+    /// [`limits::HOLDERS_ASKED`].
+    at: Vec<(Contact, Token)>,
+    /// How many of them have not answered yet, and whether one has it.
+    asked: u32,
+    stored: bool,
     /// How the lookup of the announce that is under way went.
     report: Option<Report>,
     /// The timer of the next announce.
     timer: Option<(Instant, u64)>,
 }
+
+type Changes = BTreeMap<InfoHash, BTreeSet<SocketAddr>>;
 
 /// Entries on their way to one other holder, one datagram after the other.
 #[derive(Debug, Default)]
@@ -49,10 +55,12 @@ pub(super) struct Keeping {
     pub(super) store: Store,
     pub(super) announced: BTreeMap<InfoHash, Announced>,
     /// Entries that the other holders have not been told of.
-    changes: BTreeMap<InfoHash, BTreeSet<SocketAddr>>,
+    changes: Changes,
     push_is_due: bool,
-    /// When they were told last.
-    pushed_at: Option<Instant>,
+    /// Entries of keys of another owner that were announced to us, and of which that has not told us:
+    /// those of this wait, and those of the one before.
+    untold: [Changes; 2],
+    tell_is_due: bool,
     outgoing: BTreeMap<SocketAddr, Outgoing>,
     validations: Option<Bucket>,
     /// Global addresses that were pinged in the last minute.
@@ -62,6 +70,19 @@ pub(super) struct Keeping {
 impl Keeping {
     pub(super) fn is_pushing(&self) -> bool {
         !self.outgoing.is_empty()
+    }
+
+    /// Another holder knows these.
+    fn handle_told_of(&mut self, entries: &Entries) {
+        for untold in &mut self.untold {
+            let Some(addresses) = untold.get_mut(&entries.info_hash) else { continue };
+            for (sharer, _) in &entries.sharers {
+                addresses.remove(&sharer.address);
+            }
+            if addresses.is_empty() {
+                untold.remove(&entries.info_hash);
+            }
+        }
     }
 
     pub(super) fn check(&self) {
@@ -85,7 +106,15 @@ impl Node {
         if is_new && self.keeping.announced.len() >= limits::ANNOUNCED_MAX {
             return;
         }
-        let new = Announced { port, seeder, at: None, report: None, timer: None };
+        let new = Announced {
+            port,
+            seeder,
+            at: Vec::new(),
+            asked: 0,
+            stored: false,
+            report: None,
+            timer: None,
+        };
         let announced = self.keeping.announced.entry(info_hash).or_insert(new);
         (announced.port, announced.seeder) = (port, seeder);
         self.announce_again(info_hash);
@@ -99,20 +128,19 @@ impl Node {
             self.timers.cancel(timer);
         }
         let port = announced.port;
-        match announced.at {
-            Some((owner, token)) => {
-                let query = Query::Withdraw { info_hash, port };
-                self.ask(owner, query, Some(token), Purpose::Courtesy, 2);
-            }
-            None => self.withdrawn(info_hash, SocketAddr::new(self.me().address.ip(), port)),
+        for (holder, token) in announced.at {
+            let query = Query::Withdraw { info_hash, port };
+            self.ask(holder, query, Some(token), Purpose::Courtesy, 2);
         }
+        self.withdrawn(info_hash, SocketAddr::new(self.me().address.ip(), port));
     }
 
     /// All that we announced, with those that hold it; nothing is announced any longer.
     pub(super) fn take_announced(&mut self) -> Vec<(Contact, InfoHash, u16, Token)> {
         let announced = std::mem::take(&mut self.keeping.announced);
-        let held = announced.into_iter().filter_map(|(info_hash, announced)| {
-            announced.at.map(|(owner, token)| (owner, info_hash, announced.port, token))
+        let held = announced.into_iter().flat_map(|(info_hash, announced)| {
+            let port = announced.port;
+            announced.at.into_iter().map(move |(holder, token)| (holder, info_hash, port, token))
         });
         held.collect()
     }
@@ -142,42 +170,61 @@ impl Node {
         }
     }
 
-    /// The lookup of an announce has ended at `owner`.
-    pub(super) fn handle_owner_found(
+    /// The lookup of an announce has ended: the owner, and others that hold what it holds. One of them
+    /// may take our entry and forget it at once, so several are told.
+    pub(super) fn handle_holders_found(
         &mut self,
         info_hash: InfoHash,
-        owner: Option<Contact>,
-        token: Option<Token>,
+        holders: &[(Contact, Option<Token>)],
         report: Report,
     ) {
         let me = self.me();
         let Some(announced) = self.keeping.announced.get_mut(&info_hash) else { return };
-        announced.report = Some(report);
         let (port, seeder) = (announced.port, announced.seeder);
-        match (owner, token) {
-            (Some(owner), _) if owner == me => {
-                announced.at = None;
-                if me.address.ip().is_unspecified() {
-                    // Nobody has told us yet where we are: nobody could be told it.
-                    return self.handle_announce_answered(info_hash, false);
-                }
+        announced.report = Some(report);
+        announced.at.clear();
+        announced.asked = 1;
+        announced.stored = false;
+        for (holder, token) in holders {
+            if *holder == me && me.address.ip().is_unspecified() {
+                // Nobody has told us yet where we are: nobody could be told it.
+                break;
+            } else if *holder == me {
                 let entry = Entry::new(seeder, self.now, None);
                 let stored = self.keep(info_hash, SocketAddr::new(me.address.ip(), port), entry);
-                self.handle_announce_answered(info_hash, stored);
-            }
-            (Some(owner), Some(token)) => {
-                announced.at = Some((owner, token));
+                self.with_announced(info_hash, |it| it.stored |= stored);
+            } else if let Some(token) = *token {
                 let query = Query::Announce { info_hash, port, seeder };
                 let purpose = Purpose::Announce(info_hash);
-                if !self.ask(owner, query, Some(token), purpose, limits::TRIES) {
-                    self.handle_announce_answered(info_hash, false);
+                if self.ask(*holder, query, Some(token), purpose, limits::TRIES) {
+                    self.with_announced(info_hash, |it| {
+                        it.at.push((*holder, token));
+                        it.asked += 1;
+                    });
                 }
             }
-            (_, None) | (None, _) => self.handle_announce_answered(info_hash, false),
+        }
+        self.handle_told(info_hash, false);
+    }
+
+    fn with_announced(&mut self, info_hash: InfoHash, change: impl FnOnce(&mut Announced)) {
+        if let Some(announced) = self.keeping.announced.get_mut(&info_hash) {
+            change(announced);
         }
     }
 
-    pub(super) fn handle_announce_answered(&mut self, info_hash: InfoHash, stored: bool) {
+    /// One of those that were told of our entry has it, or refuses it, or is silent.
+    pub(super) fn handle_told(&mut self, info_hash: InfoHash, stored: bool) {
+        let Some(announced) = self.keeping.announced.get_mut(&info_hash) else { return };
+        announced.stored |= stored;
+        announced.asked = announced.asked.saturating_sub(1);
+        if announced.asked == 0 {
+            let stored = announced.stored;
+            self.handle_announced_everywhere(info_hash, stored);
+        }
+    }
+
+    fn handle_announced_everywhere(&mut self, info_hash: InfoHash, stored: bool) {
         let every = match (stored, self.is_member()) {
             (false, _) => limits::ANNOUNCE_RETRY,
             (true, true) => limits::ANNOUNCE_EVERY,
@@ -308,14 +355,18 @@ impl Node {
         if self.holders().is_empty() {
             return;
         }
+        if !self.ring.owns(info_hash.into()) {
+            self.keeping.untold[0].entry(info_hash).or_default().insert(address);
+            if !self.keeping.tell_is_due {
+                self.keeping.tell_is_due = true;
+                self.start_timer(limits::OWNER_TELLS_WITHIN, Timer::Tell);
+            }
+            return;
+        }
         self.keeping.changes.entry(info_hash).or_default().insert(address);
         if !self.keeping.push_is_due {
             self.keeping.push_is_due = true;
-            // Until others know of it, it is lost if we are, so the first change does not wait.
-            let pushed = self.keeping.pushed_at.map(|at| at + limits::PUSH_DELAY);
-            let wait =
-                pushed.map_or(Duration::ZERO, |from| from.saturating_duration_since(self.now));
-            self.start_timer(wait, Timer::Push);
+            self.start_timer(limits::PUSH_DELAY, Timer::Push);
         }
     }
 
@@ -330,10 +381,24 @@ impl Node {
         holders
     }
 
+    /// What the owner has told nobody of, we tell: it may have forgotten it on purpose.
+    pub(super) fn handle_tell_due(&mut self) {
+        let [new, old] = std::mem::take(&mut self.keeping.untold);
+        self.keeping.tell_is_due = !new.is_empty();
+        self.keeping.untold[1] = new;
+        if self.keeping.tell_is_due {
+            self.start_timer(limits::OWNER_TELLS_WITHIN, Timer::Tell);
+        }
+        self.push(old);
+    }
+
     pub(super) fn handle_push_due(&mut self) {
         self.keeping.push_is_due = false;
-        self.keeping.pushed_at = Some(self.now);
         let changes = std::mem::take(&mut self.keeping.changes);
+        self.push(changes);
+    }
+
+    fn push(&mut self, changes: Changes) {
         let entries = |(info_hash, addresses): (InfoHash, BTreeSet<SocketAddr>)| {
             let only: Vec<_> = addresses.iter().copied().collect();
             let mut sharers = self.keeping.store.entries_of(self.now, info_hash, Some(&only));
@@ -478,6 +543,7 @@ impl Node {
             if fits {
                 let owned = self.ring.owns(entries.info_hash.into());
                 self.keeping.store.merge(self.now, me, entries, owned);
+                self.keeping.handle_told_of(entries);
             }
         }
     }

@@ -10,6 +10,10 @@
 //! owner and its next heirs are silent, whoever is nearest before the key is asked for all nodes
 //! after it; and where all that were named are silent, it goes on from the successors of the
 //! nearest that is not, which may be ourselves.
+//!
+//! Some of those who answer lie: `doubts` says when nobody is believed yet.
+
+mod doubts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -55,7 +59,17 @@ struct Candidate {
     listed: bool,
     /// How many answers led to it.
     depth: u32,
+    /// The last of the ways on which it was named.
+    way: u32,
     token: Option<Token>,
+}
+
+/// When the first sharer was found.
+#[derive(Clone, Copy, Debug)]
+struct FirstFound {
+    took: Duration,
+    hops: u32,
+    requests: u32,
 }
 
 /// What one node answered.
@@ -88,12 +102,18 @@ pub(super) struct Lookup {
     is_warned: bool,
     /// Somebody answered that is responsible itself, or the heir of somebody who is silent.
     is_vouched: bool,
+    /// How far apart nodes are on this ring, if that is known: a neighbourhood that is out of all
+    /// proportion is not believed at once.
+    gap: Option<RingId>,
+    /// The ways that were begun because of that, and the nearest that answered on the last of them.
+    other_ways: u32,
+    nearest_on_way: Option<RingId>,
     /// Our own place, unless others have named it.
     ourselves: Option<RingId>,
     /// The last of those after the target of which somebody before it has named all up to there.
     covered: Option<RingId>,
     found: BTreeSet<Sharer>,
-    first_found: Option<Duration>,
+    first_found: Option<FirstFound>,
     /// How it ends unless another holder knows more than the owner, who knows of nobody.
     last_word: Option<End>,
     end: Option<End>,
@@ -123,6 +143,9 @@ impl Lookup {
             timeouts: 0,
             is_warned: false,
             is_vouched: false,
+            gap: None,
+            other_ways: 0,
+            nearest_on_way: None,
             ourselves: None,
             covered: None,
             found: BTreeSet::new(),
@@ -134,12 +157,17 @@ impl Lookup {
 
     /// A node to begin with.
     pub(super) fn add(&mut self, contact: Contact) {
-        self.insert(contact, 0);
+        self.insert(contact, 0, 0);
+    }
+
+    /// The ring has so many nodes: those beside the target are about so far apart.
+    pub(super) fn expect_nodes(&mut self, nodes: u64) {
+        self.gap = (self.quick && nodes >= limits::NODES_JUDGED).then(|| RingId::part(nodes));
     }
 
     /// Begins at the node that is responsible, as far as we know.
     pub(super) fn claim(&mut self, owner: Contact) {
-        self.insert(owner, 0);
+        self.insert(owner, 0, 0);
         self.claimed = Some(owner);
     }
 
@@ -148,7 +176,7 @@ impl Lookup {
     pub(super) fn add_ourselves(&mut self, me: Contact) {
         let distance = me.id.clockwise_to(self.target);
         if !self.candidates.contains_key(&distance) {
-            self.insert(me, 0);
+            self.insert(me, 0, 0);
             if let Some(candidate) = self.candidates.get_mut(&distance) {
                 candidate.standing = Standing::Answered;
                 self.ourselves = Some(distance);
@@ -156,33 +184,43 @@ impl Lookup {
         }
     }
 
-    fn insert(&mut self, contact: Contact, depth: u32) {
+    fn insert(&mut self, contact: Contact, depth: u32, way: u32) {
         let distance = contact.id.clockwise_to(self.target);
         let (standing, slow_at) = (Standing::Untried, self.started);
-        let new = Candidate { contact, standing, slow_at, listed: false, depth, token: None };
+        let new = Candidate { contact, standing, slow_at, listed: false, depth, way, token: None };
         let candidate = self.candidates.entry(distance).or_insert(new);
+        candidate.way = way;
         if self.ourselves == Some(distance) {
             self.ourselves = None;
             *candidate = new;
         }
         if self.candidates.len() > limits::CANDIDATES_MAX {
-            // The farthest from the target on both sides is in the middle of the map.
-            let middle = RingId::part(2);
-            let after = self.candidates.range(middle..).next().map(|(distance, _)| *distance);
-            let before = self.candidates.range(..middle).next_back().map(|(distance, _)| *distance);
-            let drop = match (before, after) {
+            self.drop_farthest();
+        }
+    }
+
+    /// Drops the farthest from the target on either side; those that we knew ourselves last, since a
+    /// liar may name any number of others.
+    fn drop_farthest(&mut self) {
+        // It is in the middle of the map.
+        let middle = RingId::part(2);
+        let farthest = |is_given: bool| {
+            let may_go = |(_, it): &(&RingId, &Candidate)| {
+                it.standing != Standing::Asked && is_given == (it.depth == 0)
+            };
+            let after = self.candidates.range(middle..).find(may_go).map(|(distance, _)| *distance);
+            let before = self.candidates.range(..middle).rev().find(may_go);
+            let before = before.map(|(distance, _)| *distance);
+            match (before, after) {
                 (Some(before), Some(after)) => {
                     let gap = after.clockwise_to(RingId::default());
                     Some(if gap > before { after } else { before })
                 }
                 (before, after) => before.or(after),
-            };
-            let untried = |distance: &RingId| {
-                self.candidates.get(distance).is_some_and(|it| it.standing != Standing::Asked)
-            };
-            if let Some(distance) = drop.filter(untried) {
-                self.candidates.remove(&distance);
             }
+        };
+        if let Some(distance) = farthest(false).or_else(|| farthest(true)) {
+            self.candidates.remove(&distance);
         }
     }
 
@@ -206,8 +244,11 @@ impl Lookup {
         if self.end.is_some() || self.outstanding >= self.allowed(now) {
             return None;
         }
-        let next = self.next().filter(|_| self.requests < limits::LOOKUP_REQUESTS_MAX);
-        let Some(distance) = next else {
+        let next = self.next();
+        let may_turn = next.is_none() && (self.is_vouched || self.outstanding == 0);
+        let other = if may_turn { self.other_way() } else { None };
+        let may_ask = self.requests < limits::LOOKUP_REQUESTS_MAX;
+        let Some(distance) = next.or(other).filter(|_| may_ask) else {
             if self.outstanding == 0 {
                 self.give_up(now);
             }
@@ -215,6 +256,11 @@ impl Lookup {
         };
         let candidate = self.candidates.get_mut(&distance)?;
         candidate.listed = candidate.standing == Standing::Answered;
+        if other.is_some() && candidate.way < self.other_ways.max(1) {
+            self.other_ways += 1;
+            self.nearest_on_way = None;
+            candidate.way = self.other_ways;
+        }
         candidate.standing = Standing::Asked;
         candidate.slow_at = now + patience(candidate.contact.address);
         self.outstanding += 1;
@@ -280,14 +326,13 @@ impl Lookup {
         let is_untried =
             |(_, candidate): &(&RingId, &Candidate)| candidate.standing == Standing::Untried;
         if self.last_word.is_some() {
-            // The nearest before the key hold its entries too, and an owner that is new may not.
-            let before = self.candidates.range(..RingId::part(2)).take(limits::HOLDERS_ASKED);
-            return before.filter(is_untried).map(|(distance, _)| *distance).next();
+            // Those beside the owner hold its entries too, and an owner that is new may not.
+            return self.holder().or_else(|| self.nearer_heir());
         }
         let claimed = self.claimed.map(|owner| owner.id.clockwise_to(self.target));
         let standing = |distance| self.candidates.get(&distance).map(|it: &Candidate| it.standing);
         if self.is_vouched {
-            return self.nearer_heir();
+            return self.nearer_heir().or_else(|| self.holder());
         }
         if let Some(distance) = claimed {
             match standing(distance) {
@@ -325,6 +370,9 @@ impl Lookup {
         if let Some(next) = next.filter(is_nearer) {
             return Some(next);
         }
+        if let Some(holder) = self.holder().filter(|_| !self.found.is_empty()) {
+            return Some(holder);
+        }
         if self.timeouts == 0 || self.outstanding > 0 {
             return None;
         }
@@ -346,10 +394,10 @@ impl Lookup {
             return;
         }
         candidate.standing = Standing::Answered;
-        let depth = candidate.depth;
+        let (depth, way) = (candidate.depth, candidate.way);
         self.outstanding -= 1;
         for contact in after {
-            self.insert(contact, depth + 1);
+            self.insert(contact, depth + 1, way);
             let at = contact.id.clockwise_to(self.target);
             let is_after = distance < RingId::part(2) && at >= RingId::part(2);
             self.covered = self.covered.into_iter().chain(is_after.then_some(at)).min();
@@ -370,21 +418,28 @@ impl Lookup {
         }
         candidate.standing = Standing::Answered;
         candidate.token = heard.token;
-        let depth = candidate.depth;
+        let (depth, way) = (candidate.depth, candidate.way);
         self.outstanding -= 1;
         let is_before = distance < RingId::part(2);
         if is_before && self.nearest.is_none_or(|nearest| distance < nearest) {
             self.nearest = Some(distance);
         }
+        if is_before && way == self.other_ways {
+            self.nearest_on_way = self.nearest_on_way.into_iter().chain([distance]).min();
+        }
         for node in heard.nodes.iter().chain(heard.owner.as_ref()) {
-            self.insert(*node, depth + 1);
+            self.insert(*node, depth + 1, way);
         }
         let room = limits::SHARERS_MAX.saturating_sub(self.found.len());
         let new = heard.sharers.iter().filter(|sharer| self.found.insert(**sharer));
         let new: Vec<_> = new.take(room).copied().collect();
         let took = now.saturating_duration_since(self.started);
         if !new.is_empty() {
-            self.first_found.get_or_insert(took);
+            self.first_found.get_or_insert(FirstFound {
+                took,
+                hops: depth + 1,
+                requests: self.requests,
+            });
         }
         let has_last_word = match heard.owner {
             Some(owner) if owner == from => true,
@@ -401,35 +456,54 @@ impl Lookup {
             }
             None => false,
         };
-        let enough = matches!(self.goal, Goal::Get(_)) && !self.found.is_empty();
-        if enough {
+        let is_get = matches!(self.goal, Goal::Get(_));
+        if is_get && !self.quick && !self.found.is_empty() {
             let owner = has_last_word.then_some(from);
-            let owner = self.last_word.map_or(owner, |end| end.owner);
             self.end = Some(End { owner, token: heard.token, hops: depth + 1, took });
         } else if has_last_word && is_before {
             // A ring of few: half of it and more is one node's.
-            self.conclude(End { owner: Some(from), token: heard.token, hops: depth + 1, took });
+            if self.gap.is_none() {
+                self.conclude(End { owner: Some(from), token: heard.token, hops: depth + 1, took });
+            }
         } else {
             self.is_vouched |= has_last_word;
-            self.settle(now);
         }
+        self.settle(now);
         new
     }
 
     /// The owner is known when somebody has the last word, and of those that were named nobody is
-    /// nearer to the target and not silent.
+    /// nearer to the target and not silent. Whoever looks for sharers and has found some waits for
+    /// the other holders' answers, but not for the owner's.
     fn settle(&mut self, now: Instant) {
+        let took = now.saturating_duration_since(self.started);
+        let first = self.first_found.filter(|_| matches!(self.goal, Goal::Get(_)) && self.quick);
         if let Some(heir) = self.heir().filter(|_| self.is_vouched) {
-            let took = now.saturating_duration_since(self.started);
             let (owner, token) = (Some(heir.contact), heir.token);
-            self.conclude(End { owner, token, hops: heir.depth + 1, took });
+            let hops = first.map_or(heir.depth + 1, |first| first.hops);
+            self.conclude(End { owner, token, hops, took });
+        } else if let Some(FirstFound { hops, .. }) = first.filter(|_| self.has_holders()) {
+            let word = End { owner: None, token: None, hops, took };
+            if !self.is_undecided() {
+                self.end.get_or_insert(word);
+            }
         }
     }
 
+    /// It ends so, unless there is more to ask.
     fn conclude(&mut self, end: End) {
-        if matches!(self.goal, Goal::Get(_)) && self.quick {
-            self.last_word.get_or_insert(end);
-        } else {
+        if self.end.is_some() {
+            return;
+        }
+        let is_get = matches!(self.goal, Goal::Get(_)) && self.quick;
+        if is_get {
+            self.last_word = Some(end);
+        }
+        let is_asked = |(_, it): (RingId, &Candidate)| it.standing == Standing::Asked;
+        let waits = is_get || matches!(self.goal, Goal::Announce(_));
+        let is_short = waits && self.quick && !self.has_holders();
+        let more = is_short && (self.holder().is_some() || self.nearest_holders().any(is_asked));
+        if !more && !self.is_undecided() {
             self.end = Some(end);
         }
     }
@@ -454,10 +528,11 @@ impl Lookup {
             return;
         }
         let answered = self.heir().filter(|_| self.claimed.is_some());
+        let hops = answered.map_or(0, |heir| heir.depth + 1);
         self.end = Some(End {
             owner: answered.map(|heir| heir.contact),
             token: answered.and_then(|heir| heir.token),
-            hops: answered.map_or(0, |heir| heir.depth + 1),
+            hops: self.first_found.map_or(hops, |first| first.hops),
             took,
         });
     }
@@ -469,7 +544,8 @@ impl Lookup {
             requests: self.requests,
             timeouts: self.timeouts,
             took: self.end.map_or(Duration::ZERO, |end| end.took),
-            first_found: self.first_found,
+            first_found: self.first_found.map(|first| first.took),
+            requests_first: self.first_found.map(|first| first.requests),
             found: u32::try_from(self.found.len()).unwrap_or(u32::MAX),
             responsible: self.end.and_then(|end| end.owner).map(|owner| owner.address),
             stored,

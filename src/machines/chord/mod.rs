@@ -197,6 +197,8 @@ pub struct Report {
     pub requests: u32,
     /// Requests that nobody answered in time.
     pub timeouts: u32,
+    /// Those among them that were sent until the first sharer was found.
+    pub requests_first: Option<u32>,
     /// From the order to the end.
     pub took: Duration,
     /// From the order to the first sharer found.

@@ -80,6 +80,8 @@ pub(super) enum Timer {
     Expire,
     /// Tell the other holders what changed.
     Push,
+    /// Tell them what the owner should have told.
+    Tell,
     /// Ask a sharer.
     Validate(InfoHash, SocketAddr),
     /// Announce again.
@@ -303,6 +305,7 @@ impl Node {
             Timer::LoopCheck => self.handle_loop_check_due(),
             Timer::Expire => self.handle_expire_due(),
             Timer::Push => self.handle_push_due(),
+            Timer::Tell => self.handle_tell_due(),
             Timer::Validate(info_hash, address) => self.handle_validate_due(info_hash, address),
             Timer::Announce(info_hash) => self.handle_announce_due(info_hash),
             Timer::PingBack(address) => self.handle_ping_back_due(address),

@@ -35,6 +35,7 @@ impl Node {
             Goal::Probe(through) => lookup.add(through),
             Goal::Get(_) | Goal::Announce(_) | Goal::Join | Goal::Finger(_) => {
                 self.seed(&mut lookup);
+                lookup.expect_nodes(self.nodes_judged());
             }
         }
         self.lookups_begun += 1;
@@ -196,8 +197,13 @@ impl Node {
                 self.news.push_back(News::Finished(info_hash, lookup.report(false)));
             }
             Goal::Announce(info_hash) => {
-                let token = end.and_then(|end| end.token);
-                self.handle_owner_found(info_hash, owner, token, lookup.report(false));
+                let owner = owner.map(|owner| (owner, end.and_then(|end| end.token)));
+                let others = lookup.answered().filter(|(it, _)| Some(*it) != owner.map(|it| it.0));
+                let shape = self.settings.shape;
+                let others = others.take(limits::HOLDERS_ASKED.min(shape.before + shape.from) - 1);
+                let at: Vec<_> =
+                    owner.into_iter().chain(others.filter(|_| owner.is_some())).collect();
+                self.handle_holders_found(info_hash, &at, lookup.report(false));
             }
             Goal::Join => self.handle_join_found(owner),
             Goal::Finger(_) => {}

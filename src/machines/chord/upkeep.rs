@@ -228,7 +228,7 @@ impl Node {
                 self.handle_listed(lookup, to, &state);
             }
             (Purpose::Lookup(lookup), _) => self.handle_lookup_silent(lookup, to),
-            (Purpose::Announce(info_hash), _) => self.handle_announce_answered(info_hash, true),
+            (Purpose::Announce(info_hash), _) => self.handle_told(info_hash, true),
             (Purpose::Validate(info_hash, address), Answer::Shares { shared, seeder }) => {
                 self.handle_validated(info_hash, address, shared, seeder);
             }
@@ -286,7 +286,7 @@ impl Node {
             }
             Purpose::Join => self.handle_join_failed(),
             Purpose::Lookup(lookup) => self.handle_lookup_silent(lookup, to),
-            Purpose::Announce(info_hash) => self.handle_announce_answered(info_hash, false),
+            Purpose::Announce(info_hash) => self.handle_told(info_hash, false),
             Purpose::Validate(info_hash, address) => self.handle_not_validated(info_hash, address),
             Purpose::Push => self.handle_push_failed(to),
             Purpose::Merge => self.membership.merging = None,
@@ -315,6 +315,17 @@ impl Node {
         let span = ahead.leading().saturating_add(behind.leading()).max(1);
         let nodes = u128::from(count + before) << 64;
         u64::try_from(nodes / u128::from(span)).unwrap_or(u64::MAX).max(count + 1)
+    }
+
+    /// The same for the judgement of others, of whom some lie: a list of successors is right up to the
+    /// first of them, and may name nodes that are farther apart from there on.
+    pub(super) fn nodes_judged(&self) -> u64 {
+        let (me, all) = (self.me().id, self.nodes_estimate());
+        let Some(last) = self.ring.successors().get(limits::GAPS_JUDGED - 1) else { return all };
+        let span = u128::from(me.clockwise_to(last.id).leading().max(1));
+        let near = ((limits::GAPS_JUDGED as u128) << 64) / span;
+        let near = u64::try_from(near).unwrap_or(u64::MAX);
+        if near / 2 > all { near } else { all }
     }
 
     pub(super) fn start_fingers(&mut self) {

@@ -133,8 +133,9 @@ pub const CANDIDATES_MAX: usize = 64;
 /// Requests of one lookup: far more than any path is long.
 pub const LOOKUP_REQUESTS_MAX: u32 = 48;
 
-/// Holders before a key that are asked when the owner knows of nobody.
-pub const HOLDERS_ASKED: usize = 2;
+/// Holders of a key that a search for sharers hears before it ends, and an announce tells: with one in
+/// ten that lies, all three do for one key of a thousand.
+pub const HOLDERS_ASKED: usize = 3;
 
 /// Slow answers beside which a lookup asks others: with a fifth of all nodes dead, eight in a row
 /// are met once in 400,000 lookups, with half of them dead once in 256.
@@ -149,6 +150,24 @@ pub const WARNED_WIDTH: u32 = 2;
 pub const HEDGE: Duration = Duration::from_millis(150);
 /// Nor shorter, however near it is.
 pub const HEDGE_MIN: Duration = Duration::from_millis(20);
+
+/// The four nodes before a key and its owner are within so many times the distance of two nodes: the
+/// chance that they are not is 5 % (Poisson, 9). Then a lookup tries another way, too.
+pub const SPAN_USUAL: u32 = 9;
+/// And the owner alone is within so many times it of the key: the chance that it is not is 2 %.
+pub const GAP_USUAL: u32 = 4;
+/// Farther apart than this they are by chance in 0.4 % of all places (Poisson, 13), and a tenth of all
+/// nodes in 99 %. Then it tries [`OTHER_WAYS`].
+pub const SPAN_MAX: u32 = 13;
+/// The same of the owner alone: 0.2 %.
+pub const GAP_MAX: u32 = 6;
+/// With one node in ten that lies, a way of two steps leads astray once in five, and three that do
+/// once in 125.
+pub const OTHER_WAYS: u32 = 3;
+/// So many next to us tell alone how far apart nodes are, if they are twice as near as the others.
+pub const GAPS_JUDGED: usize = 10;
+/// Nodes from which on a ring is large enough for that.
+pub const NODES_JUDGED: u64 = 64;
 
 /// Sharers of one piece of news.
 pub const FOUND_WORD: usize = 16;
@@ -187,8 +206,10 @@ pub const ANNOUNCE_EVERY_CLIENT: Duration = Duration::from_secs(6 * 60);
 pub const ANNOUNCE_RETRY: Duration = Duration::from_secs(30);
 /// Torrents that one node announces.
 pub const ANNOUNCED_MAX: usize = 4096;
-/// The other holders are told of what changes at most once in this time.
+/// What changed is told to the other holders after this, together.
 pub const PUSH_DELAY: Duration = Duration::from_secs(1);
+/// An owner tells the others within this, or one of those that were told of an entry beside it does.
+pub const OWNER_TELLS_WITHIN: Duration = Duration::from_secs(3);
 /// Expired entries are looked for so often.
 pub const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 

@@ -1,8 +1,12 @@
 //! Members that mean no good, beside honest ones.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use rondalla::formats::krpc::{self, Answer, Body, Family, Message, Query, Route, Sharer, Token};
+use rondalla::machines::chord::Contact;
+use rondalla::words::ring_id::RingId;
 use rondalla::words::rng::Rng;
 
 use super::machine::{Datagram, Machine};
@@ -14,6 +18,7 @@ pub(crate) struct Member<M> {
     rng: Rng,
     /// Whom it has heard of.
     victims: Vec<SocketAddr>,
+    plot: Option<Plot>,
     underway: Vec<Datagram>,
     next: Option<Instant>,
 }
@@ -31,15 +36,123 @@ pub(crate) enum Vice {
     Flooding,
 }
 
+/// What liars say together. They take every announce, and forget it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lie {
+    /// The way that they know is the right one; nobody shares anything.
+    Nobody,
+    /// The way is right; they share everything themselves.
+    Sharers,
+    /// They are all there is around every key, and the first of them after it is its owner.
+    Owners,
+    /// Both.
+    OwnersAndSharers,
+    /// The same; and asked for their neighbours, they name one another.
+    Everything,
+}
+
+impl Lie {
+    fn is_about_ways(self) -> bool {
+        matches!(self, Self::Owners | Self::OwnersAndSharers | Self::Everything)
+    }
+
+    fn is_about_sharers(self) -> bool {
+        matches!(self, Self::Sharers | Self::OwnersAndSharers | Self::Everything)
+    }
+}
+
+/// A lie, and those who tell it, in the order of the ring.
+#[derive(Clone, Debug)]
+pub(crate) struct Plot {
+    pub(crate) lie: Lie,
+    pub(crate) me: Contact,
+    pub(crate) friends: Rc<[Contact]>,
+}
+
+impl Plot {
+    /// Friends from `place` on, as many before it as are wanted, and after.
+    fn around(&self, place: RingId, before: usize, after: usize) -> Vec<SocketAddr> {
+        let count = self.friends.len();
+        let first = self.friends.partition_point(|friend| friend.id < place);
+        let nth = |n: usize| self.friends[(first + count - before + n) % count].address;
+        (0..before + after).map(nth).collect()
+    }
+
+    /// What is answered at once, without the machine.
+    fn answer(&self, query: &Query) -> Option<Answer> {
+        let (target, is_search) = match query {
+            Query::Announce { .. } | Query::Withdraw { .. } | Query::Push(_) => {
+                return Some(Answer::Done);
+            }
+            Query::GetPeers(info_hash) => (RingId::from(*info_hash), true),
+            Query::FindNode(target) => (*target, false),
+            Query::Ping(_)
+            | Query::GetState { .. }
+            | Query::Rectify(_)
+            | Query::Hint(_)
+            | Query::Leave
+            | Query::PingBack => return None,
+        };
+        self.lie.is_about_ways().then(|| {
+            Answer::Route(Route {
+                nodes: self.around(target, 4, 4),
+                owner: self.around(target, 0, 1).first().copied(),
+                sharers: if is_search { self.sharers(target) } else { Vec::new() },
+                token: is_search.then_some(Token([1; 8])),
+            })
+        })
+    }
+
+    fn sharers(&self, target: RingId) -> Vec<Sharer> {
+        let shared = if self.lie.is_about_sharers() { 8 } else { 0 };
+        let friends = self.around(target, 0, shared).into_iter();
+        friends.map(|address| Sharer { address, seeder: true }).collect()
+    }
+
+    /// What the machine answers, changed.
+    fn change(&self, datagram: Datagram) -> Datagram {
+        let Ok(mut message) = krpc::parse(&datagram.bytes, Family::of(datagram.to)) else {
+            return datagram;
+        };
+        match &mut message.body {
+            Body::Answer(Answer::Route(route)) if route.token.is_some() => {
+                route.sharers = self.sharers(self.me.id);
+            }
+            Body::Answer(Answer::State(state, _)) if self.lie == Lie::Everything => {
+                state.successors = self.around(self.me.id, 0, 9)[1..].to_vec();
+                state.before = self.around(self.me.id, 4, 0);
+            }
+            Body::Query(..) | Body::Answer(_) | Body::Error(_) => return datagram,
+        }
+        Datagram { to: datagram.to, bytes: message.encode(0) }
+    }
+}
+
 impl<M: Machine> Member<M> {
     pub(crate) fn new(machine: M, vice: Option<Vice>, seed: u64, now: Instant) -> Self {
         let next = (vice == Some(Vice::Flooding)).then_some(now);
         let (victims, underway) = (Vec::new(), Vec::new());
-        Self { machine, vice, rng: Rng::new(seed), victims, underway, next }
+        Self { machine, vice, rng: Rng::new(seed), victims, plot: None, underway, next }
+    }
+
+    /// From now on it lies, with its friends.
+    pub(crate) fn conspire(&mut self, plot: Plot) {
+        self.plot = Some(plot);
+    }
+
+    /// The lie that is the answer to a question, if there is one.
+    fn lie(&self, from: SocketAddr, bytes: &[u8]) -> Option<Datagram> {
+        let plot = self.plot.as_ref()?;
+        let message = krpc::parse(bytes, Family::of(from)).ok()?;
+        let Body::Query(query, _) = &message.body else { return None };
+        let body = Body::Answer(plot.answer(query)?);
+        let (transaction, seen) = (message.transaction, Some(from));
+        let answer = Message { transaction, seen, client: false, body };
+        Some(Datagram { to: from, bytes: answer.encode(0) })
     }
 
     pub(crate) fn is_honest(&self) -> bool {
-        self.vice.is_none()
+        self.vice.is_none() && self.plot.is_none()
     }
 }
 
@@ -54,6 +167,10 @@ impl<M: Machine> Machine for Member<M> {
             let victim = self.rng.below(u32::try_from(self.victims.len()).expect("64 at most"));
             let to = self.victims[victim as usize];
             self.underway.push(Datagram { to, bytes: bytes.to_vec() });
+        }
+        if let Some(lie) = self.lie(from, bytes) {
+            self.underway.push(lie);
+            return;
         }
         if self.vice != Some(Vice::Silent) || self.victims.len() < 4 {
             self.machine.handle_datagram(now, from, bytes);
@@ -80,7 +197,14 @@ impl<M: Machine> Machine for Member<M> {
     }
 
     fn poll_transmit(&mut self) -> Option<Datagram> {
-        let mut datagram = self.underway.pop().or_else(|| self.machine.poll_transmit())?;
+        let honest = || {
+            let datagram = self.machine.poll_transmit()?;
+            Some(match &self.plot {
+                Some(plot) => plot.change(datagram),
+                None => datagram,
+            })
+        };
+        let mut datagram = self.underway.pop().or_else(honest)?;
         if self.vice == Some(Vice::Garbling) && !datagram.bytes.is_empty() {
             let len = u32::try_from(datagram.bytes.len()).expect("a datagram is short");
             for _ in 0..=self.rng.below(3) {

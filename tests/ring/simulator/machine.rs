@@ -58,6 +58,8 @@ pub(crate) struct Report {
     pub(crate) requests: u32,
     pub(crate) timeouts: u32,
     pub(crate) hops: u32,
+    /// Those until the first peer was found, if that is known.
+    pub(crate) requests_first: Option<u32>,
     /// Until the first peer was found.
     pub(crate) first: Option<Duration>,
     pub(crate) took: Duration,
@@ -134,6 +136,7 @@ impl Tracker for kademlia::Node {
                     requests: outcome.queries + outcome.told,
                     timeouts: outcome.silences,
                     hops: outcome.hops.unwrap_or_default(),
+                    requests_first: None,
                     first: outcome.found_after,
                     took: outcome.took,
                     responsible: None,
@@ -209,6 +212,7 @@ impl Tracker for chord::Node {
                     requests: report.requests,
                     timeouts: report.timeouts,
                     hops: report.hops,
+                    requests_first: report.requests_first,
                     first: report.first_found,
                     took: report.took,
                     responsible: report.responsible,

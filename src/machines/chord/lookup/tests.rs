@@ -135,11 +135,10 @@ fn whoever_is_nearest_names_all_after_it_when_the_first_of_them_are_silent() {
 }
 
 #[test]
-fn the_first_that_shares_ends_a_search_and_none_is_told_twice() {
+fn a_search_that_found_sharers_waits_for_other_holders_and_tells_none_twice() {
     let (mut lookup, now) = lookup(true);
     lookup.goal = Goal::Get(InfoHash([0; 20]));
-    lookup.add(node(40));
-    lookup.add(node(30));
+    [40, 30, 20].into_iter().for_each(|at| lookup.add(node(at)));
     let sharer = Sharer { address: ([10, 0, 0, 1], 1).into(), seeder: true };
     let answer = Heard { sharers: vec![sharer, sharer], ..Heard::default() };
     assert_eq!(lookup.poll(now, patience), Some(node(40)));
@@ -147,8 +146,15 @@ fn the_first_that_shares_ends_a_search_and_none_is_told_twice() {
     assert_eq!(lookup.poll(now, patience), Some(node(30)));
     assert_eq!(lookup.handle_answer(now, node(40), &answer), [sharer]);
     assert_eq!(lookup.handle_answer(now, node(30), &answer), []);
+    assert_eq!(lookup.end(), None);
+    assert_eq!(lookup.poll(now, patience), Some(node(20)));
+    let other = Sharer { address: ([10, 0, 0, 2], 1).into(), seeder: true };
+    let answer = Heard { sharers: vec![other], ..Heard::default() };
+    assert_eq!(lookup.handle_answer(now, node(20), &answer), [other]);
+    assert!(lookup.end().is_some());
     let report = lookup.report(false);
-    assert_eq!((report.found, report.hops, report.responsible), (1, 1, None));
+    assert_eq!((report.found, report.hops, report.responsible), (2, 1, None));
+    assert_eq!((report.requests_first, report.requests), (Some(2), 3));
 }
 
 #[test]
@@ -163,6 +169,8 @@ fn an_owner_that_knows_of_nobody_is_not_believed_before_the_holders_beside_it() 
     lookup.handle_answer(now, node(50), &heard(&[51], Some(51)));
     assert_eq!((lookup.poll(now, patience), lookup.end()), (Some(node(49)), None));
     lookup.handle_silent(now, node(49));
+    assert_eq!((lookup.poll(now, patience), lookup.end()), (Some(node(20)), None));
+    lookup.handle_answer(now, node(20), &heard(&[49], None));
     assert_eq!(lookup.poll(now, patience), None);
     assert_eq!(lookup.end().and_then(|end| end.owner), Some(node(51)));
 }
