@@ -114,7 +114,7 @@ pub(super) struct Lookup {
     covered: Option<RingId>,
     found: BTreeSet<Sharer>,
     first_found: Option<FirstFound>,
-    /// How it ends unless another holder knows more than the owner, who knows of nobody.
+    /// How it ends, unless the other holders that it waits for know better.
     last_word: Option<End>,
     end: Option<End>,
 }
@@ -327,7 +327,13 @@ impl Lookup {
             |(_, candidate): &(&RingId, &Candidate)| candidate.standing == Standing::Untried;
         if self.last_word.is_some() {
             // Those beside the owner hold its entries too, and an owner that is new may not.
-            return self.holder().or_else(|| self.nearer_heir());
+            let (holder, heir) = (|| self.holder(), || self.nearer_heir());
+            return match self.goal {
+                Goal::Announce(_) => heir().or_else(holder),
+                Goal::Get(_) | Goal::Join | Goal::Finger(_) | Goal::Probe(_) => {
+                    holder().or_else(heir)
+                }
+            };
         }
         let claimed = self.claimed.map(|owner| owner.id.clockwise_to(self.target));
         let standing = |distance| self.candidates.get(&distance).map(|it: &Candidate| it.standing);
@@ -495,13 +501,12 @@ impl Lookup {
         if self.end.is_some() {
             return;
         }
-        let is_get = matches!(self.goal, Goal::Get(_)) && self.quick;
-        if is_get {
+        let waits = self.quick && matches!(self.goal, Goal::Get(_) | Goal::Announce(_));
+        if waits {
             self.last_word = Some(end);
         }
         let is_asked = |(_, it): (RingId, &Candidate)| it.standing == Standing::Asked;
-        let waits = is_get || matches!(self.goal, Goal::Announce(_));
-        let is_short = waits && self.quick && !self.has_holders();
+        let is_short = waits && !self.has_holders();
         let more = is_short && (self.holder().is_some() || self.nearest_holders().any(is_asked));
         if !more && !self.is_undecided() {
             self.end = Some(end);

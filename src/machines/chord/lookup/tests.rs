@@ -192,3 +192,23 @@ fn strangers_cannot_answer_and_nobody_leads_astray_for_ever() {
     assert!(asked <= limits::LOOKUP_REQUESTS_MAX);
     assert!(lookup.end().is_some());
 }
+
+#[test]
+fn an_announce_in_a_ring_of_two_ends_at_the_owner_wherever_that_is() {
+    for is_silent in [false, true] {
+        let (mut lookup, now) = lookup(true);
+        lookup.goal = Goal::Announce(InfoHash([0; 20]));
+        lookup.claim(node(10));
+        lookup.add(node(20));
+        assert_eq!(lookup.poll(now, patience), Some(node(10)));
+        lookup.handle_answer(now, node(10), &heard(&[20], Some(10)));
+        assert_eq!(lookup.poll(now, patience), Some(node(20)), "it holds what 10 holds");
+        if is_silent {
+            lookup.handle_silent(now, node(20));
+        } else {
+            lookup.handle_answer(now, node(20), &heard(&[10], Some(10)));
+        }
+        assert_eq!(lookup.poll(now, patience), None);
+        assert_eq!(lookup.end().and_then(|end| end.owner), Some(node(10)));
+    }
+}
