@@ -1,8 +1,9 @@
 //! What this node announces, what it holds for others, and with whom it holds it.
 //!
 //! The entries of a key are held by its owner, the three nodes after it and the four before: an
-//! announce goes to the owner, which tells the others within a second, many at once. A lookup comes
-//! from before, so it meets a holder early, and a wrong owner does no harm.
+//! announce goes to the owner, which tells the others within a second, many at once, and to the two
+//! before the key: they have it if the owner dies in that second, and tell what it does not tell. A
+//! lookup comes from before, so it meets a holder early, and a wrong owner does no harm.
 //!
 //! The owner alone asks the sharers whether they still are, at the UDP address that announced with a
 //! token, and nobody else's: an entry cannot be made to have a stranger pinged.
@@ -40,7 +41,8 @@ pub(super) struct Announced {
     timer: Option<(Instant, u64)>,
 }
 
-type Changes = BTreeMap<InfoHash, BTreeSet<SocketAddr>>;
+/// Entries that others are to be told of: at most [`limits::ENTRIES_MAX`].
+type Changes = BTreeSet<(InfoHash, SocketAddr)>;
 
 /// Entries on their way to one other holder, one datagram after the other.
 #[derive(Debug, Default)]
@@ -75,12 +77,8 @@ impl Keeping {
     /// Another holder knows these.
     fn handle_told_of(&mut self, entries: &Entries) {
         for untold in &mut self.untold {
-            let Some(addresses) = untold.get_mut(&entries.info_hash) else { continue };
             for (sharer, _) in &entries.sharers {
-                addresses.remove(&sharer.address);
-            }
-            if addresses.is_empty() {
-                untold.remove(&entries.info_hash);
+                untold.remove(&(entries.info_hash, sharer.address));
             }
         }
     }
@@ -92,6 +90,8 @@ impl Keeping {
         let waiting: usize = self.outgoing.values().map(|it| it.batches.len()).sum();
         assert!(waiting <= limits::BATCHES_MAX);
         assert!(self.pinged.len() <= limits::SOURCES_MAX);
+        let noted = self.untold.iter().chain([&self.changes]);
+        noted.for_each(|changes| assert!(changes.len() <= limits::ENTRIES_MAX));
     }
 }
 
@@ -355,16 +355,18 @@ impl Node {
         if self.holders().is_empty() {
             return;
         }
-        if !self.ring.owns(info_hash.into()) {
-            self.keeping.untold[0].entry(info_hash).or_default().insert(address);
-            if !self.keeping.tell_is_due {
-                self.keeping.tell_is_due = true;
-                self.start_timer(limits::OWNER_TELLS_WITHIN, Timer::Tell);
-            }
+        let owned = self.ring.owns(info_hash.into());
+        let keeping = &mut self.keeping;
+        let changes = if owned { &mut keeping.changes } else { &mut keeping.untold[0] };
+        if changes.len() >= limits::ENTRIES_MAX {
+            // Who shares it says so again.
             return;
         }
-        self.keeping.changes.entry(info_hash).or_default().insert(address);
-        if !self.keeping.push_is_due {
+        changes.insert((info_hash, address));
+        if !owned && !self.keeping.tell_is_due {
+            self.keeping.tell_is_due = true;
+            self.start_timer(limits::OWNER_TELLS_WITHIN, Timer::Tell);
+        } else if owned && !self.keeping.push_is_due {
             self.keeping.push_is_due = true;
             self.start_timer(limits::PUSH_DELAY, Timer::Push);
         }
@@ -389,26 +391,29 @@ impl Node {
         if self.keeping.tell_is_due {
             self.start_timer(limits::OWNER_TELLS_WITHIN, Timer::Tell);
         }
-        self.push(old);
+        self.push(&old);
     }
 
     pub(super) fn handle_push_due(&mut self) {
         self.keeping.push_is_due = false;
         let changes = std::mem::take(&mut self.keeping.changes);
-        self.push(changes);
+        self.push(&changes);
     }
 
-    fn push(&mut self, changes: Changes) {
-        let entries = |(info_hash, addresses): (InfoHash, BTreeSet<SocketAddr>)| {
-            let only: Vec<_> = addresses.iter().copied().collect();
+    fn push(&mut self, changes: &Changes) {
+        let changes: Vec<_> = changes.iter().copied().collect();
+        let of_one_key = changes.chunk_by(|(one, _), (other, _)| one == other);
+        let entries = of_one_key.map(|changes| {
+            let (info_hash, _) = changes[0];
+            let only: Vec<_> = changes.iter().map(|(_, address)| *address).collect();
             let mut sharers = self.keeping.store.entries_of(self.now, info_hash, Some(&only));
             let held: BTreeSet<_> = sharers.iter().map(|(sharer, _)| sharer.address).collect();
-            let gone = addresses.difference(&held);
-            let gone = gone.map(|address| (Sharer { address: *address, seeder: false }, u16::MAX));
+            let gone = only.into_iter().filter(|address| !held.contains(address));
+            let gone = gone.map(|address| (Sharer { address, seeder: false }, u16::MAX));
             sharers.extend(gone);
             Entries { info_hash, sharers }
-        };
-        let entries: Vec<_> = changes.into_iter().map(entries).collect();
+        });
+        let entries: Vec<_> = entries.collect();
         for holder in self.holders() {
             self.push_to(holder, &entries);
         }
