@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use rondalla::machines::chord::{Contact, Node, Shape};
 use rondalla::words::id::InfoHash;
+use rondalla::words::rng::Rng;
 
 use super::chord::settled;
 use super::scenario::{MINUTE, SECOND, Scenario};
@@ -47,7 +48,9 @@ fn look_up_among_liars(lie: Lie, n: usize, seed: u64) -> (usize, usize) {
     let (liars, honest): (Vec<_>, Vec<_>) = members.into_iter().partition(|(_, id)| id % 10 == 9);
     let friends: Rc<[Contact]> = liars.iter().map(|(contact, _)| *contact).collect();
     for (me, id) in liars {
-        let plot = Plot { lie, me, friends: friends.clone() };
+        let makes_up = lie == Lie::Ghosts;
+        let named = if makes_up { some_ghosts(&mut scenario.rng) } else { friends.clone() };
+        let plot = Plot { lie, me, friends: friends.clone(), named };
         scenario.world.order(id, |member, _| member.conspire(plot));
     }
     scenario.pass(5 * MINUTE);
@@ -71,6 +74,19 @@ fn look_up_among_liars(lie: Lie, n: usize, seed: u64) -> (usize, usize) {
     (asked.iter().filter(is_right).count(), asked.len())
 }
 
+/// Addresses of nobody, in the order of the places that they would have: so many that some are nearer
+/// to any key than all who are there.
+fn some_ghosts(rng: &mut Rng) -> Rc<[Contact]> {
+    let mut ghost = || {
+        let mut octets = [150, 0, 0, 0];
+        rng.fill(&mut octets[1..]);
+        Contact::at((octets, 6881).into())
+    };
+    let mut ghosts: Vec<_> = (0..20_000).map(|_| ghost()).collect();
+    ghosts.sort_unstable();
+    ghosts.into()
+}
+
 fn assert_right_among_liars(lie: Lie, n: usize, seeds: RangeInclusive<u64>) {
     let runs = seeds.map(|seed| look_up_among_liars(lie, n, seed));
     let (right, lookups) = runs.fold((0, 0), |sum, run| (sum.0 + run.0, sum.1 + run.1));
@@ -85,6 +101,11 @@ fn those_who_name_one_another_everywhere_hide_little() {
     assert_right_among_liars(Lie::OwnersAndSharers, 200, 15..=15);
 }
 
+#[test]
+fn those_who_name_whom_there_is_not_hide_little() {
+    assert_right_among_liars(Lie::Ghosts, 200, 15..=15);
+}
+
 /// The seeds are others than those by which the limits were chosen.
 #[test]
 #[ignore = "needs minutes"]
@@ -92,7 +113,14 @@ fn figures_of_hostile_members() {
     for vice in [Vice::Silent, Vice::Garbling, Vice::Echoing, Vice::Flooding] {
         assert_right(vice, 400, 3);
     }
-    let lies = [Lie::Nobody, Lie::Sharers, Lie::Owners, Lie::OwnersAndSharers, Lie::Everything];
+    let lies = [
+        Lie::Nobody,
+        Lie::Sharers,
+        Lie::Owners,
+        Lie::OwnersAndSharers,
+        Lie::Ghosts,
+        Lie::Everything,
+    ];
     for (n, seeds) in [(200, 101..=105), (500, 201..=204), (1000, 301..=302)] {
         lies.into_iter().for_each(|lie| assert_right_among_liars(lie, n, seeds.clone()));
     }

@@ -53,6 +53,8 @@ pub struct Outcome {
     pub silences: u32,
     /// Answers that followed from one another until the first peers were found.
     pub hops: Option<u32>,
+    /// Queries sent until then.
+    pub queries_first: Option<u32>,
     /// When the first peers were found, after the beginning.
     pub found_after: Option<Duration>,
     /// When it was over, after the beginning.
@@ -236,6 +238,7 @@ impl Node {
         }
         if !new.is_empty() && lookup.outcome.hops.is_none() {
             lookup.outcome.hops = Some(depth);
+            lookup.outcome.queries_first = Some(lookup.outcome.queries);
             lookup.outcome.found_after = Some(now.saturating_duration_since(lookup.began));
         }
         for peers in new.chunks(limits::FOUND_MAX) {

@@ -49,11 +49,13 @@ pub(crate) enum Lie {
     OwnersAndSharers,
     /// The same; and asked for their neighbours, they name one another.
     Everything,
+    /// Nobody shares anything, and those around every key are nodes that there are not.
+    Ghosts,
 }
 
 impl Lie {
     fn is_about_ways(self) -> bool {
-        matches!(self, Self::Owners | Self::OwnersAndSharers | Self::Everything)
+        !matches!(self, Self::Nobody | Self::Sharers)
     }
 
     fn is_about_sharers(self) -> bool {
@@ -67,17 +69,18 @@ pub(crate) struct Plot {
     pub(crate) lie: Lie,
     pub(crate) me: Contact,
     pub(crate) friends: Rc<[Contact]>,
+    /// Whom it names for the way: its friends, or whom it has made up.
+    pub(crate) named: Rc<[Contact]>,
+}
+
+/// Those from `place` on, as many before it as are wanted, and after.
+fn around(all: &[Contact], place: RingId, before: usize, after: usize) -> Vec<SocketAddr> {
+    let first = all.partition_point(|one| one.id < place);
+    let nth = |n: usize| all[(first + all.len() - before + n) % all.len()].address;
+    (0..before + after).map(nth).collect()
 }
 
 impl Plot {
-    /// Friends from `place` on, as many before it as are wanted, and after.
-    fn around(&self, place: RingId, before: usize, after: usize) -> Vec<SocketAddr> {
-        let count = self.friends.len();
-        let first = self.friends.partition_point(|friend| friend.id < place);
-        let nth = |n: usize| self.friends[(first + count - before + n) % count].address;
-        (0..before + after).map(nth).collect()
-    }
-
     /// What is answered at once, without the machine.
     fn answer(&self, query: &Query) -> Option<Answer> {
         let (target, is_search) = match query {
@@ -95,8 +98,8 @@ impl Plot {
         };
         self.lie.is_about_ways().then(|| {
             Answer::Route(Route {
-                nodes: self.around(target, 4, 4),
-                owner: self.around(target, 0, 1).first().copied(),
+                nodes: around(&self.named, target, 4, 4),
+                owner: around(&self.named, target, 0, 1).first().copied(),
                 sharers: if is_search { self.sharers(target) } else { Vec::new() },
                 token: is_search.then_some(Token([1; 8])),
             })
@@ -105,7 +108,7 @@ impl Plot {
 
     fn sharers(&self, target: RingId) -> Vec<Sharer> {
         let shared = if self.lie.is_about_sharers() { 8 } else { 0 };
-        let friends = self.around(target, 0, shared).into_iter();
+        let friends = around(&self.friends, target, 0, shared).into_iter();
         friends.map(|address| Sharer { address, seeder: true }).collect()
     }
 
@@ -119,8 +122,8 @@ impl Plot {
                 route.sharers = self.sharers(self.me.id);
             }
             Body::Answer(Answer::State(state, _)) if self.lie == Lie::Everything => {
-                state.successors = self.around(self.me.id, 0, 9)[1..].to_vec();
-                state.before = self.around(self.me.id, 4, 0);
+                state.successors = around(&self.friends, self.me.id, 0, 9)[1..].to_vec();
+                state.before = around(&self.friends, self.me.id, 4, 0);
             }
             Body::Query(..) | Body::Answer(_) | Body::Error(_) => return datagram,
         }

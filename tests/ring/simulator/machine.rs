@@ -136,7 +136,7 @@ impl Tracker for kademlia::Node {
                     requests: outcome.queries + outcome.told,
                     timeouts: outcome.silences,
                     hops: outcome.hops.unwrap_or_default(),
-                    requests_first: None,
+                    requests_first: outcome.queries_first,
                     first: outcome.found_after,
                     took: outcome.took,
                     responsible: None,
