@@ -84,6 +84,8 @@ impl Outcome {
 const CRASH: u64 = 1 << 40;
 const LOOKUP: u64 = 1 << 41;
 const LEAVE: u64 = 1 << 42;
+/// After this an announce has reached those who hold it, though some whom it asks are dead.
+const ANNOUNCE_TAKES: Duration = Duration::from_secs(10);
 
 fn churn<T: Tracker>(mut scenario: Scenario<T>, plan: Plan) -> Outcome {
     let ids: Vec<_> = scenario.world.members().collect();
@@ -99,6 +101,8 @@ fn churn<T: Tracker>(mut scenario: Scenario<T>, plan: Plan) -> Outcome {
     }
     scenario.world.remind(plan.every, LOOKUP);
     let torrents: Vec<_> = (0..n / 2).map(|_| scenario.some_info_hash()).collect();
+    // Since when somebody has shared it. An announce is under way for a moment.
+    let mut shared_since = vec![Duration::ZERO; torrents.len()];
     let mut outcome = Outcome::default();
     let mut gone_at: BTreeMap<IpAddr, Duration> = BTreeMap::new();
     // Who is asked has its time to find.
@@ -114,7 +118,8 @@ fn churn<T: Tracker>(mut scenario: Scenario<T>, plan: Plan) -> Outcome {
             }
             for _ in 0..plan.lookups {
                 let nth = below(&mut scenario.rng, torrents.len());
-                if scenario.central.peers(torrents[nth]).is_some() {
+                let is_shared = scenario.central.peers(torrents[nth]).is_some();
+                if is_shared && shared_since[nth] + ANNOUNCE_TAKES <= now {
                     let id = scenario.anyone();
                     // What two lookups of one member find at a time cannot be told apart.
                     if !asked.iter().any(|(_, asker, of)| (*asker, *of) == (id, nth)) {
@@ -123,8 +128,11 @@ fn churn<T: Tracker>(mut scenario: Scenario<T>, plan: Plan) -> Outcome {
                     }
                 }
             }
-            if scenario.central.entries() < n / 2 {
+            while scenario.central.entries() < n / 2 {
                 let nth = below(&mut scenario.rng, torrents.len());
+                if scenario.central.peers(torrents[nth]).is_none() {
+                    shared_since[nth] = now;
+                }
                 let id = scenario.anyone();
                 scenario.announce(id, torrents[nth]);
             }
