@@ -112,7 +112,7 @@ impl ReactorHandle {
             if let Some(settings) = &chord {
                 let seed = seed.wrapping_add(place);
                 let node = chord::Node::new(settings.clone(), address, seed, now());
-                rings.push(Ring { node, left: false });
+                rings.push(Ring { node, look_at: now(), left: false });
             }
         }
         let mainline = mainline.map(|settings| {
@@ -186,6 +186,8 @@ struct Post {
 #[derive(Debug)]
 struct Ring {
     node: chord::Node,
+    /// Before this it is not asked again whether this host has moved.
+    look_at: Instant,
     left: bool,
 }
 
@@ -234,6 +236,7 @@ impl<T> Reactor<T> {
                 return;
             }
             (0..self.posts.len()).for_each(|place| self.read(place));
+            self.rings.iter_mut().for_each(Ring::look_for_move);
             self.handle_time();
             self.send();
             if self.known_at <= now() {
@@ -455,6 +458,20 @@ impl Post {
 }
 
 impl Ring {
+    /// Others see the node at another address than before: if this host has lost the one and has the
+    /// other, it has moved, and need not wait for what the majority will say.
+    fn look_for_move(&mut self) {
+        let now = now();
+        if let Some(seen) = self.node.seen_elsewhere()
+            && now >= self.look_at
+        {
+            self.look_at = now + ring::STABILISE_MAX;
+            if is_of_this_host(seen.ip()) && !is_of_this_host(self.node.me().address.ip()) {
+                self.node.move_here(now, seen);
+            }
+        }
+    }
+
     fn carry_out(&mut self, post: &Post, order: &ToChord) {
         let now = now();
         match order {
@@ -490,6 +507,11 @@ fn own_address_towards(to: SocketAddr, socket: &UdpSocket) -> Option<SocketAddr>
     let probe = std::net::UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
     probe.connect(to).ok()?;
     Some(SocketAddr::new(probe.local_addr().ok()?.ip(), port))
+}
+
+/// Whether an interface of this host has the address, or it is a wildcard.
+fn is_of_this_host(address: IpAddr) -> bool {
+    std::net::UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// Binds UDP to the port at which `tcp` listens: of a wildcard of IPv6, one socket for each family,

@@ -1,4 +1,4 @@
-//! Who we are on the ring: our address, as others see it; joining, and leaving.
+//! Who we are on the ring: joining it, leaving it, and whether we have a place on it.
 //!
 //! A node with a global address is a client first, and becomes a member when others have shown, by
 //! pinging it after its own datagrams' traces in routers have died, that it can be reached; about two
@@ -11,12 +11,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::formats::krpc::{Answer, Query, State, Token};
-use crate::machines::chord::fingers::subnet;
 use crate::machines::chord::lookup::Goal;
 use crate::machines::chord::merging::{Merging, Tie};
 use crate::machines::chord::node::{Asked, Node, Timer};
 use crate::machines::chord::requests::Purpose;
 use crate::machines::chord::ring::{Ring, is_between};
+use crate::machines::chord::seen::{Seen, voter};
 use crate::machines::chord::{Contact, News, Role};
 use crate::words::address::is_local;
 use crate::words::limits::ring as limits;
@@ -52,8 +52,8 @@ enum Joining {
 #[derive(Debug)]
 pub(super) struct Membership {
     pub(super) standing: Standing,
-    /// Addresses of this host, with the socket's port.
-    own: BTreeSet<SocketAddr>,
+    /// Where we are, as far as others say it.
+    pub(super) seen: Seen,
     pub(super) entry_points: Vec<SocketAddr>,
     /// Entry points that have answered.
     pub(super) live: Vec<Contact>,
@@ -64,13 +64,11 @@ pub(super) struct Membership {
     pub(super) met_member: bool,
     /// The timer of the greetings, or of the place that is looked for.
     greeted_timer: Option<(Instant, u64)>,
-    /// The address at which each voter sees us. One global /16 is one voter.
-    votes: BTreeMap<SocketAddr, SocketAddr>,
-    /// The address that the majority sees, if it is not the one that we believe, and since when.
-    outvoted: Option<(SocketAddr, Instant)>,
     /// Who was asked to ping back, and whether it has.
     ping_backs: BTreeMap<SocketAddr, bool>,
     ping_backs_asked: Option<Instant>,
+    /// The timer that ends the wait for them.
+    promote_timer: Option<(Instant, u64)>,
     /// Who waits for a ping of ours.
     pub(super) owed: BTreeSet<SocketAddr>,
     /// Whether the timers of a member run.
@@ -86,20 +84,18 @@ pub(super) struct Membership {
 
 impl Membership {
     pub(super) fn new(listen: SocketAddr) -> Self {
-        let own = if listen.ip().is_unspecified() { None } else { Some(listen) };
         Self {
             standing: Standing::Starting,
-            own: own.into_iter().collect(),
+            seen: Seen::new(listen),
             entry_points: Vec::new(),
             live: Vec::new(),
             joining: None,
             attempts: 0,
             met_member: false,
             greeted_timer: None,
-            votes: BTreeMap::new(),
-            outvoted: None,
             ping_backs: BTreeMap::new(),
             ping_backs_asked: None,
+            promote_timer: None,
             owed: BTreeSet::new(),
             timers_run: false,
             turns: 0,
@@ -134,37 +130,13 @@ impl Membership {
         self.turns
     }
 
-    /// The address that more voters see than any other, and how many.
-    fn majority(&self) -> Option<(SocketAddr, usize)> {
-        let mut counts: BTreeMap<SocketAddr, usize> = BTreeMap::new();
-        self.votes.values().for_each(|seen| *counts.entry(*seen).or_default() += 1);
-        counts.into_iter().max_by_key(|(_, count)| *count)
-    }
-
     pub(super) fn check(&self) {
-        assert!(self.votes.len() <= limits::VOTES_MAX);
+        self.seen.check();
         assert!(self.weak_ties.len() <= limits::WEAK_TIES_MAX);
         assert!(self.owed.len() <= limits::PING_BACKS_OWED_MAX);
         assert!(self.tokens.len() <= limits::WEAK_TIES_MAX);
-        assert!(self.own.len() <= limits::OWN_ADDRESSES_MAX);
         assert!(self.entry_points.len() <= limits::ENTRY_POINTS_MAX);
         assert!(self.live.len() <= limits::ENTRY_POINTS_MAX);
-    }
-}
-
-/// Voters that may be one: the same global /16 (IPv6: /32).
-fn voter(address: SocketAddr) -> SocketAddr {
-    if is_local(address.ip()) {
-        return address;
-    }
-    let [a, b, c, d, ..] = subnet(address);
-    match address {
-        SocketAddr::V4(_) => SocketAddr::from(([d, subnet(address)[4], 0, 0], 0)),
-        SocketAddr::V6(_) => {
-            let mut octets = [0; 16];
-            octets[..4].copy_from_slice(&[a, b, c, d]);
-            SocketAddr::from((octets, 0))
-        }
     }
 }
 
@@ -203,13 +175,6 @@ impl Node {
             }
         }
         self.greet(&others);
-    }
-
-    /// One more address under which this host's socket may be reached.
-    pub fn add_own_address(&mut self, address: SocketAddr) {
-        if self.membership.own.len() < limits::OWN_ADDRESSES_MAX {
-            self.membership.own.insert(address);
-        }
     }
 
     /// Hands over what it holds and goes; [`News::Left`] says when.
@@ -258,7 +223,7 @@ impl Node {
     }
 
     /// Sets the timer of [`handle_greeted`](Self::handle_greeted), which is one.
-    fn start_greeted(&mut self, after: Duration) {
+    pub(super) fn start_greeted(&mut self, after: Duration) {
         if let Some(key) = self.membership.greeted_timer.take() {
             self.timers.cancel(key);
         }
@@ -309,10 +274,10 @@ impl Node {
 
     /// Somebody has answered: our address may be known now.
     fn settle_address(&mut self) {
-        let Some((seen, votes)) = self.membership.majority() else { return };
+        let Some((seen, votes)) = self.membership.seen.majority(self.now) else { return };
         if is_local(seen.ip()) {
             self.believe(seen);
-            if self.membership.own.contains(&seen) || self.membership.own.is_empty() {
+            if self.membership.seen.is_own(seen) {
                 self.begin_join();
             } else {
                 self.stay_client();
@@ -326,30 +291,14 @@ impl Node {
         }
     }
 
-    /// Takes `address` for ours. It is another place on the ring.
-    fn believe(&mut self, address: SocketAddr) {
-        let before = self.me().address;
-        if address == before {
-            return;
-        }
-        let me = self.contact(address);
-        self.ring = Ring::alone(me);
-        self.before.clear();
-        self.head_state = None;
-        self.rebuild_fingers(me.id, self.fingers.bits());
-        if before.ip() != address.ip() {
-            self.handle_moved(before.ip());
-        }
-    }
-
     /// Uses the ring without a place on it, until others have pinged back.
-    fn stay_client(&mut self) {
+    pub(super) fn stay_client(&mut self) {
         self.membership.standing = Standing::Client;
         self.news.push_back(News::Client);
         self.ask_for_ping_backs();
     }
 
-    fn begin_join(&mut self) {
+    pub(super) fn begin_join(&mut self) {
         self.membership.standing = Standing::Joining;
         self.membership.joining = None;
         let me = self.me();
@@ -460,59 +409,6 @@ impl Node {
         }
     }
 
-    // ------------------------------------------------------------------------ Our own address ---
-
-    /// `from` answered us at `seen`.
-    pub(super) fn handle_seen(&mut self, from: SocketAddr, seen: Option<SocketAddr>) {
-        let Some(seen) = seen else { return };
-        let voter = voter(from);
-        let votes = &mut self.membership.votes;
-        if votes.len() >= limits::VOTES_MAX && !votes.contains_key(&voter) {
-            votes.pop_first();
-        }
-        votes.insert(voter, seen);
-        let (me, now) = (self.me().address, self.now);
-        let majority = self.membership.majority();
-        let needed = limits::VOTES_NEEDED.min(self.membership.votes.len());
-        let other = majority.filter(|(seen, votes)| *seen != me && *votes >= needed);
-        self.membership.outvoted = other.map(|(seen, _)| match self.membership.outvoted {
-            Some((before, since)) if before == seen => (seen, since),
-            Some(_) | None => (seen, now),
-        });
-        let settled = matches!(self.membership.standing, Standing::Member | Standing::Client);
-        let outvoted = self.membership.outvoted.filter(|(_, since)| {
-            settled && now.saturating_duration_since(*since) >= limits::VOTE_CHANGE_AFTER
-        });
-        if let Some((seen, _)) = outvoted {
-            self.move_to(seen);
-        }
-    }
-
-    /// The majority has seen us elsewhere for long: we go there.
-    fn move_to(&mut self, address: SocketAddr) {
-        self.membership.outvoted = None;
-        let nodes: Vec<_> = self.contacts().into_iter().map(self.placing()).collect();
-        let was_member = self.is_member();
-        self.believe(address);
-        if was_member {
-            self.membership.live = nodes;
-            self.begin_join();
-            self.start_greeted(limits::ALONE_RETRY * 2);
-        }
-    }
-
-    /// Somebody who asks us something found us at `seen`: that is all a node with a wildcard socket
-    /// and without company can go by.
-    pub(super) fn handle_seen_by_asker(&mut self, seen: Option<SocketAddr>) {
-        let is_nowhere = self.me().address.ip().is_unspecified() && self.ring.head().is_none();
-        let Some(seen) = seen.filter(|_| is_nowhere && self.is_member()) else { return };
-        let own = &self.membership.own;
-        if !is_local(seen.ip()) || own.is_empty() || own.contains(&seen) {
-            self.believe(seen);
-            self.news.push_back(News::Joined(seen));
-        }
-    }
-
     // -------------------------------------------------------------------------------- Clients ---
 
     fn ask_for_ping_backs(&mut self) {
@@ -530,7 +426,15 @@ impl Node {
             self.ask(contact, Query::PingBack, None, Purpose::PingBack, 2);
         }
         let delay = self.ping_back_delay();
-        self.start_timer(delay + delay / 2, Timer::Promote);
+        self.start_promote(delay + delay / 2);
+    }
+
+    /// Sets the timer of [`handle_promote_due`](Self::handle_promote_due), which is one.
+    fn start_promote(&mut self, after: Duration) {
+        if let Some(key) = self.membership.promote_timer.take() {
+            self.timers.cancel(key);
+        }
+        self.membership.promote_timer = Some(self.timers.start(self.now + after, Timer::Promote));
     }
 
     fn ping_back_delay(&self) -> Duration {
@@ -560,6 +464,7 @@ impl Node {
     }
 
     pub(super) fn handle_promote_due(&mut self) {
+        self.membership.promote_timer = None;
         if self.membership.standing != Standing::Client {
             return;
         }
@@ -573,7 +478,7 @@ impl Node {
             self.ask_for_ping_backs();
         } else {
             self.membership.ping_backs.clear();
-            self.start_timer(limits::PROMOTE_EVERY, Timer::Promote);
+            self.start_promote(limits::PROMOTE_EVERY);
         }
     }
 

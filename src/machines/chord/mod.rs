@@ -28,6 +28,7 @@ mod rates;
 mod requests;
 pub mod ring;
 mod searching;
+mod seen;
 mod serve;
 mod store;
 mod tokens;

@@ -168,6 +168,17 @@ impl Network {
         self.nodes.remove(&at);
     }
 
+    /// Lets the node at `from` be at `to` from now on; if `is_known`, its host can tell.
+    pub(super) fn relocate(&mut self, from: SocketAddr, to: SocketAddr, is_known: bool) {
+        let mut node = self.nodes.remove(&from).unwrap();
+        if is_known {
+            node.move_here(self.now, to);
+        }
+        self.nodes.insert(to, node);
+        self.news.insert(to, VecDeque::new());
+        self.collect(to);
+    }
+
     /// The token that the node at `at` gives to `to`.
     pub(super) fn token(&self, at: SocketAddr, to: SocketAddr, key: InfoHash) -> Token {
         self.nodes[&at].tokens.give(self.now, to, key.into())

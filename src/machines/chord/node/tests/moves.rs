@@ -1,0 +1,88 @@
+//! Hosts that get another address while they are on the ring.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::network::{Network, hash, place};
+use super::seconds;
+use crate::machines::chord::News;
+use crate::words::limits::ring as limits;
+
+/// A ring of twenty, of which one shares a torrent and then is at another address.
+fn relocate(is_known: bool) -> (Network, Vec<SocketAddr>, SocketAddr) {
+    let mut network = Network::new(15);
+    let members = network.grow(20);
+    network.announce(members[3], hash(1), 7000, true);
+    network.pass(seconds(600));
+    let to = place(99);
+    network.relocate(members[3], to, is_known);
+    (network, members, to)
+}
+
+fn who_shares(network: &mut Network, asker: SocketAddr) -> Vec<IpAddr> {
+    network.lookup(asker, hash(1));
+    network.pass(seconds(5));
+    network.found(asker, hash(1)).iter().map(|sharer| sharer.address.ip()).collect()
+}
+
+/// What a node has said of its own place.
+fn standings(network: &Network, at: SocketAddr) -> Vec<News> {
+    let is_standing = |news: &News| matches!(news, News::Client | News::Joined(_) | News::Alone);
+    network.news(at).into_iter().filter(is_standing).collect()
+}
+
+#[test]
+fn a_host_that_has_moved_is_found_where_it_is_now() {
+    let (mut network, members, to) = relocate(true);
+    network.pass(seconds(60));
+    assert!(who_shares(&mut network, members[8]).contains(&to.ip()));
+    assert_eq!(standings(&network, to), [News::Joined(to)]);
+    assert_eq!(network.node(to).me().address, to);
+    network.assert_ideal();
+    network.pass(limits::ENTRY_FRESH);
+    for asker in [members[8], members[15], to] {
+        assert_eq!(who_shares(&mut network, asker), [to.ip()], "and nowhere else");
+    }
+}
+
+#[test]
+fn who_is_seen_elsewhere_for_long_moves_there_once_others_reach_it() {
+    let (mut network, members, to) = relocate(false);
+    network.pass(limits::VOTE_CHANGE_AFTER * 2);
+    assert_eq!(standings(&network, to), [News::Client, News::Joined(to)]);
+    assert!(who_shares(&mut network, members[8]).contains(&to.ip()));
+    network.assert_ideal();
+    network.pass(limits::ENTRY_FRESH);
+    assert_eq!(who_shares(&mut network, members[8]), [to.ip()], "and nowhere else");
+}
+
+#[test]
+fn who_has_moved_behind_a_router_has_no_place_any_longer() {
+    let mut network = Network::new(15);
+    let members = network.grow(20);
+    network.announce(members[3], hash(1), 7000, true);
+    let to = place(99);
+    network.deaf.insert(to);
+    network.relocate(members[3], to, false);
+    network.pass(limits::VOTE_CHANGE_AFTER * 2 + limits::ENTRY_FRESH);
+    assert_eq!(standings(&network, to), [News::Client]);
+    assert!(!network.node(to).is_member() && !network.is_named_by_anyone(to));
+    assert_eq!(who_shares(&mut network, members[8]), [to.ip()]);
+    network.assert_ideal();
+}
+
+#[test]
+fn who_hears_nobody_at_first_and_is_behind_a_router_takes_no_place() {
+    let mut network = Network::new(15);
+    let members = network.grow(3);
+    let outside = place(10);
+    network.deaf.insert(outside);
+    network.split(&[outside]);
+    network.start_behind("192.168.0.2:6881".parse().unwrap(), outside, &members);
+    network.pass(limits::ALONE_RETRY * 2);
+    assert_eq!(standings(&network, outside), [News::Alone]);
+    network.heal();
+    network.pass(seconds(120));
+    assert_eq!(standings(&network, outside), [News::Alone, News::Client]);
+    assert!(!network.is_named_by_anyone(outside));
+    network.assert_ideal();
+}
