@@ -12,15 +12,17 @@ use std::fs;
 use std::time::Duration;
 
 use crate::support::rondalla;
-use town::{Net, Town, User, clock_rate, docker, pass, wait};
+use town::{HURRIED, Net, Town, User, clock_rate, docker, now, pass, wait};
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 const NORTH: Net = Net { name: "north", nat: false };
 const EAST: Net = Net { name: "east", nat: false };
 const HOME: Net = Net { name: "home", nat: true };
 
 /// A town of three networks, the bootstrap node and the seeder of `song`, both in the north.
-fn three_networks(mib: u64) -> (Town, User, User, String) {
-    let mut town = Town::new(&[NORTH, EAST, HOME]);
+fn three_networks(build: fn(&[Net]) -> Town, mib: u64) -> (Town, User, User, String) {
+    let mut town = build(&[NORTH, EAST, HOME]);
     let infohash = town.share("north-11", "song", mib << 20);
     let bootstrap = town.user("north", 10, &[], &["node", "--json"]);
     let way = bootstrap.at();
@@ -55,7 +57,7 @@ fn wait_for_ring(asker: &User, way: &str, members: &[&User]) -> Duration {
 #[test]
 #[ignore = "needs Docker Engine and root"]
 fn users_in_three_networks_outlive_their_bootstrap_and_a_third_of_them() {
-    let (mut town, bootstrap, seeder, infohash) = three_networks(8);
+    let (mut town, bootstrap, seeder, infohash) = three_networks(Town::hurried, 8);
     let way = bootstrap.at();
     let mut users = Vec::new();
     for (net, hosts) in [("north", 12..15), ("east", 11..15), ("home", 11..13)] {
@@ -76,26 +78,91 @@ fn users_in_three_networks_outlive_their_bootstrap_and_a_third_of_them() {
     bootstrap.suffer("kill");
     let (dead, alive): (Vec<_>, Vec<_>) = users.iter().enumerate().partition(|(n, _)| n % 3 == 1);
     dead.iter().for_each(|(_, user)| user.suffer("kill"));
+    let killed = now();
     let way = alive.iter().find(|(_, user)| user.is_member()).unwrap().1.at();
     let newcomers =
         [leecher(&mut town, "north", 21, &way, &[]), leecher(&mut town, "east", 21, &way, &[])];
-    wait_until_complete(&newcomers, &seeder);
     let living = alive.iter().map(|(_, user)| *user).filter(|user| user.is_member());
     let living: Vec<&User> = living.chain(&newcomers).chain([&seeder]).collect();
-    let took = wait_for_ring(&seeder, &way, &living);
+    wait_for_ring(&seeder, &way, &living);
     println!(
-        "after the bootstrap and {} more are killed: one ring of {} after {:.1} s",
+        "after the bootstrap and {} more are killed: one ring of {} after {} s of the ring's time",
         dead.len(),
         living.len(),
-        took.as_secs_f64()
+        town.ring_time(killed.elapsed()).as_secs()
     );
+    wait_until_complete(&newcomers, &seeder);
+
     // The first holder that answers may be new and know few sharers, but it knows some that live.
     // One of those whom the router hides lives as well, and is seen under its address.
     let hidden = format!("{}:6881", town.outer_address("home"));
     let alive: BTreeSet<String> = living.iter().map(|user| user.at()).chain([hidden]).collect();
-    for user in &living {
+    let gone: Vec<String> = dead.iter().map(|(_, user)| user.at()).collect();
+    let asked = |killed_before| {
+        let (mut answers, mut stale) = (0, 0);
+        while town.ring_time(killed.elapsed()) < killed_before {
+            for user in &living {
+                let found = user.lookup(&infohash, &user.at());
+                assert!(found.iter().any(|it| alive.contains(it)), "{} finds {found:?}", user.name);
+                answers += 1;
+                stale += usize::from(found.iter().any(|it| gone.contains(it)));
+            }
+        }
+        (answers, stale)
+    };
+    pass(MINUTE.saturating_sub(town.ring_time(killed.elapsed())) / HURRIED);
+    let (answers, stale) = asked(15 * MINUTE);
+    println!("from a minute on {answers} lookups are answered; {stale} name somebody dead as well");
+    let (answers, stale) = asked(18 * MINUTE);
+    println!("from 15 minutes on {answers} are answered, and {stale} name anybody dead");
+    assert!(answers > 0 && stale == 0, "{stale} of {answers}");
+}
+
+#[test]
+#[ignore = "needs Docker Engine and root"]
+fn a_host_that_changes_its_address_is_found_at_the_new_one() {
+    let mut town = Town::hurried(&[NORTH]);
+    let infohash = town.share("north-11", "song", 32 << 20);
+    let bootstrap = town.user("north", 10, &[], &["node", "--json"]);
+    let way = bootstrap.at();
+    let seed = ["seed", "/torrents/song.torrent", "--json", "--join", &way];
+    let mut seeder = town.user("north", 11, &[], &seed);
+    let nodes: Vec<_> = (20..26)
+        .map(|host| town.user("north", host, &[], &["node", "--json", "--join", &way]))
+        .collect();
+    let slow = leecher(&mut town, "north", 12, &way, &["--limit-down", "1M"]);
+    let others: Vec<&User> = nodes.iter().chain([&bootstrap, &slow]).collect();
+    wait_for_ring(&bootstrap, &way, &[&others[..], &[&seeder]].concat());
+    let before = seeder.at();
+    wait("it is found", || others.iter().all(|it| it.lookup(&infohash, &way).contains(&before)));
+    slow.wait_for("it has some", |it| it.last("progress").is_some_and(|it| it["done"] != 0));
+
+    town.relocate(&mut seeder, "north", 77);
+    let moved = now();
+    let is_found = |it: &&User| it.lookup(&infohash, &it.at()).contains(&seeder.at());
+    wait("it is found where it is now", || others.iter().all(is_found));
+    let time = || town.ring_time(moved.elapsed()).as_secs();
+    println!("at another address: found there after {} s of the ring's time", time());
+    wait_for_ring(&bootstrap, &way, &[&others[..], &[&seeder]].concat());
+    println!("one ring of {} after {} s", others.len() + 1, time());
+    wait_until_complete(std::slice::from_ref(&slow), &seeder);
+    println!("what was under way is complete {:.1} s after it", moved.elapsed().as_secs_f64());
+    let newcomer = leecher(&mut town, "north", 13, &seeder.at(), &[]);
+    wait_until_complete(std::slice::from_ref(&newcomer), &seeder);
+
+    let (mut answers, mut stale) = (0, 0);
+    while town.ring_time(moved.elapsed()) < 15 * MINUTE {
+        for user in &others {
+            let found = user.lookup(&infohash, &user.at());
+            assert!(found.contains(&seeder.at()), "{} finds {found:?}", user.name);
+            answers += 1;
+            stale += usize::from(found.contains(&before));
+        }
+    }
+    println!("{stale} of {answers} lookups name the old address as well");
+    for user in &others {
         let found = user.lookup(&infohash, &user.at());
-        assert!(found.iter().any(|it| alive.contains(it)), "{} finds {found:?}", user.name);
+        assert!(!found.contains(&before), "{} names what is gone after 15 minutes", user.name);
     }
 }
 
@@ -138,7 +205,7 @@ fn who_is_paused_for_a_minute_comes_back_and_nothing_is_lost() {
 #[test]
 #[ignore = "needs Docker Engine, root and minutes"]
 fn a_network_that_was_cut_off_goes_on_and_becomes_one_ring_again() {
-    let (mut town, bootstrap, seeder, infohash) = three_networks(64);
+    let (mut town, bootstrap, seeder, infohash) = three_networks(Town::new, 64);
     let way = bootstrap.at();
     let east_node = town.user("east", 10, &[], &["node", "--json", "--join", &way]);
     let mut nodes: Vec<_> = Vec::new();

@@ -19,6 +19,9 @@ static TOWNS: AtomicU8 = AtomicU8::new(100);
 /// How long anything may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(360);
 
+/// The least rate of a town that is hurried.
+pub(crate) const HURRIED: u32 = 10;
+
 /// How many times as fast the ring's time passes: CLOCK_RATE, for whoever cannot wait.
 pub(crate) fn clock_rate() -> u32 {
     let rate = std::env::var("CLOCK_RATE").ok();
@@ -39,6 +42,8 @@ pub(crate) struct Town {
     prefix: String,
     octet: u8,
     nets: Vec<Net>,
+    /// How many times as fast the ring's time passes.
+    rate: u32,
     containers: Vec<String>,
 }
 
@@ -50,7 +55,8 @@ impl Town {
         let prefix = format!("rondalla-test-{}-{octet}", std::process::id());
         let (scratch, nets) = (Scratch::new(), nets.to_vec());
         fs::create_dir(scratch.path("torrents")).unwrap();
-        let mut town = Self { scratch, prefix, octet, nets, containers: Vec::new() };
+        let (rate, containers) = (clock_rate(), Vec::new());
+        let mut town = Self { scratch, prefix, octet, nets, rate, containers };
         for (n, name) in (0..).zip(["backbone"].into_iter().chain(nets_names(&town.nets))) {
             let subnet = format!("10.{octet}.{n}.0/24");
             docker(&["network", "create", "--subnet", &subnet, &town.network(name)]);
@@ -61,6 +67,18 @@ impl Town {
             }
         }
         town
+    }
+
+    /// The same, for what takes a quarter of an hour of the ring's time.
+    pub(crate) fn hurried(nets: &[Net]) -> Self {
+        let mut town = Self::new(nets);
+        town.rate = town.rate.max(HURRIED);
+        town
+    }
+
+    /// How much of the ring's time passes in so much time.
+    pub(crate) fn ring_time(&self, time: Duration) -> Duration {
+        time * self.rate
     }
 
     fn network(&self, name: &str) -> String {
@@ -112,6 +130,14 @@ impl Town {
         let address = self.address(net.name, 254);
         docker(&["network", "connect", "--ip", &address, &self.network(net.name), &name]);
         docker(&["start", &name]);
+    }
+
+    /// Takes `user` from `net` and puts it there again as another host.
+    pub(crate) fn relocate(&self, user: &mut User, net: &str, host: u8) {
+        let network = self.network(net);
+        user.address = self.address(net, host);
+        docker(&["network", "disconnect", &network, &user.container]);
+        docker(&["network", "connect", "--ip", &user.address, &network, &user.container]);
     }
 
     /// Cuts a network off from the others, or joins it to them again.
@@ -180,7 +206,7 @@ impl Town {
         run.extend(options);
         run.push("rondalla");
         run.extend(arguments);
-        let rate = clock_rate().to_string();
+        let rate = self.rate.to_string();
         run.extend(["--clock-rate", &rate]);
         if arguments[0] != "node" {
             // They are to meet on the ring.
@@ -336,6 +362,11 @@ pub(crate) fn wait(what: &str, mut ready: impl FnMut() -> bool) -> Duration {
         std::thread::sleep(Duration::from_millis(500));
     }
     began.elapsed()
+}
+
+#[expect(clippy::disallowed_methods, reason = "it is asked how long containers take")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
 }
 
 #[expect(clippy::disallowed_methods, reason = "containers are given their time")]
