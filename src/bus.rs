@@ -21,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::formats::krpc::Sharer;
 use crate::formats::metainfo::Metainfo;
+use crate::formats::remembered::Remembered;
 use crate::formats::web_seed::WebSeed;
 use crate::formats::wire::{ExtensionHandshake, MetadataMessage, Reserved};
 use crate::words::address::Address;
@@ -579,5 +580,5 @@ pub enum ToUsher {
     /// The network may be entered by these, once their names are resolved.
     Resolve(Vec<Address>),
     /// Remember these nodes for the next start.
-    Remember(Vec<SocketAddr>),
+    Remember(Remembered),
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::rondalla::{self, listening};
-use crate::support::{Noise, Running, Scratch, free_address, write_noise};
+use crate::support::{Noise, Running, Scratch, free_address, wait_until, write_noise};
 
 /// `rondalla seed` or `download` of a torrent, on Mainline alone.
 fn share(
@@ -73,9 +73,74 @@ fn a_download_finds_the_seeder_through_mainline_and_remembers_who_was_met() {
     assert_eq!(leecher.wait_for_exit().code(), Some(0), "{}", leecher.stderr());
     assert_equal(&scratch);
     let remembered = fs::read_to_string(scratch.path("leecher.state").join("mainline.nodes"));
-    assert_eq!(remembered.unwrap(), format!("{at}\n"));
+    let id = kept_id(&scratch, "leecher").expect("its node has an id");
+    assert_eq!(remembered.unwrap(), format!("ipv4 {id}\n{at}\n"));
     wait_until_joined(&mut seeder);
     assert_eq!(seeder.terminate().code(), Some(0));
+}
+
+/// The id that is kept in the state of `name` for the next start.
+fn kept_id(scratch: &Scratch, name: &str) -> Option<String> {
+    let path = scratch.path(&format!("{name}.state")).join("mainline.nodes");
+    let text = fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("ipv4 ")).map(str::to_owned)
+}
+
+/// The id with which the node at `to` answers a ping (BEP 5).
+fn ask_for_id(to: SocketAddr) -> String {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(1))).unwrap();
+    let answer = wait_until(|| {
+        let ping = b"d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe";
+        socket.send_to(ping, to).unwrap();
+        let mut buffer = [0; 1500];
+        let (len, from) = socket.recv_from(&mut buffer).ok()?;
+        (from == to).then(|| buffer[..len].to_vec())
+    });
+    let answer = answer.expect("the node answers");
+    let before = b"1:rd2:id20:";
+    let at = answer.windows(before.len()).position(|window| window == before);
+    let id = &answer[at.expect("it says its id") + before.len()..][..20];
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn a_node_has_the_id_of_its_last_start_unless_another_process_has_it() {
+    let scratch = Scratch::new();
+    let torrent = tune(&scratch, &[]);
+    scratch.folder("other");
+    let (mut other, router) = share(&scratch, "other", "seed", &torrent, nobody());
+    other.wait_for_event("checked");
+    let (mut seeder, at) = share(&scratch, "seeder", "seed", &torrent, router);
+    wait_until_joined(&mut seeder);
+    let id = ask_for_id(at);
+    assert_eq!(seeder.terminate().code(), Some(0));
+    assert_eq!(kept_id(&scratch, "seeder"), Some(id.clone()));
+
+    let (mut seeder, at) = share(&scratch, "seeder", "seed", &torrent, router);
+    assert_eq!(ask_for_id(at), id);
+    // A second process with the same state: no two nodes may have one id.
+    let mut second = rondalla::command();
+    second.arg("download").arg(&torrent).args(["--listen", "127.0.0.1:0", "--json"]);
+    second.args(["--no-chord", "--no-lan", "--no-pex", "--no-trackers", "--timeout", "600"]);
+    second.args(["--dht-router", &nobody().to_string(), "--dir"]).arg(scratch.folder("second"));
+    second.args(["--seed", "--state"]).arg(scratch.path("seeder.state"));
+    let mut second = Running::start(&scratch, "second", &mut second);
+    assert_ne!(ask_for_id(listening(&mut second)), id);
+    second.kill();
+    assert_eq!(seeder.terminate().code(), Some(0));
+
+    // What is no list of nodes is warned of, and begun anew.
+    let path = scratch.path("seeder.state").join("mainline.nodes");
+    fs::write(&path, format!("ipv4 {id}\nno node\n")).unwrap();
+    let (mut seeder, at) = share(&scratch, "seeder", "seed", &torrent, router);
+    let warning = seeder.wait_for_event("warning")["message"].to_string();
+    assert!(warning.contains(&format!("{}: line 2", path.display())), "{warning}");
+    wait_until_joined(&mut seeder);
+    let new = ask_for_id(at);
+    assert_ne!(new, id);
+    assert_eq!(seeder.terminate().code(), Some(0));
+    assert_eq!(kept_id(&scratch, "seeder"), Some(new));
 }
 
 #[test]

@@ -47,9 +47,7 @@ pub(crate) fn start(
         command.args(["--join", &join.to_string()]);
     }
     // In the local network it would meet the rings of tests that run at the same time.
-    if command.get_args().next().is_some_and(|subcommand| subcommand != "node") {
-        command.args(["--no-dht", "--no-lan"]);
-    }
+    command.args(["--no-dht", "--no-lan"]);
     let mut running = Running::start(scratch, name, &mut command);
     let address = listening(&mut running);
     (running, address)

@@ -25,6 +25,7 @@ use crate::actors::lan::{self as actors_lan, LanSockets, Mouths};
 use crate::bus::{Neighbour, ToChord, ToLan, ToMainline};
 use crate::formats::krpc;
 use crate::formats::mainline::Want;
+use crate::formats::remembered::Remembered;
 use crate::machines::{chord, kademlia, lan};
 use crate::words::address::fold;
 use crate::words::limits;
@@ -72,8 +73,8 @@ pub(crate) enum Finding {
     /// Nodes of the ring that are worth being remembered for the next start.
     ChordKnown(Vec<SocketAddr>),
     Mainline(kademlia::News),
-    /// The same of Mainline.
-    MainlineKnown(Vec<SocketAddr>),
+    /// What is worth it of Mainline.
+    MainlineKnown(Remembered),
     /// The node of Mainline has nothing more to say.
     MainlineLeft,
     Lan(Neighbour),
@@ -404,8 +405,9 @@ impl<T> Reactor<T> {
             let contacts = node.contacts().map(|contact| contact.address);
             contacts.filter(move |address| address.is_ipv4() == is_v4).take(share)
         };
-        let known = of(true).chain(of(false)).collect();
-        self.say(Finding::MainlineKnown(known));
+        let nodes = of(true).chain(of(false)).collect();
+        let ids = [node.id(false), node.id(true)];
+        self.say(Finding::MainlineKnown(Remembered { ids, nodes }));
     }
 
     fn say(&mut self, finding: Finding) {
@@ -429,6 +431,9 @@ impl<T> Reactor<T> {
             self.say(Finding::Chord(chord::News::Left));
         }
         while let Some(news) = self.mainline.as_mut().and_then(kademlia::Node::poll_news) {
+            if matches!(news, kademlia::News::Joined | kademlia::News::Address(_)) {
+                self.known_at = self.known_at.min(now() + ring::REMEMBER_SOON);
+            }
             self.say(Finding::Mainline(news));
         }
         while let Some(news) = self.lan.as_mut().and_then(|lan| lan.machine.poll_news()) {

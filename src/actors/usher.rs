@@ -2,25 +2,122 @@
 //! points, and remembers the nodes that were met for the next start. Names and files take time, for
 //! which neither main nor the reactor may wait; and each network has an usher of its own, so that
 //! names which nobody resolves keep us out of one alone.
+//!
+//! Nothing ends a thread that resolves a name: the system's resolver takes as long as it takes. At
+//! the end an usher is given a moment, in which one that writes its file is through, and then left;
+//! it ends with the process. All ushers have that moment together.
 
+use std::fs::TryLockError;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use crate::actors::disk::{Reader, SystemDisk, make_folders};
+use crate::actors::clock::now;
+use crate::actors::disk::{Disk, DiskFile, How, Reader, SystemDisk, make_folders};
 use crate::actors::state::{read_at_most, replace};
 use crate::bus::ToUsher;
+use crate::formats::path::shown;
+use crate::formats::remembered::Remembered;
 use crate::words::address::{Address, Host, fold};
 use crate::words::limits;
 use crate::words::limits::ring;
+use crate::words::node_id::NodeId;
 
-/// The names of the files in the state folder, one address a line.
-pub(crate) const RING_FILE: &str = "ring.nodes";
-/// See [`RING_FILE`].
-pub(crate) const MAINLINE_FILE: &str = "mainline.nodes";
+/// What an usher says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// By these the network may be entered.
+    Nodes(Vec<SocketAddr>),
+    /// Something for the user to know.
+    Warning(String),
+}
+
+/// The file in the state folder in which a network's nodes are remembered.
+#[derive(Debug)]
+pub(crate) struct Book {
+    state: PathBuf,
+    path: PathBuf,
+    /// What stood there.
+    remembered: Remembered,
+    warning: Option<String>,
+    /// Another process has it, and writes there.
+    is_taken: bool,
+    /// Held, not used: the lock ends when it is closed, however this process ends.
+    _lock: Option<Arc<dyn DiskFile>>,
+}
+
+impl Book {
+    /// That of the ring. Its nodes have their ids from their addresses, so any number of processes may
+    /// share it, and the last one that writes is right.
+    pub(crate) fn of_ring(state: &Path) -> Self {
+        Self::open(state, "ring.nodes", None)
+    }
+
+    /// That of Mainline, where no two nodes may have one id: of processes with one state folder, the
+    /// first has the id and the file, and the others read in it whom they may ask.
+    pub(crate) fn of_mainline(state: &Path) -> Self {
+        // Where no folder can be made there is no id to be kept.
+        make_folders(&SystemDisk, state, Reader::User).ok();
+        let lock = SystemDisk.open(&state.join("mainline.lock"), How::Lock).ok();
+        let mut book = Self::open(state, "mainline.nodes", lock);
+        if book.is_taken {
+            book.remembered.ids = [None, None];
+        }
+        book
+    }
+
+    fn open(state: &Path, name: &str, lock: Option<Arc<dyn DiskFile>>) -> Self {
+        let path = state.join(name);
+        // Where there are no locks, nobody is kept away.
+        let is_taken = lock
+            .as_ref()
+            .is_some_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)));
+        let (remembered, warning) = match read(&path) {
+            Ok(remembered) => (remembered, None),
+            Err(why) => {
+                let why = format!("{}: {why}; it is begun anew", shown(&path));
+                (Remembered::default(), Some(why))
+            }
+        };
+        Self { state: state.to_owned(), path, remembered, warning, is_taken, _lock: lock }
+    }
+
+    /// The ids that our node of Mainline had, of IPv4 and of IPv6.
+    pub(crate) fn ids(&self) -> [Option<NodeId>; 2] {
+        self.remembered.ids
+    }
+
+    fn write(&self, remembered: &Remembered) -> io::Result<()> {
+        if remembered.nodes.is_empty() || self.is_taken {
+            return Ok(());
+        }
+        let text = remembered.emit();
+        let old = read_at_most(&SystemDisk, &self.path, ring::REMEMBERED_LEN_MAX);
+        if old.is_ok_and(|old| old == text.as_bytes()) {
+            return Ok(());
+        }
+        make_folders(&SystemDisk, &self.state, Reader::User)?;
+        replace(&SystemDisk, &self.path, text.as_bytes())
+    }
+}
+
+/// What stands in the file; nothing if there is none.
+fn read(path: &Path) -> Result<Remembered, String> {
+    let bytes = match read_at_most(&SystemDisk, path, ring::REMEMBERED_LEN_MAX) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Remembered::default()),
+        Err(error) => return Err(error.to_string()),
+    };
+    if bytes.len() > ring::REMEMBERED_LEN_MAX {
+        return Err("it is too long".into());
+    }
+    Remembered::parse(&bytes).map_err(|damaged| damaged.to_string())
+}
 
 /// Main's end of the usher: dropped, it ends the thread. It is not joined, since nothing wakes a
 /// thread that resolves a name.
@@ -33,20 +130,18 @@ pub(crate) struct UsherHandle {
 }
 
 impl UsherHandle {
-    /// Starts the thread, whose file in `state` is `file`. What it publishes is made of addresses by
-    /// `publish`.
+    /// Starts the thread. What it publishes is made of its words by `publish`.
     ///
     /// # Errors
     /// If no thread can be started.
     pub(crate) fn start<T: Send + 'static>(
-        file: &str,
+        book: Book,
         entry_points: Vec<Address>,
-        state: PathBuf,
         news: Sender<T>,
-        publish: fn(Vec<SocketAddr>) -> T,
+        publish: fn(Word) -> T,
     ) -> io::Result<Self> {
         let (orders, from_main) = bounded(ring::USHER_ORDERS_MAX);
-        let usher = Usher { entry_points, path: state.join(file), state, news, publish };
+        let usher = Usher { entry_points, book, news, publish };
         let (alive, ended) = bounded::<()>(0);
         let thread = Builder::new().name("usher".into()).stack_size(limits::USHER_STACK).spawn(
             move || {
@@ -57,13 +152,19 @@ impl UsherHandle {
         Ok(Self { orders, ended, thread })
     }
 
-    /// Lets it end, and waits for it unless it resolves a name, which nothing can end.
-    pub(crate) fn end(self) {
-        drop(self.orders);
-        let over = self.ended.recv_timeout(limits::USHER_ENDING);
-        if over == Err(RecvTimeoutError::Disconnected) {
-            // An usher that failed has said so on stderr.
-            self.thread.join().ok();
+    /// Lets them end, and waits for each unless it resolves a name, which nothing can end.
+    pub(crate) fn end_all(ushers: impl IntoIterator<Item = Self>) {
+        let waited_for = |Self { orders, ended, thread }: Self| {
+            drop(orders);
+            (ended, thread)
+        };
+        let ushers: Vec<_> = ushers.into_iter().map(waited_for).collect();
+        let deadline: Instant = now() + limits::USHER_ENDING;
+        for (ended, thread) in ushers {
+            if ended.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected) {
+                // An usher that failed has said so on stderr.
+                thread.join().ok();
+            }
         }
     }
 }
@@ -71,16 +172,18 @@ impl UsherHandle {
 struct Usher<T> {
     /// Those that are not resolved yet.
     entry_points: Vec<Address>,
-    state: PathBuf,
-    path: PathBuf,
+    book: Book,
     news: Sender<T>,
-    publish: fn(Vec<SocketAddr>) -> T,
+    publish: fn(Word) -> T,
 }
 
 impl<T> Usher<T> {
     /// Works until main drops its end.
     fn run(mut self, from_main: &Receiver<ToUsher>) {
-        let mut remembered = self.remembered();
+        if let Some(warning) = self.book.warning.take() {
+            self.say(Word::Warning(warning));
+        }
+        let mut remembered = std::mem::take(&mut self.book.remembered.nodes);
         let is_name = |entry: &Address| matches!(entry.host, Host::Name(_));
         if !remembered.is_empty() && self.entry_points.iter().any(is_name) {
             // Whoever was met before need not wait for names.
@@ -100,7 +203,7 @@ impl<T> Usher<T> {
             };
             match order {
                 // Who cannot be written down is met again by the entry points.
-                Ok(ToUsher::Remember(nodes)) => self.remember(&nodes).unwrap_or_default(),
+                Ok(ToUsher::Remember(known)) => self.book.write(&known).unwrap_or_default(),
                 Ok(ToUsher::Resolve(entry_points)) => {
                     let room = ring::UNRESOLVED_MAX.saturating_sub(self.entry_points.len());
                     self.entry_points.extend(entry_points.into_iter().take(room));
@@ -131,32 +234,14 @@ impl<T> Usher<T> {
     /// Tells at most as many as a node takes at once.
     fn tell(&self, mut nodes: Vec<SocketAddr>) {
         nodes.truncate(ring::ENTRY_POINTS_MAX);
+        self.say(Word::Nodes(nodes));
+    }
+
+    fn say(&self, word: Word) {
         #[expect(clippy::disallowed_methods, reason = "the usher may wait for main")]
-        let sent = self.news.send((self.publish)(nodes));
+        let sent = self.news.send((self.publish)(word));
         // If main is gone, so is the need to tell it.
         sent.ok();
-    }
-
-    /// The nodes of the last time; none if there is no such file, or no use in it.
-    fn remembered(&self) -> Vec<SocketAddr> {
-        let bytes =
-            read_at_most(&SystemDisk, &self.path, ring::REMEMBERED_LEN_MAX).unwrap_or_default();
-        let text = String::from_utf8(bytes).unwrap_or_default();
-        let nodes = text.lines().filter_map(|line| line.parse().ok()).map(fold);
-        nodes.filter(|node| node.port() > 0).take(ring::ENTRY_POINTS_MAX).collect()
-    }
-
-    fn remember(&self, nodes: &[SocketAddr]) -> io::Result<()> {
-        if nodes.is_empty() {
-            return Ok(());
-        }
-        let text: String = nodes.iter().map(|node| format!("{node}\n")).collect();
-        let old = read_at_most(&SystemDisk, &self.path, ring::REMEMBERED_LEN_MAX);
-        if old.is_ok_and(|old| old == text.as_bytes()) {
-            return Ok(());
-        }
-        make_folders(&SystemDisk, &self.state, Reader::User)?;
-        replace(&SystemDisk, &self.path, text.as_bytes())
     }
 }
 
@@ -185,39 +270,111 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    fn start(scratch: &Scratch, entry_points: &[&str]) -> (UsherHandle, Receiver<Vec<SocketAddr>>) {
+    fn start(book: Book, entry_points: &[&str]) -> (UsherHandle, Receiver<Word>) {
         let (news, heard) = bounded(4);
         let entry_points = entry_points.iter().map(|text| text.parse().unwrap()).collect();
-        let state = scratch.path().join("state");
-        let usher = UsherHandle::start(RING_FILE, entry_points, state, news, |nodes| nodes);
-        (usher.unwrap(), heard)
+        (UsherHandle::start(book, entry_points, news, |word| word).unwrap(), heard)
+    }
+
+    fn nodes<const N: usize>(nodes: [&str; N]) -> Vec<SocketAddr> {
+        nodes.map(|node| node.parse().unwrap()).to_vec()
+    }
+
+    /// Ends the usher; what it was told to remember is written then.
+    fn end(usher: UsherHandle, heard: &Receiver<Word>) {
+        UsherHandle::end_all([usher]);
+        // The thread lets go of its end when it has written.
+        while heard.recv_timeout(PATIENCE).is_ok() {}
     }
 
     #[test]
     fn entry_points_are_told_and_nodes_are_remembered() {
         let scratch = Scratch::new();
-        let nodes: Vec<SocketAddr> =
-            ["192.0.2.1:6881", "[2001:db8::1]:1"].map(|text| text.parse().unwrap()).to_vec();
-        let (usher, heard) = start(&scratch, &["127.0.0.1:7000"]);
-        let first: Vec<SocketAddr> = vec!["127.0.0.1:7000".parse().unwrap()];
-        assert_eq!(heard.recv_timeout(PATIENCE), Ok(first));
-        usher.orders.send_timeout(ToUsher::Remember(nodes.clone()), PATIENCE).unwrap();
-        usher.end();
-        // The thread lets go of its end when it has written.
-        assert!(heard.recv_timeout(PATIENCE).is_err());
-        let (_usher, heard) = start(&scratch, &[]);
-        assert_eq!(heard.recv_timeout(PATIENCE), Ok(nodes));
+        let state = scratch.path().join("state");
+        let met = nodes(["192.0.2.1:6881", "[2001:db8::1]:1"]);
+        let (usher, heard) = start(Book::of_ring(&state), &["127.0.0.1:7000"]);
+        assert_eq!(heard.recv_timeout(PATIENCE), Ok(Word::Nodes(nodes(["127.0.0.1:7000"]))));
+        let known = met.clone().into();
+        usher.orders.send_timeout(ToUsher::Remember(known), PATIENCE).unwrap();
+        end(usher, &heard);
+        let (_usher, heard) = start(Book::of_ring(&state), &[]);
+        assert_eq!(heard.recv_timeout(PATIENCE), Ok(Word::Nodes(met)));
     }
 
     #[test]
-    fn what_is_no_list_of_nodes_is_passed_over() {
+    fn ids_are_kept_and_are_those_of_one_process() {
         let scratch = Scratch::new();
-        fs::create_dir_all(scratch.path().join("state")).unwrap();
-        let text =
-            "nonsense\n127.0.0.1:0\n127.0.0.1:5\n\n::ffff:127.0.0.1:6\n[::ffff:127.0.0.1]:7\n";
-        fs::write(scratch.path().join("state").join(RING_FILE), text).unwrap();
-        let (_usher, heard) = start(&scratch, &[]);
-        let nodes = ["127.0.0.1:5", "127.0.0.1:7"].map(|text| text.parse().unwrap());
-        assert_eq!(heard.recv_timeout(PATIENCE), Ok(nodes.to_vec()));
+        let state = scratch.path().join("state");
+        let book = Book::of_mainline(&state);
+        assert_eq!(book.ids(), [None, None]);
+        let (usher, heard) = start(book, &[]);
+        let ids = [Some(NodeId([1; 20])), Some(NodeId([2; 20]))];
+        let first = Remembered { ids, nodes: nodes(["192.0.2.1:1"]) };
+        // Who knows nobody remembers nothing, and forgets nothing.
+        let nobody = Remembered { ids, nodes: Vec::new() };
+        for known in [first.clone(), nobody] {
+            usher.orders.send_timeout(ToUsher::Remember(known), PATIENCE).unwrap();
+        }
+        end(usher, &heard);
+        let kept = Book::of_mainline(&state);
+        assert_eq!(kept.ids(), ids);
+
+        // Another process has the file now: the nodes are for everybody, the ids are not.
+        let second = Book::of_mainline(&state);
+        assert_eq!(second.ids(), [None, None]);
+        let (usher, heard) = start(second, &[]);
+        assert_eq!(heard.recv_timeout(PATIENCE), Ok(Word::Nodes(first.nodes.clone())));
+        let other =
+            Remembered { ids: [Some(NodeId([3; 20])), None], nodes: nodes(["192.0.2.3:3"]) };
+        usher.orders.send_timeout(ToUsher::Remember(other), PATIENCE).unwrap();
+        end(usher, &heard);
+        drop(kept);
+        assert_eq!(Book::of_mainline(&state).remembered, first);
+    }
+
+    #[test]
+    fn a_file_that_is_no_list_of_nodes_is_warned_of_and_begun_anew() {
+        let scratch = Scratch::new();
+        let state = scratch.path().join("state");
+        fs::create_dir_all(&state).unwrap();
+        let id = NodeId([5; 20]);
+        let long = "192.0.2.1:1\n".repeat(ring::REMEMBERED_LEN_MAX);
+        let table = [
+            (format!("ipv4 {id}\n192.0.2.1:1\nnonsense\n"), "line 3 is no node and no id"),
+            (format!("ipv4 {id}\nipv4 {id}\n"), "line 2"),
+            ("192.0.2.1:0\n".into(), "line 1"),
+            (long, "it is too long"),
+        ];
+        for (text, why) in table {
+            for (name, book) in [
+                ("ring.nodes", Book::of_ring as fn(&Path) -> Book),
+                ("mainline.nodes", Book::of_mainline),
+            ] {
+                let path = state.join(name);
+                fs::write(&path, &text).unwrap();
+                let book = book(&state);
+                assert_eq!(book.ids(), [None, None], "{text}");
+                let (usher, heard) = start(book, &[]);
+                let Ok(Word::Warning(warning)) = heard.recv_timeout(PATIENCE) else {
+                    panic!("{name}: nobody is warned of {text}");
+                };
+                assert!(warning.starts_with(&format!("{}: ", path.display())), "{warning}");
+                assert!(warning.contains(why), "{warning}");
+                assert_eq!(heard.recv_timeout(PATIENCE), Ok(Word::Nodes(Vec::new())));
+                let known = Remembered { ids: [Some(id), None], nodes: nodes(["192.0.2.9:9"]) };
+                usher.orders.send_timeout(ToUsher::Remember(known.clone()), PATIENCE).unwrap();
+                end(usher, &heard);
+                assert_eq!(read(&path), Ok(known));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_warned_of() {
+        let scratch = Scratch::new();
+        let state = scratch.path().join("state");
+        fs::create_dir_all(state.join("ring.nodes")).unwrap();
+        let warning = Book::of_ring(&state).warning.expect("a folder is no list of nodes");
+        assert!(warning.contains("ring.nodes"), "{warning}");
     }
 }

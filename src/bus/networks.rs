@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::formats::remembered::Remembered;
 use crate::words::id::InfoHash;
 
 /// A network in which it is known who shares which torrent.
@@ -24,8 +25,8 @@ pub enum MainlineNews {
     Address(IpAddr),
     /// These share the torrent: at most [`crate::words::limits::mainline::FOUND_MAX`] of them.
     Found(InfoHash, Vec<SocketAddr>),
-    /// Nodes to be remembered for the next start: at most [`crate::words::limits::ring::ENTRY_POINTS_MAX`].
-    Known(Vec<SocketAddr>),
+    /// What is to be remembered for the next start.
+    Known(Remembered),
     /// The node is no more: its last word.
     Left,
 }

@@ -252,6 +252,14 @@ pub struct NodeOptions {
     pub joins: Vec<Address>,
     /// How many times as fast the ring's time passes; for tests.
     pub clock_rate: Option<u32>,
+    /// Peers and announce URLs, of which a node without torrents makes no use.
+    pub peers: Vec<Address>,
+    /// See `peers`.
+    pub trackers: Vec<Url>,
+    /// What is turned on, of which a node has the ring alone.
+    pub parts: Parts,
+    /// Most connections at once, at least 1.
+    pub max_peers: Option<u32>,
     /// Where state is kept.
     pub state: PathBuf,
     /// What is said.

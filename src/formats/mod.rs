@@ -11,6 +11,7 @@ pub mod mainline;
 pub mod metainfo;
 pub mod mse;
 pub mod path;
+pub mod remembered;
 pub mod resume;
 pub mod url;
 pub mod web_seed;

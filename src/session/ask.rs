@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, after, bounded};
 
 use crate::actors::clock::now;
 use crate::actors::reactor::{Driven, Finding, Outlet, ReactorHandle, ToReactor};
-use crate::actors::usher::{RING_FILE, UsherHandle};
+use crate::actors::usher::{Book, UsherHandle, Word};
 use crate::bus::ToChord;
 use crate::machines::chord::{News, Role, Settings};
 use crate::session::networks::any_ports;
@@ -57,6 +57,8 @@ pub struct Walk {
 enum Heard {
     News(News),
     Entries(Vec<SocketAddr>),
+    /// What concerns whoever takes part.
+    Nothing,
 }
 
 /// The threads that ask.
@@ -107,7 +109,7 @@ impl Ask {
                         asking.give(ToChord::Lookup(info_hash));
                     }
                 }
-                Heard::News(_) => {}
+                Heard::News(_) | Heard::Nothing => {}
             }
         }
         asking.end();
@@ -149,7 +151,7 @@ impl Ask {
                         asking.give(ToChord::Walk);
                     }
                 }
-                Heard::News(_) => {}
+                Heard::News(_) | Heard::Nothing => {}
             }
         }
         asking.end();
@@ -166,10 +168,17 @@ impl Ask {
         let nodes = sockets.len();
         let driven = Driven { sockets, chord: Some(settings), seed: seed(), ..Driven::default() };
         let reactor = ReactorHandle::start(driven, outlet)?;
-        let (join, state) = (self.join.clone(), self.state.clone());
-        let usher = UsherHandle::start(RING_FILE, join, state, sender, Heard::Entries)?;
+        let book = Book::of_ring(&self.state);
+        let usher = UsherHandle::start(book, self.join.clone(), sender, heard_of_usher)?;
         let deadline = now() + self.timeout;
         Ok(Asking { reactor, usher, heard, deadline, nodes })
+    }
+}
+
+fn heard_of_usher(word: Word) -> Heard {
+    match word {
+        Word::Nodes(nodes) => Heard::Entries(nodes),
+        Word::Warning(_) => Heard::Nothing,
     }
 }
 
@@ -204,6 +213,6 @@ impl Asking {
 
     fn end(self) {
         drop((self.heard, self.reactor));
-        self.usher.end();
+        UsherHandle::end_all([self.usher]);
     }
 }

@@ -9,7 +9,7 @@ use crossbeam_channel::Sender;
 use super::Options;
 use crate::actors::clock;
 use crate::actors::reactor::{Driven, Finding, Outlet, ReactorHandle, ToReactor};
-use crate::actors::usher::{MAINLINE_FILE, RING_FILE, UsherHandle};
+use crate::actors::usher::{Book, UsherHandle, Word};
 use crate::bus::{ChordNews, MainlineNews, Network, Notification, ToUsher};
 use crate::formats::mainline::Want;
 use crate::machines::chord::{self, Role};
@@ -71,9 +71,12 @@ impl NetworkEnds {
         let listens = sockets.is_some();
         let role = if listens { Role::Member } else { Role::Client };
         let ring = chord::Settings { role, ..chord::Settings::default() };
+        let state = &options.state;
+        let book_of_ring = options.chord.as_ref().map(|_| Book::of_ring(state));
+        let book_of_mainline = options.mainline.as_ref().map(|_| Book::of_mainline(state));
         let mainline = kademlia::Settings {
             families: Want::default(),
-            ids: [None, None],
+            ids: book_of_mainline.as_ref().map_or([None, None], Book::ids),
             read_only: !listens,
             secret,
         };
@@ -92,14 +95,14 @@ impl NetworkEnds {
         };
         let outlet = Outlet { news: publisher.clone(), words: to_notification };
         let reactor = ReactorHandle::start(driven, outlet)?;
-        let usher = |file, entry_points: &[Address], publish| {
-            let (entry_points, state) = (entry_points.to_vec(), options.state.clone());
-            UsherHandle::start(file, entry_points, state, publisher.clone(), publish)
+        let usher = |book, entry_points: Option<&Vec<Address>>, publish| {
+            let entry_points = entry_points.cloned().unwrap_or_default();
+            UsherHandle::start(book, entry_points, publisher.clone(), publish)
         };
-        let of_ring = options.chord.as_ref().map(|ring| usher(RING_FILE, &ring.join, into_ring));
-        let of_mainline = options.mainline.as_ref();
-        let of_mainline =
-            of_mainline.map(|options| usher(MAINLINE_FILE, &options.routers, into_mainline));
+        let joins = options.chord.as_ref().map(|ring| &ring.join);
+        let of_ring = book_of_ring.map(|book| usher(book, joins, into_ring));
+        let routers = options.mainline.as_ref().map(|mainline| &mainline.routers);
+        let of_mainline = book_of_mainline.map(|book| usher(book, routers, into_mainline));
         Ok(Self { reactor, ushers: [of_ring.transpose()?, of_mainline.transpose()?] })
     }
 
@@ -119,16 +122,23 @@ impl NetworkEnds {
     /// Ends the threads.
     pub(super) fn end(self) {
         drop(self.reactor);
-        self.ushers.into_iter().flatten().for_each(UsherHandle::end);
+        UsherHandle::end_all(self.ushers.into_iter().flatten());
     }
 }
 
-fn into_ring(nodes: Vec<SocketAddr>) -> Notification {
-    Notification::Entries(Network::Ring, nodes)
+fn into_ring(word: Word) -> Notification {
+    into(Network::Ring, word)
 }
 
-fn into_mainline(nodes: Vec<SocketAddr>) -> Notification {
-    Notification::Entries(Network::Mainline, nodes)
+fn into_mainline(word: Word) -> Notification {
+    into(Network::Mainline, word)
+}
+
+fn into(network: Network, word: Word) -> Notification {
+    match word {
+        Word::Nodes(nodes) => Notification::Entries(network, nodes),
+        Word::Warning(message) => Notification::Warning(message),
+    }
 }
 
 fn to_notification(finding: Finding) -> Option<Notification> {
@@ -138,8 +148,8 @@ fn to_notification(finding: Finding) -> Option<Notification> {
             (!nodes.is_empty()).then_some(Notification::Chord(ChordNews::Known(nodes)))
         }
         Finding::Mainline(news) => of_mainline(news).map(Notification::Mainline),
-        Finding::MainlineKnown(nodes) => {
-            (!nodes.is_empty()).then_some(Notification::Mainline(MainlineNews::Known(nodes)))
+        Finding::MainlineKnown(known) => {
+            (!known.nodes.is_empty()).then_some(Notification::Mainline(MainlineNews::Known(known)))
         }
         Finding::Lan(neighbour) => Some(Notification::Lan(neighbour)),
         Finding::MainlineLeft => Some(Notification::Mainline(MainlineNews::Left)),

@@ -548,8 +548,8 @@ pub const STORAGE_STACK: usize = 256 * 1024;
 /// Stack of the reactor. A datagram of 1.5 KiB is read onto it; the rest is the nodes' heap.
 pub const REACTOR_STACK: usize = 256 * 1024;
 
-/// How long the end waits for an usher that may be writing its file; a name it resolves can take
-/// longer, and is left. There are two of them.
+/// How long the end waits for the ushers, who may be writing their files; a name that one resolves can
+/// take longer, and is left: of the 5 s that an exit may take, it is a twentieth.
 pub const USHER_ENDING: Duration = Duration::from_millis(250);
 
 /// Stack of an usher: the system's resolver wants some 64 KiB of its own.

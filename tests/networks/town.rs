@@ -208,10 +208,8 @@ impl Town {
         run.extend(arguments);
         let rate = self.rate.to_string();
         run.extend(["--clock-rate", &rate]);
-        if arguments[0] != "node" {
-            // They are to meet on the ring.
-            run.extend(["--no-dht", "--no-lan"]);
-        }
+        // They are to meet on the ring.
+        run.extend(["--no-dht", "--no-lan"]);
         docker(&run);
         self.containers.push(container.clone());
         if self.nets.len() > 1 {

@@ -126,7 +126,8 @@ pub(super) struct Magnet {
     pub(super) torrent: Shielded,
 }
 
-/// Runs a node of the Chord ring alone, as an entry point for others, until a signal.
+/// Runs a node of the Chord ring alone, as an entry point for others, until a signal. It takes the
+/// options of the network that `download` and `seed` take, so that one set will do for all three.
 #[derive(Debug, FromArgs, ArgsInfo)]
 pub(super) struct Node {
     /// where to listen, the first free port of a range (default: :6881-6889; port 0: any)
@@ -138,6 +139,33 @@ pub(super) struct Node {
     /// where state is kept (default: $XDG_STATE_HOME/rondalla, else ~/.local/state/rondalla)
     #[argh(option, arg_name = "DIR")]
     pub(super) state: Option<Shielded>,
+    /// left unused, with a warning: a node has no torrent
+    #[argh(option, arg_name = "ADDR", from_str_fn(values::dialled))]
+    pub(super) peer: Vec<Address>,
+    /// left unused, with a warning: a node has no torrent
+    #[argh(option, arg_name = "URL", from_str_fn(values::tracker))]
+    pub(super) tracker: Vec<Url>,
+    /// most connections at once (default: at most 100)
+    #[argh(option, arg_name = "N", from_str_fn(values::count))]
+    pub(super) max_peers: Option<u32>,
+    /// do without the Chord ring: listen, and no more
+    #[argh(switch)]
+    pub(super) no_chord: bool,
+    /// as of download; a node tells no tracker
+    #[argh(switch)]
+    pub(super) no_trackers: bool,
+    /// as of download; a node exchanges no peers
+    #[argh(switch)]
+    pub(super) no_pex: bool,
+    /// as of download; a node is silent in the local network
+    #[argh(switch)]
+    pub(super) no_lan: bool,
+    /// as of download; a node is not on Mainline
+    #[argh(switch)]
+    pub(super) no_dht: bool,
+    /// as of download; a node uploads nothing
+    #[argh(switch)]
+    pub(super) no_upload: bool,
     /// the ring's time passes so many times as fast; for tests
     #[argh(option, hidden_help, arg_name = "N", from_str_fn(values::count))]
     pub(super) clock_rate: Option<u32>,

@@ -92,6 +92,36 @@ fn what_is_given_arrives() {
     assert_eq!(options.output, OutputOptions { quiet: true, verbose: 2, json: true });
 }
 
+/// The contract has one list of these for `download`, `seed` and `node`.
+#[test]
+fn a_node_takes_the_options_of_the_network() {
+    let Command::Node(options) = command(&["node"]) else { panic!("it is a node") };
+    let (on, parts) = (true, options.parts);
+    assert_eq!(parts, Parts { chord: on, trackers: on, pex: on, lan: on, dht: on, upload: on });
+    let given = [
+        "--listen=:1",
+        "--join=a:1",
+        "--peer=b:2",
+        "--tracker=http://t/announce",
+        "--no-chord",
+        "--no-trackers",
+        "--no-pex",
+        "--no-lan",
+        "--no-dht",
+        "--no-upload",
+        "--max-peers=3",
+        "--state=here",
+    ];
+    let Command::Node(options) = command(&[&["node"], &given[..]].concat()) else {
+        panic!("it is a node")
+    };
+    let network = transferred(&given[..11]).network;
+    assert_eq!((options.listen, options.joins), (network.listen, network.joins));
+    assert_eq!((options.peers, options.trackers), (network.peers, network.trackers));
+    assert_eq!((options.parts, options.max_peers), (network.parts, network.max_peers));
+    assert_eq!(options.state, Path::new("here"));
+}
+
 #[test]
 fn a_torrent_is_described_in_full() {
     let line = [

@@ -492,7 +492,9 @@ fn draw_order(order: &Order) -> String {
         Order::Lan(ToLan::Announce(_)) => "announce in the local network".into(),
         Order::Lan(ToLan::Withdraw(_)) => "withdraw from the local network".into(),
         Order::Usher(_, ToUsher::Resolve(nodes)) => format!("resolve {} nodes", nodes.len()),
-        Order::Usher(_, ToUsher::Remember(nodes)) => format!("remember {} nodes", nodes.len()),
+        Order::Usher(_, ToUsher::Remember(known)) => {
+            format!("remember {} nodes", known.nodes.len())
+        }
     }
 }
 

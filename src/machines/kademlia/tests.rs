@@ -387,6 +387,24 @@ fn ids_follow_the_address_that_others_see() {
     assert!(net.nodes.values().all(|node| node.contacts().count() >= 8));
 }
 
+/// BEP 42: an id of an earlier run is good for the address it was made for, and for no other.
+#[test]
+fn an_id_that_was_kept_is_kept_on_as_long_as_the_address_is_the_same() {
+    for (of, is_kept) in [(global(9), true), (global(4), false)] {
+        let mut net = Net::with(8, global);
+        let at = global(9);
+        let id = NodeId::random_for(of.ip(), &mut Rng::new(4));
+        let kept = Settings { ids: [Some(id), None], ..settings(9) };
+        net.start(at, &[global(0)], kept);
+        net.run(2 * MINUTE);
+        let node = &net.nodes[&at];
+        assert_eq!(node.address(false), Some(at.ip()));
+        let own = node.id(false).unwrap();
+        assert_eq!(own == id, is_kept);
+        assert!(own.is_valid_for(at.ip()));
+    }
+}
+
 #[test]
 fn an_answer_by_somebody_else_than_expected_is_of_no_use() {
     let mut net = Net::with(3, v4);

@@ -289,12 +289,16 @@ pub const DATAGRAMS_A_TURN: usize = 64;
 /// News that wait for a main that does not keep up.
 pub const NEWS_KEPT: usize = 256;
 
-/// Bytes of the file that remembers nodes for the next start: the longest address and a line's end
-/// have 48.
-pub const REMEMBERED_LEN_MAX: usize = ENTRY_POINTS_MAX * 48;
+/// Bytes of the file that remembers nodes for the next start, and two ids: the longest address, with a
+/// scope, and a line's end have 59.
+pub const REMEMBERED_LEN_MAX: usize = (ENTRY_POINTS_MAX + 2) * 59;
 
 /// Time between two reports of the nodes to be remembered; there is one more at the end.
 pub const REMEMBER_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// How soon there is one after a node has found its neighbours, so that a process which is killed
+/// is not a stranger at its next start.
+pub const REMEMBER_SOON: Duration = Duration::from_secs(20);
 
 /// Orders that the usher may not have carried out.
 pub const USHER_ORDERS_MAX: usize = 64;

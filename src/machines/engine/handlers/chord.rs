@@ -26,7 +26,7 @@ pub(in crate::machines::engine) fn handle_news(engine: &mut Engine, news: ChordN
         ChordNews::Alone => handle_alone(engine),
         ChordNews::Found(info_hash, sharers) => handle_found(engine, info_hash, &sharers),
         ChordNews::Known(nodes) => {
-            engine.order(Order::Usher(Network::Ring, ToUsher::Remember(nodes)));
+            engine.order(Order::Usher(Network::Ring, ToUsher::Remember(nodes.into())));
         }
         ChordNews::Discarded(dropped) => {
             engine.events.push_back(Event::Ring(RingState::Dropped(dropped)));

@@ -15,8 +15,8 @@ pub(in crate::machines::engine) fn handle_news(engine: &mut Engine, news: Mainli
         }
         MainlineNews::Address(ip) => engine.networks.handle_own(ip),
         MainlineNews::Found(info_hash, peers) => handle_found(engine, info_hash, &peers),
-        MainlineNews::Known(nodes) => {
-            engine.order(Order::Usher(Network::Mainline, ToUsher::Remember(nodes)));
+        MainlineNews::Known(known) => {
+            engine.order(Order::Usher(Network::Mainline, ToUsher::Remember(known)));
         }
         MainlineNews::Left => {
             engine.networks.handle_left(Network::Mainline);
