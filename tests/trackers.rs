@@ -1,11 +1,13 @@
 //! Processes that meet through trackers alone: `rondalla tracker`, and some that do not behave.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::thread::Builder;
+use std::time::Duration;
 
+use crossbeam_channel::bounded;
 use serde_json::Value;
 
 use crate::support::rondalla::{self, listening};
@@ -42,7 +44,6 @@ fn tune(scratch: &Scratch, name: &str, options: &[&str]) -> PathBuf {
 
 /// What `/stats` of a tracker says.
 fn stats(tracker: SocketAddr) -> Value {
-    use std::io::Write;
     let mut stream = TcpStream::connect(tracker).unwrap();
     stream.write_all(b"GET /stats HTTP/1.1\r\n\r\n").unwrap();
     let mut answer = String::new();
@@ -152,6 +153,39 @@ fn silent() -> SocketAddr {
     address
 }
 
+/// What is shared where many are.
+const TORRENTS: usize = 100;
+
+/// A tracker that answers each announce when half a minute is over.
+fn slow() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, asked) = bounded(4 * TORRENTS);
+    let accept = move || {
+        for stream in listener.incoming().flatten() {
+            let when = crossbeam_channel::after(Duration::from_secs(30));
+            if sender.try_send((when, stream)).is_err() {
+                return;
+            }
+        }
+    };
+    let answer = move || {
+        for (when, mut stream) in asked {
+            when.recv().unwrap();
+            let body = "d8:intervali1800e5:peers0:e";
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            // Whoever asked may be gone.
+            let mut question = [0; 4096];
+            if stream.read(&mut question).is_ok_and(|len| len > 0) {
+                stream.write_all((head + body).as_bytes()).ok();
+            }
+        }
+    };
+    Builder::new().name("slow".into()).spawn(accept).unwrap();
+    Builder::new().name("slow answers".into()).spawn(answer).unwrap();
+    address
+}
+
 /// The threads of a process that have to do with trackers.
 fn tracker_threads(id: u32) -> usize {
     let tasks = Path::new("/proc").join(id.to_string()).join("task");
@@ -172,7 +206,7 @@ fn a_hundred_torrents_announce_whatever_their_other_trackers_do() {
     let [dead, silent, good_url] =
         [dead, silent(), good].map(|address| format!("http://{address}/announce"));
     let tier = format!("{dead},{silent},{good_url}");
-    let torrents: Vec<PathBuf> = (0..100)
+    let torrents: Vec<PathBuf> = (0..TORRENTS)
         .map(|n| {
             let tiers = ["--tracker", &dead, "--tracker", &silent, "--tracker", &good_url];
             let tiers = if n % 2 == 0 { &tiers[..] } else { &["--tracker", &tier] };
@@ -183,10 +217,46 @@ fn a_hundred_torrents_announce_whatever_their_other_trackers_do() {
     let mut most = 0;
     let all = wait_until(|| {
         most = most.max(tracker_threads(seeder.id()));
-        (stats(good)["torrents"] == 100).then_some(())
+        (stats(good)["torrents"] == TORRENTS).then_some(())
     });
     assert!(all.is_some(), "{}", stats(good));
     assert!((2..=32).contains(&most), "{most} threads");
     // A process that does not end in time is ended with another code.
     assert_eq!(seeder.terminate().code(), Some(0), "{}", seeder.stderr());
+}
+
+/// One of the trackers takes connections and never answers, one answers after half a minute, and one
+/// is good: half of the torrents have them in one tier, half each in its own.
+#[test]
+#[ignore = "needs half a minute, in which a tracker does not answer"]
+fn a_hundred_torrents_announce_beside_a_dead_tracker_and_a_slow_one() {
+    let scratch = Scratch::new();
+    let (_tracker, good) = tracker(&scratch);
+    let [dead, slow, good_url] =
+        [silent(), slow(), good].map(|address| format!("http://{address}/announce"));
+    let tier = format!("{dead},{slow},{good_url}");
+    let torrents: Vec<PathBuf> = (0..TORRENTS)
+        .map(|n| {
+            let tiers = ["--tracker", &dead, "--tracker", &slow, "--tracker", &good_url];
+            let tiers = if n % 2 == 0 { &tiers[..] } else { &["--tracker", &tier] };
+            tune(&scratch, &format!("tune {n}.bin"), tiers)
+        })
+        .collect();
+    let mut seeder = share(&scratch, "seeder", &["seed"], &torrents);
+    let mut most = 0;
+    let mut look = |seeder: &Running| most = most.max(tracker_threads(seeder.id()));
+    seeder.wait_for("the good tracker knows a hundred torrents", |seeder| {
+        look(seeder);
+        (stats(good)["torrents"] == TORRENTS).then_some(())
+    });
+    seeder.wait_for("the slow tracker has answered", |seeder| {
+        look(seeder);
+        let is_it = |event: &Value| event["url"] == slow.as_str() && event["state"] == "announced";
+        seeder.events().iter().any(is_it).then_some(())
+    });
+    assert!((2..=32).contains(&most), "{most} threads");
+    // Dead and slow ones are being waited for; a process that does not end within five seconds ends with
+    // another code.
+    assert!(tracker_threads(seeder.id()) > 1);
+    assert_eq!(seeder.interrupt().code(), Some(0), "{}", seeder.stderr());
 }

@@ -60,6 +60,40 @@ mod tests {
         }
     }
 
+    /// BEP 40, "Overview": what is hashed, and in which order.
+    #[test]
+    fn the_masks_of_bep_40() {
+        let v4: [(_, _, &[u8]); 4] = [
+            ("230.12.123.3:1234", "230.12.123.3:300", b"\x01\x2c\x04\xd2"),
+            ("230.12.123.1:1", "230.12.123.3:2", b"\xe6\x0c\x7b\x01\xe6\x0c\x7b\x03"),
+            ("230.12.23.1:1", "230.12.123.3:2", b"\xe6\x0c\x17\x01\xe6\x0c\x7b\x01"),
+            ("230.120.23.1:1", "230.12.123.3:2", b"\xe6\x0c\x51\x01\xe6\x78\x15\x01"),
+        ];
+        for (ours, theirs, hashed) in v4 {
+            assert_eq!(of(ours, theirs), crc32c(hashed), "{ours} {theirs}");
+            assert_eq!(of(theirs, ours), crc32c(hashed), "{theirs} {ours}");
+        }
+        // The lower address first; F stands for bits that count, 5 for every second one.
+        let v6 = [
+            ("2001:db8:1::", "2001:db8:2::", "FFFF:FFFF:FFFF:5555:5555:5555:5555:5555"),
+            ("2001:db8:1::", "2001:db8:1:f00::", "FFFF:FFFF:FFFF:FF55:5555:5555:5555:5555"),
+            ("2001:db8:1:aa00::", "2001:db8:1:aaff::", "FFFF:FFFF:FFFF:FFFF:5555:5555:5555:5555"),
+            ("2001:db8::", "2001:db8::f00:0:0:0", "FFFF:FFFF:FFFF:FFFF:FF55:5555:5555:5555"),
+            ("2001:db8::", "2001:db8::1", "FFFF:FFFF:FFFF:FFFF:FFFF:FFFF:FFFF:FFFF"),
+        ];
+        let host = u128::from(u64::MAX) >> 32;
+        for (ours, theirs, mask) in v6 {
+            let bits = |text: &str| text.parse::<std::net::Ipv6Addr>().unwrap().to_bits();
+            // All bits of the host but the last, in which the last pair differs, are set.
+            let of_both = [ours, theirs].map(|text| bits(text) | (host & !0xff));
+            let hashed = of_both.map(|address| (address & bits(mask)).to_be_bytes()).concat();
+            let [one, other] = of_both
+                .map(|address| SocketAddr::new(std::net::Ipv6Addr::from_bits(address).into(), 1));
+            assert_eq!(priority(one, other), crc32c(&hashed), "{mask}");
+            assert_eq!(priority(other, one), crc32c(&hashed), "{mask}");
+        }
+    }
+
     #[test]
     fn what_is_masked_makes_no_difference_and_what_is_not_does() {
         let same = [

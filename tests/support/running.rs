@@ -102,8 +102,17 @@ impl Running {
 
     /// Asks the process to end, with SIGTERM, and waits for it.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
+        self.signal("TERM")
+    }
+
+    /// Asks the process to end as Ctrl-C does, and waits for it.
+    pub(crate) fn interrupt(&mut self) -> ExitStatus {
+        self.signal("INT")
+    }
+
+    fn signal(&mut self, signal: &str) -> ExitStatus {
         assert!(self.is_running(), "{} has ended by itself", self.name);
-        let kill = format!("kill -TERM {}", self.child.id());
+        let kill = format!("kill -{signal} {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
         self.wait_for_exit()
     }

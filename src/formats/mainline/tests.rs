@@ -48,7 +48,15 @@ fn the_examples_of_bep_5_are_read_and_written() {
     let token = Some(Token((*b"aoeusnth").into()));
     let found = Reply { peers: peers.into(), token, ..Reply::empty(ASKER) };
     assert_same(text, &reply(found));
+    // The nodes of the examples are nine letters, too few for one.
+    let text = b"d1:rd2:id20:0123456789abcdefghij5:nodes9:def456...e1:t2:aa1:y1:re";
+    let nobody = Reply::empty(NodeId(*b"0123456789abcdefghij"));
+    assert_eq!(Datagram::parse(text).unwrap(), reply(nobody));
+    let text =
+        b"d1:rd2:id20:abcdefghij01234567895:nodes9:def456...5:token8:aoeusnthe1:t2:aa1:y1:re";
     let token = Token((*b"aoeusnth").into());
+    let nobody = Reply { token: Some(token.clone()), ..Reply::empty(ASKER) };
+    assert_eq!(Datagram::parse(text).unwrap(), reply(nobody));
     let announce = Query::AnnouncePeer { info_hash, port: None, token: token.clone() };
     // The example has port 6881 beside `implied_port`, which says not to look at it.
     let text = b"d1:ad2:id20:abcdefghij012345678912:implied_porti1e9:info_hash20:\
@@ -57,6 +65,20 @@ fn the_examples_of_bep_5_are_read_and_written() {
     let text = b"d1:ad2:id20:abcdefghij01234567899:info_hash20:\
                  mnopqrstuvwxyz1234564:porti6881e5:token8:aoeusnthe1:q13:announce_peer1:t2:aa1:y1:qe";
     assert_same(text, &query(Query::AnnouncePeer { info_hash, port: Some(6881), token }));
+}
+
+#[test]
+fn errors_have_the_codes_of_bep_5() {
+    let table = [
+        (201, ErrorCode::GENERIC),
+        (202, ErrorCode(202)),
+        (203, ErrorCode::PROTOCOL),
+        (204, ErrorCode::METHOD_UNKNOWN),
+    ];
+    for (number, code) in table {
+        let text = format!("d1:eli{number}e2:noe1:t2:aa1:y1:ee");
+        assert_same(text.as_bytes(), &datagram(b"aa", Body::Error(code, "no".into())));
+    }
 }
 
 #[test]

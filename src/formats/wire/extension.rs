@@ -154,6 +154,7 @@ fn number<N: TryFrom<i64>>(value: &Value<'_>) -> Option<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::wire::UT_METADATA;
     use crate::words::rng::Rng;
 
     static BYTES: &[u8] =
@@ -184,6 +185,33 @@ mod tests {
         assert_eq!(ExtensionHandshake::default().emit(), b"d1:mdee");
         assert_eq!(parse(b"d1:mdee"), ExtensionHandshake::default());
         assert_eq!(parse(b"de"), ExtensionHandshake::default());
+    }
+
+    /// Of BEP 10's example the printed length of the second name is right in Latin-1, where it is no
+    /// name to us, and wrong in UTF-8.
+    #[test]
+    fn the_examples_of_bep_9_and_bep_10_are_read() {
+        let example = ExtensionHandshake {
+            extensions: [("LT_metadata".into(), 1)].into(),
+            port: Some(6881),
+            client: Some("\u{b5}Torrent 1.2".into()),
+            ..Default::default()
+        };
+        let bytes = b"d1:md11:LT_metadatai1e6:\xb5T_PEXi2ee1:pi6881e1:v13:\xc2\xb5Torrent 1.2e";
+        assert_eq!(parse(bytes), example);
+        let bytes = b"d1:md11:LT_metadatai1e7:\xc2\xb5T_PEXi2ee1:pi6881e1:v13:\xc2\xb5Torrent 1.2e";
+        let mut both = example;
+        both.extensions.insert("\u{b5}T_PEX".into(), 2);
+        assert_eq!(parse(bytes), both);
+        assert_eq!(both.emit(), bytes);
+        let off = parse(b"d1:md11:LT_metadatai0eee");
+        assert_eq!((off.extensions.get("LT_metadata"), off.id("LT_metadata")), (Some(&0), None));
+
+        let bytes = b"d1:md11:ut_metadatai3ee13:metadata_sizei31235ee";
+        let extensions = [(UT_METADATA.to_owned(), 3)].into();
+        let metadata = ExtensionHandshake { extensions, metadata_len: Some(31235), ..off };
+        assert_eq!(parse(bytes), metadata);
+        assert_eq!(metadata.emit(), bytes);
     }
 
     #[test]

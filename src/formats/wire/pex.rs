@@ -185,6 +185,27 @@ mod tests {
         assert_eq!(PeerExchange::parse(b"de"), Ok(PeerExchange::default()));
     }
 
+    /// The table of BEP 11, of which two flags mean something to us and the others go by as they are.
+    #[test]
+    fn the_flags_of_bep_11() {
+        let table = [
+            (0x01, "prefers encryption", false),
+            (0x02, "seed/upload_only", true),
+            (0x04, "supports uTP", false),
+            (0x08, "ut_holepunch", false),
+            (0x10, "outgoing connection, peer is reachable", false),
+        ];
+        for (flag, meaning, is_seeder) in table {
+            let bytes =
+                [&b"d5:added6:\x01\x02\x03\x04\0\x057:added.f1:"[..], &[flag], b"e"].concat();
+            let read = PeerExchange::parse(&bytes).unwrap();
+            assert_eq!(read.added, [(address("1.2.3.4:5"), PexFlags(flag))], "{meaning}");
+            assert_eq!(read.added[0].1.is_seeder(), is_seeder, "{meaning}");
+            assert_eq!(read.emit(), bytes, "{meaning}");
+        }
+        assert_eq!((PexFlags::SEEDER, PexFlags::REACHABLE), (0x02, 0x10));
+    }
+
     #[test]
     fn what_is_not_well_formed_is_passed_over() {
         let one = vec![(address("1.2.3.4:5"), PexFlags(0))];
