@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::support::hosts::{self, ip};
 use crate::support::rondalla;
 use crate::support::{Noise, Running, Scratch, write_noise};
 
@@ -17,16 +17,10 @@ struct Cable {
 impl Cable {
     /// `addresses` of the two ends, with the length of their network.
     fn lay(addresses: [&str; 2]) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = |end: &str| format!("rondalla-{}-{number}-{end}", std::process::id());
-        let hosts = [name("a"), name("b")];
+        let hosts = ["a", "b"].map(hosts::name);
         let [a, b] = &hosts;
         let cable = Self { hosts: hosts.clone() };
-        for host in &hosts {
-            ip(&["netns", "add", host]);
-            ip(&["-n", host, "link", "set", "lo", "up"]);
-        }
+        hosts.iter().for_each(|host| hosts::add(host));
         ip(&["-n", a, "link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", b]);
         for (host, address) in hosts.iter().zip(addresses) {
             // Whoever waits until an address of IPv6 is known to be nobody else's waits for a second.
@@ -39,25 +33,14 @@ impl Cable {
 
     /// A program on one of the hosts.
     fn on(&self, end: usize, program: &Command) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.hosts[end]]).arg(program.get_program());
-        command.args(program.get_args());
-        command
+        hosts::on(&self.hosts[end], program)
     }
 }
 
 impl Drop for Cable {
     fn drop(&mut self) {
-        for host in &self.hosts {
-            // What is not there need not be removed.
-            Command::new("ip").args(["netns", "del", host]).status().ok();
-        }
+        self.hosts.iter().for_each(|host| hosts::remove(host));
     }
-}
-
-fn ip(arguments: &[&str]) {
-    let status = Command::new("ip").args(arguments).status().expect("there is iproute2");
-    assert!(status.success(), "ip {arguments:?}");
 }
 
 /// A torrent of one file, whose data is in the folder `seeder`.

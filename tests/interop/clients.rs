@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use serde_json::json;
 
-use crate::support::{Running, Scratch, free_address};
+use crate::support::{Running, Scratch, free_address, hosts};
 
 /// A client of somebody else.
 #[derive(Clone, Copy)]
@@ -34,6 +34,16 @@ pub(crate) struct Share<'a> {
     pub(crate) encrypted: bool,
     /// The torrent has a UDP tracker, for which aria2 uses the socket of its DHT.
     pub(crate) udp_trackers: bool,
+    /// On which host; `None`: this one.
+    pub(crate) host: Option<&'a str>,
+}
+
+/// The program where the share is.
+fn there(host: Option<&str>, program: Command) -> Command {
+    match host {
+        Some(host) => hosts::on(host, &program),
+        None => program,
+    }
 }
 
 /// A started client. It is killed with this value; ended by `stop` it has written all it has.
@@ -84,7 +94,8 @@ impl Aria2 {
             Role::Seeds => command.args(["--check-integrity=true", "--seed-ratio=0.0"]),
             Role::Leeches => command.arg("--seed-time=0"),
         };
-        let process = Running::start(share.scratch, "aria2", command.arg(share.torrent));
+        command.arg(share.torrent);
+        let process = Running::start(share.scratch, "aria2", &mut there(share.host, command));
         Self { process, role: share.role }
     }
 }
@@ -115,12 +126,13 @@ impl Client for Aria2 {
 struct Transmission {
     process: Running,
     rpc: SocketAddr,
+    host: Option<String>,
 }
 
 impl Transmission {
     fn start(share: &Share<'_>) -> Self {
         let rpc = free_address("127.0.0.1".parse().expect("an address"));
-        let config = share.scratch.folder("transmission");
+        let config = share.scratch.folder(&format!("transmission at {}", share.listen.ip()));
         let settings = json!({
             "rpc-bind-address": rpc.ip(), "rpc-port": rpc.port(),
             "rpc-authentication-required": false, "rpc-host-whitelist-enabled": false,
@@ -132,20 +144,24 @@ impl Transmission {
         std::fs::write(config.join("settings.json"), settings.to_string()).unwrap();
         let mut daemon = Command::new("transmission-daemon");
         daemon.arg("--foreground").arg("--config-dir").arg(&config);
+        let host = share.host.map(str::to_owned);
+        let remote = |arguments: &[&str]| remote(host.as_deref(), rpc, arguments);
+        let mut daemon = there(share.host, daemon);
         let mut process = Running::start(share.scratch, "transmission", &mut daemon);
         process.wait_for("an answer to transmission-remote", |_| {
-            remote(rpc).arg("--session-info").output().unwrap().status.success().then_some(())
+            remote(&["--session-info"]).status.success().then_some(())
         });
-        let add = remote(rpc).arg("--add").arg(share.torrent).output().unwrap();
+        let torrent = share.torrent.to_str().expect("our paths are UTF-8");
+        let add = remote(&["--add", torrent]);
         assert!(add.status.success(), "transmission-remote --add: {add:?}");
-        Self { process, rpc }
+        Self { process, rpc, host }
     }
 
     /// Waits until the text that describes the only torrent meets `condition`.
     fn wait_for(&mut self, what: &str, condition: impl Fn(&str) -> bool) {
-        let rpc = self.rpc;
+        let (host, rpc) = (self.host.as_deref(), self.rpc);
         self.process.wait_for(what, |_| {
-            let output = remote(rpc).args(["--torrent", "1", "--info"]).output().unwrap();
+            let output = remote(host, rpc, &["--torrent", "1", "--info"]);
             let info = String::from_utf8_lossy(&output.stdout).into_owned();
             assert!(!info.contains("Error: "), "Transmission gave up: {info}");
             condition(&info).then_some(())
@@ -153,10 +169,10 @@ impl Transmission {
     }
 }
 
-fn remote(rpc: SocketAddr) -> Command {
+fn remote(host: Option<&str>, rpc: SocketAddr, arguments: &[&str]) -> Output {
     let mut remote = Command::new("transmission-remote");
-    remote.arg(rpc.to_string());
-    remote
+    remote.arg(rpc.to_string()).args(arguments);
+    there(host, remote).output().unwrap()
 }
 
 impl Client for Transmission {
@@ -192,6 +208,7 @@ impl Libtorrent {
         if let Some(peer) = dial {
             command.args(["--dial", &peer.to_string()]);
         }
+        let mut command = there(share.host, command);
         Self { process: Running::start(share.scratch, "libtorrent", &mut command) }
     }
 }

@@ -111,7 +111,7 @@ impl Setup {
         };
         let listen = free_address(ip);
         let (scratch, torrent, encrypted) = (&self.scratch, &self.torrent, self.encrypted);
-        Share { scratch, torrent, dir, listen, role, encrypted, udp_trackers: false }
+        Share { scratch, torrent, dir, listen, role, encrypted, udp_trackers: false, host: None }
     }
 
     /// Starts `rondalla` in the role that the other client does not have.

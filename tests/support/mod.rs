@@ -1,6 +1,7 @@
 //! What the tests with processes share. Nothing here knows the protocol.
 
 mod data;
+pub(crate) mod hosts;
 pub(crate) mod rondalla;
 mod running;
 mod scratch;

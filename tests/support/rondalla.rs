@@ -49,6 +49,11 @@ pub(crate) struct Share<'a> {
 impl Share<'_> {
     /// Starts `rondalla SUBCOMMAND`; `name` is for its outputs and its state.
     pub(crate) fn start(&self, scratch: &Scratch, name: &str, subcommand: &str) -> Running {
+        Running::start(scratch, name, &mut self.command(scratch, name, subcommand))
+    }
+
+    /// `rondalla SUBCOMMAND`, whose state is `name`'s.
+    pub(crate) fn command(&self, scratch: &Scratch, name: &str, subcommand: &str) -> Command {
         let mut command = command();
         command.arg(subcommand).arg(self.torrent).arg("-d").arg(self.dir);
         command.args(["--listen", self.listen, "--no-chord", "--no-dht", "--no-lan", "--json"]);
@@ -56,7 +61,8 @@ impl Share<'_> {
         for peer in self.peers {
             command.args(["--peer", &peer.to_string()]);
         }
-        Running::start(scratch, name, command.args(self.options))
+        command.args(self.options);
+        command
     }
 }
 
