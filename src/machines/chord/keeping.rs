@@ -135,14 +135,22 @@ impl Node {
         self.withdrawn(info_hash, SocketAddr::new(self.me().address.ip(), port));
     }
 
-    /// All that we announced, with those that hold it; nothing is announced any longer.
-    pub(super) fn take_announced(&mut self) -> Vec<(Contact, InfoHash, u16, Token)> {
+    /// Tells the ring that this host no longer shares anything: first the owners, who tell others, since
+    /// there may be no room for all these requests at once. Half of it is for what is handed over.
+    pub(super) fn withdraw_all(&mut self) {
         let announced = std::mem::take(&mut self.keeping.announced);
-        let held = announced.into_iter().flat_map(|(info_hash, announced)| {
-            let port = announced.port;
-            announced.at.into_iter().map(move |(holder, token)| (holder, info_hash, port, token))
-        });
-        held.collect()
+        let ip = self.me().address.ip();
+        for (info_hash, own) in &announced {
+            self.withdrawn(*info_hash, SocketAddr::new(ip, own.port));
+        }
+        let told = |nth| {
+            announced.iter().filter_map(move |(key, it)| Some((key, it.port, it.at.get(nth)?)))
+        };
+        let all = (0..limits::HOLDERS_ASKED).flat_map(told).take(limits::REQUESTS_MAX / 2);
+        for (info_hash, port, (holder, token)) in all {
+            let query = Query::Withdraw { info_hash: *info_hash, port };
+            self.ask(*holder, query, Some(*token), Purpose::Courtesy, 1);
+        }
     }
 
     fn announce_again(&mut self, info_hash: InfoHash) {

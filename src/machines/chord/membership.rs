@@ -180,10 +180,8 @@ impl Node {
     /// Hands over what it holds and goes; [`News::Left`] says when.
     pub fn leave(&mut self, now: Instant) {
         self.now = self.now.max(now);
-        for (owner, info_hash, port, token) in self.take_announced() {
-            let query = Query::Withdraw { info_hash, port };
-            self.ask(owner, query, Some(token), Purpose::Courtesy, 1);
-        }
+        self.withdraw_all();
+        self.handle_push_due();
         if let Some(head) = self.ring.head() {
             self.push_all_to(head);
         }

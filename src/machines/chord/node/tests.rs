@@ -275,6 +275,19 @@ fn whoever_leaves_hands_over_what_it_holds() {
 }
 
 #[test]
+fn whoever_leaves_takes_along_what_it_shares() {
+    let mut network = Network::new(25);
+    let members = network.grow(3);
+    (0..20).for_each(|n| network.announce(members[2], hash(n), 7000, true));
+    network.pass(seconds(20));
+    network.leave(members[2]);
+    network.pass(seconds(5));
+    network.kill(members[2]);
+    let held: Vec<_> = (0..20).filter(|n| network.holders(hash(*n)) > 0).collect();
+    assert!(held.is_empty(), "there are still entries of {held:?}");
+}
+
+#[test]
 fn what_is_withdrawn_is_found_no_longer() {
     let mut network = Network::new(13);
     let members = network.grow(6);
