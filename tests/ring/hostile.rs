@@ -102,6 +102,11 @@ fn those_who_name_one_another_everywhere_hide_little() {
 }
 
 #[test]
+fn those_who_say_of_everybody_that_it_is_gone_hide_little() {
+    assert_right_among_liars(Lie::Gone, 200, 15..=15);
+}
+
+#[test]
 fn those_who_name_whom_there_is_not_hide_little() {
     assert_right_among_liars(Lie::Ghosts, 200, 15..=15);
 }
@@ -119,6 +124,7 @@ fn figures_of_hostile_members() {
         Lie::Owners,
         Lie::OwnersAndSharers,
         Lie::Ghosts,
+        Lie::Gone,
         Lie::Everything,
     ];
     for (n, seeds) in [(200, 101..=105), (500, 201..=204), (1000, 301..=302)] {

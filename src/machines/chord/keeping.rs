@@ -198,7 +198,7 @@ impl Node {
                 // Nobody has told us yet where we are: nobody could be told it.
                 break;
             } else if *holder == me {
-                let entry = Entry::new(seeder, self.now, None);
+                let entry = Entry::told(seeder, self.now, None);
                 let stored = self.keep(info_hash, SocketAddr::new(me.address.ip(), port), entry);
                 self.with_announced(info_hash, |it| it.stored |= stored);
             } else if let Some(token) = *token {
@@ -304,7 +304,7 @@ impl Node {
         if entry.ask_at.is_none_or(|at| at > self.now) {
             return;
         }
-        if !self.ring.owns(info_hash.into()) {
+        if !entry.doubted && !self.ring.owns(info_hash.into()) {
             return self.ask_after(info_hash, address, limits::VALIDATE_EVERY);
         }
         let (now, to) = (self.now, self.contact(announced_from));
@@ -343,6 +343,7 @@ impl Node {
         entry.proved_at = now;
         entry.seeder = seeder;
         entry.silences = 0;
+        entry.doubted = false;
         self.note_change(info_hash, address);
         let after = limits::VALIDATE_EVERY * (80 + self.rng.below(41)) / 100;
         self.ask_after(info_hash, address, after);
@@ -555,9 +556,20 @@ impl Node {
             };
             if fits {
                 let owned = self.ring.owns(entries.info_hash.into());
+                let before = self.doubted(entries);
                 self.keeping.store.merge(self.now, me, entries, owned);
                 self.keeping.handle_told_of(entries);
+                for address in self.doubted(entries).difference(&before) {
+                    self.ask_after(entries.info_hash, *address, Duration::ZERO);
+                }
             }
         }
+    }
+
+    /// Those of `entries` that we hold and doubt.
+    fn doubted(&self, entries: &Entries) -> BTreeSet<SocketAddr> {
+        let addresses = entries.sharers.iter().map(|(sharer, _)| sharer.address);
+        let held = |address| self.keeping.store.get(entries.info_hash, address);
+        addresses.filter(|address| held(*address).is_some_and(|it| it.doubted)).collect()
     }
 }

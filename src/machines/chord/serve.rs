@@ -224,7 +224,7 @@ impl Node {
             return self.refuse(asked.from, asked.transaction, Refusal::Token, asked.len);
         }
         let announced_from = (!asked.client).then_some(asked.from);
-        let entry = Entry::new(seeder, self.now, announced_from);
+        let entry = Entry::told(seeder, self.now, announced_from);
         let address = SocketAddr::new(asked.from.ip(), port);
         if self.keep(info_hash, address, entry) {
             self.answer(asked, info_hash.into(), Answer::Done);

@@ -26,6 +26,10 @@ pub(super) struct Entry {
     /// The address from which it was announced to us with a token, if it takes pings: only such an
     /// address is ever pinged.
     pub(super) announced_from: Option<SocketAddr>,
+    /// When the sharer itself told us, with its token.
+    pub(super) told_at: Option<Instant>,
+    /// Another holder has said since that it is gone, and it was not asked yet.
+    pub(super) doubted: bool,
     /// When it is asked next whether it still is so: a timer of before does not count.
     pub(super) ask_at: Option<Instant>,
     /// Pings in a row that were not answered.
@@ -39,7 +43,20 @@ impl Entry {
         proved_at: Instant,
         announced_from: Option<SocketAddr>,
     ) -> Self {
-        Self { seeder, proved_at, announced_from, ask_at: None, silences: 0 }
+        Self {
+            seeder,
+            proved_at,
+            announced_from,
+            told_at: None,
+            doubted: false,
+            ask_at: None,
+            silences: 0,
+        }
+    }
+
+    /// The same, by the word of the sharer itself.
+    pub(super) fn told(seeder: bool, now: Instant, announced_from: Option<SocketAddr>) -> Self {
+        Self { told_at: Some(now), ..Self::new(seeder, now, announced_from) }
     }
 }
 
@@ -83,7 +100,8 @@ impl Store {
         if let Some(held) = self.get_mut(info_hash, address) {
             if entry.proved_at >= held.proved_at {
                 let announced_from = entry.announced_from.or(held.announced_from);
-                *held = Entry { announced_from, ask_at: held.ask_at, ..entry };
+                let told_at = entry.told_at.or(held.told_at);
+                *held = Entry { announced_from, told_at, ask_at: held.ask_at, ..entry };
             }
             return Ok(());
         }
@@ -236,13 +254,17 @@ impl Store {
 
     /// Takes in what another holder gave. An age that is more than a lifetime says that the entry is
     /// gone.
-    /// The owner decides by itself who is gone: `owned` says that it is us.
+    /// The owner decides by itself who is gone: `owned` says that it is us. And whom a sharer told
+    /// lately only doubts it: the owner may lie.
     pub(super) fn merge(&mut self, now: Instant, me: RingId, entries: &Entries, owned: bool) {
         for (sharer, seconds) in &entries.sharers {
             let age = Duration::from_secs(u64::from(*seconds));
             let proved_at = now.checked_sub(age).filter(|_| age < limits::ENTRY_LIFETIME);
             let Some(proved_at) = proved_at else {
-                if !owned {
+                let held = self.get_mut(entries.info_hash, sharer.address).filter(|_| !owned);
+                let Some(held) = held else { continue };
+                held.doubted = held.told_at.is_some_and(|at| at + limits::ENTRY_FRESH >= now);
+                if !held.doubted {
                     self.remove(entries.info_hash, sharer.address);
                 }
                 continue;

@@ -51,11 +51,14 @@ pub(crate) enum Lie {
     Everything,
     /// Nobody shares anything, and those around every key are nodes that there are not.
     Ghosts,
+    /// The way is right and nobody shares anything; to other holders they say of whoever announces
+    /// that it is gone.
+    Gone,
 }
 
 impl Lie {
     fn is_about_ways(self) -> bool {
-        !matches!(self, Self::Nobody | Self::Sharers)
+        !matches!(self, Self::Nobody | Self::Sharers | Self::Gone)
     }
 
     fn is_about_sharers(self) -> bool {
@@ -85,7 +88,7 @@ impl Plot {
     fn answer(&self, query: &Query) -> Option<Answer> {
         let (target, is_search) = match query {
             Query::Announce { .. } | Query::Withdraw { .. } | Query::Push(_) => {
-                return Some(Answer::Done);
+                return (self.lie != Lie::Gone).then_some(Answer::Done);
             }
             Query::GetPeers(info_hash) => (RingId::from(*info_hash), true),
             Query::FindNode(target) => (*target, false),
@@ -124,6 +127,10 @@ impl Plot {
             Body::Answer(Answer::State(state, _)) if self.lie == Lie::Everything => {
                 state.successors = around(&self.friends, self.me.id, 0, 9)[1..].to_vec();
                 state.before = around(&self.friends, self.me.id, 4, 0);
+            }
+            Body::Query(Query::Push(entries), _) if self.lie == Lie::Gone => {
+                let all = entries.iter_mut().flat_map(|it| &mut it.sharers);
+                all.for_each(|(_, age)| *age = u16::MAX);
             }
             Body::Query(..) | Body::Answer(_) | Body::Error(_) => return datagram,
         }
