@@ -291,12 +291,11 @@ pub const PLACES_BESIDE_PEERS: u32 = 2 * GREETINGS_MAX;
 /// behind it, and nobody is to take all places.
 pub const PEERS_A_NETWORK: u32 = 3;
 
-/// Of the connections that are allowed, those that are kept for peers whom we dial; an eighth of them
-/// at most.
-pub const PLACES_FOR_DIALS: u32 = 10;
+/// Of the connections that are allowed, those that are kept for peers whom we dial, and as many for
+/// those who dial us; an eighth of them at most.
+pub const PLACES_KEPT: u32 = 10;
 
-/// A peer that dialled us and with which nothing has moved for so long makes room when somebody finds
-/// no place.
+/// A peer with which nothing has moved for so long makes room when somebody finds no place.
 pub const IDLE_MAX: Duration = Duration::from_secs(300);
 
 /// Peers that are looked at for that, each time.
@@ -308,12 +307,18 @@ pub const CONTACTS_MAX: usize = 64;
 /// Contacts that a message names.
 pub const CONTACTS_SHOWN: usize = 4;
 
-/// Peers of a torrent that were found, beside those that the user named: more than are dialled
-/// before the next lookup.
-pub const FOUND_MAX: usize = 192;
+/// Peers of a torrent that were found by one way, be it its trackers or its peers: more than are
+/// dialled before the next answer.
+pub const FOUND_A_WAY: usize = 96;
 
-/// Of these, the ones that peers told us of: the other half is for what is found elsewhere.
-pub const FOUND_BY_PEERS_MAX: usize = FOUND_MAX / 2;
+/// Peers of a torrent that were found by all four ways, beside those that the user named.
+pub const FOUND_MAX: usize = 4 * FOUND_A_WAY;
+
+/// Of these, the ones in one global IPv4 address or /64 of IPv6: with more nobody talks at once.
+pub const FOUND_A_NETWORK: usize = PEERS_A_NETWORK as usize;
+
+/// Addresses of our own at which we met ourselves, and which are not dialled again.
+pub const OURS_KEPT: usize = 8;
 
 /// A download with fewer peers looks for more on the ring, first after twice this delay, then after
 /// ever longer ones.

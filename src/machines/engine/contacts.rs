@@ -2,13 +2,14 @@
 //! were found.
 
 use std::cmp::Reverse;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::bus::Fault;
 use crate::formats::web_seed::WebSeed;
-use crate::words::address::{Address, Host};
+use crate::words::address::{Address, Host, is_local, network};
 use crate::words::id::{Key, PeerKey};
 use crate::words::limits;
 use crate::words::priority::priority;
@@ -21,28 +22,46 @@ pub(super) struct Contacts {
     by_address: BTreeMap<Address, Key>,
     /// Where the peers listen that dialled us, as they say: they need not be dialled.
     callers: BTreeMap<Address, PeerKey>,
-    /// Those of the table that peers told us of.
-    told: usize,
-    /// Those that wait to be dialled, in the order in which they are: whom peers told us of, and the
-    /// others. Both take turns, so that no peer that tells of many keeps us from anybody else.
-    waiting: BTreeSet<(Rank, Key)>,
-    waiting_told: BTreeSet<(Rank, Key)>,
-    tolds_turn: bool,
+    /// Those of the table that were found, by the global network that they are in.
+    networks: BTreeMap<IpAddr, usize>,
+    /// Those of the table that were found, by the way.
+    known: [usize; WAYS],
+    /// Those that wait to be dialled and that the user or the torrent named, in their order.
+    named: BTreeSet<(u64, Key)>,
+    /// Those that wait and that were found, by the way. The ways take turns, so that nobody on one
+    /// of them who names many keeps us from anybody else.
+    found: [BTreeSet<(Rank, Key)>; WAYS],
+    /// Whose turn it is.
+    turn: usize,
     /// Those that waited so far.
     waited: u64,
     /// How many were found, each time anew.
-    found: u32,
+    found_ever: u32,
     /// Web seeds that are not asked, for there are enough.
     web_seeds: VecDeque<WebSeed>,
+    /// It is in the queue of torrents whose contacts wait.
+    pub(super) is_queued: bool,
 }
 
-/// Who is dialled before whom: those that the user or the torrent named in their order, then those of
-/// the highest priority (BEP 40).
+/// Who says that somebody shares a torrent, the more trustworthy first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    Named(u64),
-    Found(Reverse<u32>, u64),
+pub(super) enum Way {
+    /// One of its trackers.
+    Tracker,
+    /// The ring.
+    Ring,
+    /// Mainline, whose nodes take anybody's word.
+    Mainline,
+    /// One of its peers, or anybody in the local network: nobody proves that.
+    Hearsay,
 }
+
+/// The number of ways.
+const WAYS: usize = Way::Hearsay as usize + 1;
+
+/// Who is dialled before whom: by the connections that brought nothing, then those of the highest
+/// priority (BEP 40).
+type Rank = (u32, Reverse<u32>, u64);
 
 /// A peer known by its address.
 #[derive(Debug)]
@@ -52,15 +71,19 @@ pub(super) struct Contact {
     pub(super) named: bool,
     /// It is a web seed, and asked by HTTP.
     pub(super) web_seed: Option<WebSeed>,
-    /// It is ourselves: it is known, so that it is not dialled again.
-    ourselves: bool,
-    /// A peer told us of it.
-    told: bool,
+    /// How it was found, if it was.
+    way: Option<Way>,
+    /// Its place among those that wait, if it does.
+    rank: Option<Rank>,
     /// Connections in a row that brought nothing.
     pub(super) failures: u32,
 }
 
 impl Contact {
+    fn new(address: Address) -> Self {
+        Self { address, named: false, web_seed: None, way: None, rank: None, failures: 0 }
+    }
+
     /// Its address, unless it is a name.
     pub(super) fn socket_address(&self) -> Option<SocketAddr> {
         match self.address.host {
@@ -73,6 +96,12 @@ impl Contact {
     pub(super) fn is_v6(&self) -> bool {
         matches!(self.address.host, Host::Ip(IpAddr::V6(_)))
     }
+
+    /// The network that it counts to: many who were found may be in a local one.
+    fn network(&self) -> Option<IpAddr> {
+        let ip = self.way.and_then(|_| self.socket_address())?.ip();
+        (!is_local(ip)).then(|| network(ip))
+    }
 }
 
 impl Contacts {
@@ -83,121 +112,159 @@ impl Contacts {
             table: Slab::new(u32::try_from(capacity).expect("a few hundred")),
             by_address: BTreeMap::new(),
             callers: BTreeMap::new(),
-            told: 0,
-            waiting: BTreeSet::new(),
-            waiting_told: BTreeSet::new(),
-            tolds_turn: false,
+            networks: BTreeMap::new(),
+            known: [0; WAYS],
+            named: BTreeSet::new(),
+            found: Default::default(),
+            turn: 0,
             waited: 0,
-            found: 0,
+            found_ever: 0,
             web_seeds: web_seeds.into(),
+            is_queued: false,
         };
         // Bound: limits::CONTACTS_MAX
         for address in named.into_iter().take(limits::CONTACTS_MAX) {
-            contacts.insert(address, true, false);
+            if !contacts.by_address.contains_key(&address) {
+                contacts.insert(Contact { named: true, ..Contact::new(address) });
+            }
         }
         contacts
     }
 
-    /// A peer was found at `address`; `None` if it is known, dialled us itself, or there is no room:
-    /// who is found once will be found again.
-    /// Of those that peers tell us of there are not so many that nobody else finds room.
-    pub(super) fn find(&mut self, address: SocketAddr, told: bool) -> Option<Key> {
-        let address = Address::from(address);
-        let free = !self.callers.contains_key(&address) && address.port > 0;
-        let room = !told || self.told < limits::FOUND_BY_PEERS_MAX;
-        let found = if free && room { self.insert(address, false, told) } else { None };
-        self.found = self.found.saturating_add(u32::from(found.is_some()));
-        found
-    }
-
-    fn insert(&mut self, address: Address, named: bool, told: bool) -> Option<Key> {
-        if self.has_all_places_taken() || self.by_address.contains_key(&address) {
+    /// A peer was found at `address`; `own` is how others see us in its family. `None` if it is known,
+    /// dialled us itself, is one of many in its network, or there is no room: who is found once will
+    /// be found again. Where there is none, a better one takes the place of one that waits and was
+    /// found by the same way.
+    pub(super) fn find(&mut self, address: SocketAddr, way: Way, own: SocketAddr) -> Option<Key> {
+        let contact = Contact { way: Some(way), ..Contact::new(Address::from(address)) };
+        if let Some(key) = self.by_address.get(&contact.address) {
+            self.handle_found_again(*key, way);
             return None;
         }
-        let contact = Contact {
-            address: address.clone(),
-            named,
-            web_seed: None,
-            ourselves: false,
-            told,
-            failures: 0,
-        };
-        let key = self.table.insert(contact).ok()?;
-        self.told += usize::from(told);
-        self.by_address.insert(address, key);
-        Some(key)
+        if self.callers.contains_key(&contact.address) || address.port() == 0 {
+            return None;
+        }
+        let there = contact.network().and_then(|network| self.networks.get(&network));
+        let is_one_of_many = there.is_some_and(|there| *there >= limits::FOUND_A_NETWORK);
+        if is_one_of_many || !self.has_room(way) && !self.make_room(way, priority(own, address)) {
+            return None;
+        }
+        self.found_ever = self.found_ever.saturating_add(1);
+        self.insert(contact)
     }
 
-    /// Whom a better one would make room for: of those that wait the one of the lowest priority, if
-    /// that is below `priority`. Whom peers tell us of takes the place of another such alone. It is
-    /// forgotten; who is found once will be found again.
-    pub(super) fn make_room(&mut self, priority: u32, told: bool) -> bool {
-        let others = if told { None } else { self.waiting.last() };
-        let Some((rank @ Rank::Found(Reverse(least), _), key)) =
-            self.waiting_told.last().max(others).copied()
-        else {
+    /// Who is found by a better way counts, and takes turns, with those of that one.
+    fn handle_found_again(&mut self, key: Key, way: Way) {
+        let has_room = self.has_room(way);
+        let Some(contact) = self.table.get_mut(key) else { return };
+        let Some(before) = contact.way.filter(|before| way < *before && has_room) else { return };
+        contact.way = Some(way);
+        self.known[before as usize] -= 1;
+        self.known[way as usize] += 1;
+        if let Some(rank) = contact.rank {
+            self.found[before as usize].remove(&(rank, key));
+            self.found[way as usize].insert((rank, key));
+        }
+    }
+
+    fn has_room(&self, way: Way) -> bool {
+        self.known[way as usize] < limits::FOUND_A_WAY
+    }
+
+    /// Of those that were found by `way` and wait, the last to be dialled makes room, if its priority
+    /// is below `priority`. It is forgotten.
+    fn make_room(&mut self, way: Way, priority: u32) -> bool {
+        let last = self.found[way as usize].last().copied();
+        let Some((_, key)) = last.filter(|((_, Reverse(least), _), _)| *least < priority) else {
             return false;
         };
-        if least >= priority {
-            return false;
-        }
-        self.waiting_told.remove(&(rank, key));
-        self.waiting.remove(&(rank, key));
         self.remove(key);
         true
     }
 
-    /// Whether there is no room for another one.
-    pub(super) fn is_full(&self, told: bool) -> bool {
-        self.has_all_places_taken() || told && self.told >= limits::FOUND_BY_PEERS_MAX
-    }
-
-    /// Whether every place of a peer is taken; those of the web seeds are beside them.
-    fn has_all_places_taken(&self) -> bool {
-        self.by_address.len() >= limits::CONTACTS_MAX + limits::FOUND_MAX
+    fn insert(&mut self, contact: Contact) -> Option<Key> {
+        let (address, way, network) = (contact.address.clone(), contact.way, contact.network());
+        let is_web_seed = contact.web_seed.is_some();
+        let key = self.table.insert(contact).ok()?;
+        if let Some(way) = way {
+            self.known[way as usize] += 1;
+        }
+        if let Some(network) = network {
+            *self.networks.entry(network).or_default() += 1;
+        }
+        if !is_web_seed {
+            self.by_address.insert(address, key);
+        }
+        Some(key)
     }
 
     /// A contact waits to be dialled. `own` is how others see us in its family.
     pub(super) fn wait(&mut self, key: Key, own: SocketAddr) {
-        let Some(contact) = self.table.get(key) else { return };
+        let Some(contact) = self.table.get_mut(key) else { return };
         self.waited += 1;
-        let rank = match (&contact.address.host, contact.named) {
-            (Host::Ip(ip), false) => {
-                let theirs = SocketAddr::new(*ip, contact.address.port);
-                Rank::Found(Reverse(priority(own, theirs)), self.waited)
+        let theirs = contact.socket_address();
+        let priority = theirs.map_or(0, |theirs| priority(own, theirs));
+        let rank = (contact.failures, Reverse(priority), self.waited);
+        match contact.way {
+            None => {
+                self.named.insert((self.waited, key));
             }
-            // A web seed, which makes room for nobody.
-            (Host::Name(_) | Host::Any, false) | (_, true) => Rank::Named(self.waited),
-        };
-        let waiting = if contact.told { &mut self.waiting_told } else { &mut self.waiting };
-        waiting.insert((rank, key));
+            Some(way) => {
+                contact.rank = Some(rank);
+                self.found[way as usize].insert((rank, key));
+            }
+        }
     }
 
     /// The next to be dialled.
     pub(super) fn poll_next(&mut self) -> Option<Key> {
-        let mut sets = [&mut self.waiting, &mut self.waiting_told];
-        if !matches!(sets[0].first(), Some((Rank::Named(_), _))) {
-            if self.tolds_turn {
-                sets.reverse();
-            }
-            self.tolds_turn = !self.tolds_turn;
+        if let Some((_, key)) = self.named.pop_first() {
+            return Some(key);
         }
-        let [first, second] = sets;
-        first.pop_first().or_else(|| second.pop_first()).map(|(_, key)| key)
+        // Bound: the four ways.
+        for _ in 0..WAYS {
+            let first = self.found[self.turn].pop_first();
+            self.turn = (self.turn + 1) % WAYS;
+            if let Some((_, key)) = first {
+                if let Some(contact) = self.table.get_mut(key) {
+                    contact.rank = None;
+                }
+                return Some(key);
+            }
+        }
+        None
+    }
+
+    /// Whether anybody waits to be dialled.
+    pub(super) fn has_waiting(&self) -> bool {
+        // Bound: the four ways.
+        !self.named.is_empty() || self.found.iter().any(|found| !found.is_empty())
     }
 
     fn remove(&mut self, key: Key) {
-        if let Some(contact) = self.table.remove(key) {
-            self.told -= usize::from(contact.told);
-            if contact.web_seed.is_none() {
-                self.by_address.remove(&contact.address);
+        let Some(contact) = self.table.remove(key) else { return };
+        if let Some(way) = contact.way {
+            self.known[way as usize] -= 1;
+            if let Some(rank) = contact.rank {
+                self.found[way as usize].remove(&(rank, key));
             }
+        }
+        if let Some(Entry::Occupied(mut there)) =
+            contact.network().map(|network| self.networks.entry(network))
+        {
+            *there.get_mut() -= 1;
+            if *there.get() == 0 {
+                there.remove();
+            }
+        }
+        if contact.web_seed.is_none() {
+            self.by_address.remove(&contact.address);
         }
     }
 
     /// How many were found so far, those that are forgotten among them.
     pub(super) fn found_ever(&self) -> u32 {
-        self.found
+        self.found_ever
     }
 
     pub(super) fn len(&self) -> usize {
@@ -217,16 +284,13 @@ impl Contacts {
     /// Only those that the user named are left: the others came from where they must not.
     pub(super) fn forget_found(&mut self) {
         // Bound: limits::CONTACTS_MAX, limits::FOUND_MAX
-        let found = self.table.iter().filter(|(_, contact)| !contact.named);
+        let found = self.table.iter().filter(|(_, contact)| contact.way.is_some());
         // Bound: limits::CONTACTS_MAX, limits::FOUND_MAX
         let found: Vec<_> = found.map(|(key, _)| key).collect();
         // Bound: limits::CONTACTS_MAX, limits::FOUND_MAX
         for key in found {
             self.remove(key);
         }
-        // Bound: limits::CONTACTS_MAX, limits::FOUND_MAX
-        self.waiting.retain(|(rank, _)| matches!(rank, Rank::Named(_)));
-        self.waiting_told.clear();
     }
 
     /// The web seeds of a torrent that was not known.
@@ -237,9 +301,8 @@ impl Contacts {
     /// The next of the web seeds is to be asked.
     pub(super) fn insert_web_seed(&mut self) -> Option<Key> {
         let web_seed = Some(self.web_seeds.pop_front()?);
-        let address = Address { host: Host::Any, port: 0 };
-        let (named, ourselves, told, failures) = (false, false, false, 0);
-        self.table.insert(Contact { address, named, web_seed, ourselves, told, failures }).ok()
+        let nowhere = Address { host: Host::Any, port: 0 };
+        self.insert(Contact { web_seed, ..Contact::new(nowhere) })
     }
 
     pub(super) fn web_seed(&self, key: Key) -> Option<&WebSeed> {
@@ -262,7 +325,9 @@ impl Contacts {
     pub(super) fn handle_over(&mut self, key: Key, fault: Fault, useful: bool) -> Option<Duration> {
         let contact = self.table.get_mut(key)?;
         if fault == Fault::Ourselves {
-            contact.ourselves = true;
+            if contact.way.is_some() {
+                self.remove(key);
+            }
             return None;
         }
         contact.failures = if useful { 0 } else { contact.failures + 1 };
@@ -286,6 +351,24 @@ impl Contacts {
         if self.callers.len() < limits::PEERS_MAX as usize {
             self.callers.insert(address, peer);
         }
+    }
+
+    /// Asserts every invariant; for tests.
+    pub(super) fn check(&self) {
+        // Bound: none; for tests.
+        for way in [Way::Tracker, Way::Ring, Way::Mainline, Way::Hearsay] {
+            let there = |(_, contact): &(Key, &Contact)| contact.way == Some(way);
+            assert_eq!(self.known[way as usize], self.table.iter().filter(there).count());
+            assert!(self.known[way as usize] <= limits::FOUND_A_WAY);
+            // Bound: none; for tests.
+            for (rank, key) in &self.found[way as usize] {
+                let rank_there = self.table.get(*key).and_then(|contact| contact.rank);
+                assert_eq!(rank_there, Some(*rank));
+            }
+        }
+        // Bound: none; for tests.
+        assert!(self.networks.values().all(|there| (1..=limits::FOUND_A_NETWORK).contains(there)));
+        assert!(self.is_queued || !self.has_waiting(), "whoever waits has a turn");
     }
 
     /// Whether a contact has dialled us, so that we need not dial it.
@@ -312,8 +395,31 @@ fn back_off(failures: u32) -> Duration {
 mod tests {
     use super::*;
 
+    const OWN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 1);
+
     fn address(last: u8) -> SocketAddr {
         SocketAddr::from(([192, 0, 2, last], 6881))
+    }
+
+    /// Address `n` of the local ones, of which a network may have any number.
+    fn local(n: usize) -> SocketAddr {
+        let [.., high, low] = n.to_be_bytes();
+        SocketAddr::from(([10, 0, high, low], 1))
+    }
+
+    impl Contacts {
+        fn finds(&mut self, address: SocketAddr) -> Option<Key> {
+            let key = self.find(address, Way::Tracker, OWN);
+            self.is_queued = true;
+            self.check();
+            key
+        }
+
+        fn finds_waiting(&mut self, address: SocketAddr, way: Way) -> Option<Key> {
+            let key = self.find(address, way, OWN)?;
+            self.wait(key, OWN);
+            Some(key)
+        }
     }
 
     #[test]
@@ -325,8 +431,8 @@ mod tests {
     #[test]
     fn who_is_found_is_dialled_a_few_times_and_may_be_found_again() {
         let mut contacts = Contacts::new(Vec::new(), Vec::new());
-        let key = contacts.find(address(1), false).unwrap();
-        assert_eq!(contacts.find(address(1), false), None);
+        let key = contacts.finds(address(1)).unwrap();
+        assert_eq!(contacts.finds(address(1)), None);
         for _ in 1..limits::FOUND_FAILURES_MAX {
             assert!(contacts.handle_over(key, Fault::Nobodys, false).is_some());
         }
@@ -335,22 +441,19 @@ mod tests {
             assert!(contacts.handle_over(key, Fault::Theirs, false).is_some());
         }
         assert_eq!(contacts.handle_over(key, Fault::Nobodys, false), None);
-        assert!(contacts.find(address(1), false).is_some());
+        assert!(contacts.finds(address(1)).is_some());
     }
 
     #[test]
-    fn who_was_named_is_dialled_for_ever_and_ourselves_once() {
+    fn who_was_named_is_dialled_for_ever() {
         let named: Address = "192.0.2.1:6881".parse().unwrap();
         let mut contacts = Contacts::new(vec![named.clone(), named], Vec::new());
         assert_eq!(contacts.keys().len(), 1);
-        assert_eq!(contacts.find(address(1), false), None);
+        assert_eq!(contacts.finds(address(1)), None);
         let key = contacts.keys()[0];
         for _ in 0..100 {
             assert!(contacts.handle_over(key, Fault::Theirs, false).is_some());
         }
-        let ourselves = contacts.find(address(2), false).unwrap();
-        assert_eq!(contacts.handle_over(ourselves, Fault::Ourselves, false), None);
-        assert_eq!(contacts.find(address(2), false), None);
     }
 
     #[test]
@@ -358,12 +461,12 @@ mod tests {
         let mut contacts = Contacts::new(Vec::new(), Vec::new());
         let [first, second] = [0, 1].map(|index| PeerKey(Key { index, generation: 0 }));
         contacts.handle_caller(first, address(1));
-        assert_eq!(contacts.find(address(1), false), None);
+        assert_eq!(contacts.finds(address(1)), None);
         contacts.handle_caller(second, address(1));
         contacts.handle_caller_gone(first, address(1));
-        assert_eq!(contacts.find(address(1), false), None);
+        assert_eq!(contacts.finds(address(1)), None);
         contacts.handle_caller_gone(second, address(1));
-        assert!(contacts.find(address(1), false).is_some());
+        assert!(contacts.finds(address(1)).is_some());
     }
 
     #[test]
@@ -385,68 +488,77 @@ mod tests {
     }
 
     #[test]
-    fn a_web_seed_makes_no_room_for_a_peer_and_takes_none() {
+    fn a_web_seed_is_asked_first_and_takes_no_room() {
         let seed = WebSeed::parse("http://h/").unwrap();
         let mut contacts = Contacts::new(Vec::new(), vec![seed]);
-        let own = SocketAddr::from(([192, 0, 2, 1], 1));
+        (0..limits::FOUND_A_WAY).for_each(|n| {
+            contacts.finds_waiting(local(n), Way::Tracker).unwrap();
+        });
         let web_seed = contacts.insert_web_seed().unwrap();
-        contacts.wait(web_seed, own);
-        for n in 0..limits::CONTACTS_MAX + limits::FOUND_MAX {
-            let [.., high, low] = n.to_be_bytes();
-            let found = contacts.find(SocketAddr::from(([10, 0, high, low], 1)), false).unwrap();
-            contacts.wait(found, own);
-        }
-        assert!(contacts.is_full(false));
-        while contacts.make_room(u32::MAX, false) {}
-        assert_eq!(contacts.len(), 0);
+        contacts.wait(web_seed, OWN);
+        assert_eq!(contacts.len(), limits::FOUND_A_WAY);
         assert_eq!(contacts.poll_next(), Some(web_seed));
         assert!(contacts.get(web_seed).unwrap().socket_address().is_none());
     }
 
     #[test]
-    fn whom_peers_tell_us_of_takes_turns_with_others_and_the_place_of_nobody_else() {
+    fn each_way_has_its_room_and_a_better_one_makes_some() {
         let mut contacts = Contacts::new(Vec::new(), Vec::new());
-        let own = SocketAddr::from(([192, 0, 2, 1], 1));
-        let [told, found] = [[2, 3, 4], [5, 6, 7]].map(|of| of.map(address));
-        let keys = |contacts: &mut Contacts, of: [SocketAddr; 3], told| {
-            of.map(|address| contacts.find(address, told).unwrap())
-        };
-        let told = keys(&mut contacts, told, true);
-        let found = keys(&mut contacts, found, false);
-        told.into_iter().chain(found).for_each(|key| contacts.wait(key, own));
-        let is_told = |contacts: &mut Contacts| contacts.poll_next().map(|key| told.contains(&key));
-        let turns = [false, true, false, true].map(Some);
-        assert_eq!(turns, [(); 4].map(|()| is_told(&mut contacts)));
-        assert!(contacts.make_room(u32::MAX, true));
-        assert!(!contacts.make_room(u32::MAX, true));
-        assert!(contacts.make_room(u32::MAX, false));
-        assert_eq!(contacts.poll_next(), None);
-    }
-
-    #[test]
-    fn there_is_room_for_so_many() {
-        let mut contacts = Contacts::new(Vec::new(), Vec::new());
-        let found = (0..u16::MAX).filter_map(|n| {
-            let [high, low] = n.to_be_bytes();
-            contacts.find(SocketAddr::from(([10, 0, high, low], 1)), false)
-        });
-        assert_eq!(found.count(), limits::CONTACTS_MAX + limits::FOUND_MAX);
-    }
-
-    #[test]
-    fn peers_fill_half_of_the_table_and_no_more() {
-        let mut contacts = Contacts::new(Vec::new(), Vec::new());
-        let address = |n: u16| {
-            let [high, low] = n.to_be_bytes();
-            SocketAddr::from(([10, 0, high, low], 1))
-        };
-        let told: Vec<_> = (0..9999).filter_map(|n| contacts.find(address(n), true)).collect();
-        assert_eq!(told.len(), limits::FOUND_BY_PEERS_MAX);
-        assert!(contacts.find(address(10_000), false).is_some());
-        for _ in 0..limits::FOUND_FAILURES_MAX {
-            contacts.handle_over(told[0], Fault::Nobodys, false);
+        for way in [Way::Tracker, Way::Ring, Way::Mainline, Way::Hearsay] {
+            let of_way = way as usize * 10_000;
+            let found =
+                (0..5000).filter_map(|n| contacts.finds_waiting(local(of_way + n), way)).count();
+            assert!(found > limits::FOUND_A_WAY, "better ones make room");
+            assert_eq!(contacts.known[way as usize], limits::FOUND_A_WAY);
+            contacts.is_queued = true;
+            contacts.check();
         }
-        assert!(contacts.find(address(10_001), true).is_some());
-        assert!(contacts.find(address(10_002), true).is_none());
+        assert_eq!(contacts.len(), limits::FOUND_MAX);
+        let first = contacts.found.clone().map(|found| found.first().copied().unwrap().1);
+        assert_eq!([(); WAYS].map(|()| contacts.poll_next().unwrap()), first, "they take turns");
+        // Those who do not wait make no room.
+        while contacts.poll_next().is_some() {}
+        assert_eq!((0..100).find_map(|n| contacts.finds(local(50_000 + n))), None);
+    }
+
+    #[test]
+    fn whoever_is_found_by_a_better_way_takes_turns_there() {
+        let mut contacts = Contacts::new(Vec::new(), Vec::new());
+        let [first, second] = [1, 2].map(address);
+        let key = contacts.finds_waiting(first, Way::Hearsay).unwrap();
+        contacts.finds_waiting(second, Way::Hearsay).unwrap();
+        assert_eq!(contacts.finds(first), None);
+        assert_eq!(
+            contacts.find(first, Way::Mainline, OWN),
+            None,
+            "and none is found by a worse one"
+        );
+        assert_eq!(contacts.known, [1, 0, 0, 1]);
+        assert_eq!(contacts.poll_next(), Some(key));
+    }
+
+    #[test]
+    fn who_failed_comes_after_who_was_not_dialled_and_a_network_has_so_many() {
+        let mut contacts = Contacts::new(Vec::new(), Vec::new());
+        let ports = (1..=9).map(|port| SocketAddr::from(([203, 0, 113, 9], port)));
+        let of_one: Vec<_> = ports.filter_map(|address| contacts.finds(address)).collect();
+        assert_eq!(of_one.len(), limits::FOUND_A_NETWORK);
+        contacts.handle_over(of_one[0], Fault::Nobodys, false);
+        let others: Vec<_> = (1..30).filter_map(|last| contacts.finds(address(last))).collect();
+        of_one.iter().chain(&others).for_each(|key| contacts.wait(*key, OWN));
+        let order: Vec<_> = std::iter::from_fn(|| contacts.poll_next()).collect();
+        assert_eq!(order.last(), Some(&of_one[0]));
+    }
+
+    #[test]
+    fn ourselves_take_no_room() {
+        let mut contacts = Contacts::new(vec!["192.0.2.9:1".parse().unwrap()], Vec::new());
+        let named = contacts.keys()[0];
+        let found = contacts.finds(address(2)).unwrap();
+        for key in [named, found] {
+            assert_eq!(contacts.handle_over(key, Fault::Ourselves, false), None);
+        }
+        assert_eq!(contacts.len(), 1);
+        contacts.check();
     }
 }

@@ -7,20 +7,21 @@ use std::time::{Duration, Instant};
 
 use crate::bus::{Fault, Order};
 use crate::formats::web_seed::WebSeed;
+use crate::machines::engine::contacts::Way;
+use crate::machines::engine::handlers::meeting;
 use crate::machines::engine::peer::{Peer, Stage};
 use crate::machines::engine::timers::Timer;
 use crate::machines::engine::{Engine, Phase, torrent};
 use crate::words::id::{Key, PeerKey, TorrentKey};
 use crate::words::limits;
-use crate::words::priority::priority;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The queue of those to dial. A contact waits in its torrent once, or is dialled, or connected, or
+/// Whose turn it is to dial. A contact waits in its torrent once, or is dialled, or connected, or
 /// waits for its timer. Torrents take turns; which of its contacts comes first a torrent knows.
 #[derive(Debug, Default)]
 pub(super) struct Dials {
-    /// The torrent of each contact that waits, in the order in which they came.
+    /// The torrents that have contacts that wait, each once.
     queue: VecDeque<TorrentKey>,
     half_open: u32,
     /// When the last dials began, at most [`limits::DIALS_A_SECOND`] of them.
@@ -34,7 +35,7 @@ impl Dials {
         self.half_open
     }
 
-    /// Those that wait, and those that began within a second.
+    /// The torrents that wait, and the dials that began within a second.
     pub(super) fn len(&self) -> [usize; 2] {
         [self.queue.len(), self.begun.len()]
     }
@@ -60,17 +61,6 @@ impl Dials {
     }
 }
 
-/// Who says that somebody shares a torrent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    /// One of its trackers.
-    OnTracker,
-    /// The ring, or Mainline.
-    InNetwork,
-    /// One of its peers, or anybody in the local network: nobody proves that.
-    ByHearsay,
-}
-
 /// Somebody is said to share a torrent at `address`: whoever is not known is dialled when the torrent
 /// is open. Of a torrent that turned out to be private (BEP 27) a network may still answer what it was
 /// asked before: only its trackers are heard.
@@ -79,7 +69,7 @@ pub(super) fn handle_found(
     key: TorrentKey,
     address: SocketAddr,
     seeder: bool,
-    way: Found,
+    way: Way,
 ) {
     let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
     let of_use = match torrent.stage {
@@ -87,21 +77,13 @@ pub(super) fn handle_found(
         torrent::Stage::Complete => !seeder,
         torrent::Stage::GivenUp | torrent::Stage::Seeded => false,
     };
-    let private = torrent.context.metainfo.private() && way != Found::OnTracker;
+    let private = torrent.context.metainfo.private() && way != Way::Tracker;
     if !of_use || private || engine.networks.is_ours(address) {
         return;
     }
-    let told = way == Found::ByHearsay;
     let begun = torrent.dials_begun;
     let own = engine.networks.own(address.is_ipv6());
-    if torrent.contacts.is_full(told) && torrent.contacts.make_room(priority(own, address), told) {
-        // The turn of whoever made room is the newcomer's.
-        if let Some(contact) = torrent.contacts.find(address, told) {
-            torrent.contacts.wait(contact, own);
-        }
-        return;
-    }
-    if let Some(contact) = torrent.contacts.find(address, told)
+    if let Some(contact) = torrent.contacts.find(address, way, own)
         && begun
     {
         enqueue(engine, key, contact);
@@ -113,7 +95,9 @@ pub(super) fn enqueue(engine: &mut Engine, torrent: TorrentKey, contact: Key) {
     let Some(known) = engine.torrents.get_mut(torrent.0) else { return };
     let is_v6 = known.contacts.get(contact).is_some_and(|contact| contact.is_v6());
     known.contacts.wait(contact, engine.networks.own(is_v6));
-    engine.dials.queue.push_back(torrent);
+    if !std::mem::replace(&mut known.contacts.is_queued, true) {
+        engine.dials.queue.push_back(torrent);
+    }
 }
 
 /// Dials the next in the queue, as far as limits allow. Who greets us takes no place from those who
@@ -126,8 +110,13 @@ pub(super) fn dial_next(engine: &mut Engine) {
         }
         engine.steps.step();
         let Some(key) = engine.dials.queue.pop_front() else { return };
-        let torrent = engine.torrents.get_mut(key.0);
-        if let Some(contact) = torrent.and_then(|torrent| torrent.contacts.poll_next()) {
+        let Some(torrent) = engine.torrents.get_mut(key.0) else { continue };
+        let next = torrent.contacts.poll_next();
+        torrent.contacts.is_queued = torrent.contacts.has_waiting();
+        if torrent.contacts.is_queued {
+            engine.dials.queue.push_back(key);
+        }
+        if let Some(contact) = next {
             dial(engine, key, contact);
         }
     }
@@ -138,12 +127,16 @@ pub(super) fn dial_next(engine: &mut Engine) {
     }
 }
 
-fn may_dial(engine: &Engine) -> bool {
-    engine.phase == Phase::Running
+/// Whether somebody can be dialled now. If only a place is missing, one is made.
+fn may_dial(engine: &mut Engine) -> bool {
+    let wanted = engine.phase == Phase::Running
         && !engine.dials.queue.is_empty()
-        && engine.dials.half_open < limits::DIALS_MAX
-        && engine.admitted < engine.settings.peers_max
-        && !engine.peers.is_full()
+        && engine.dials.half_open < limits::DIALS_MAX;
+    let has_place = meeting::has_place(engine, engine.admitted - engine.callers);
+    if wanted && !has_place {
+        meeting::make_room(engine);
+    }
+    wanted && has_place && !engine.peers.is_full()
 }
 
 /// The timer of [`dial_next`].

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use crate::bus::ToPeer;
 use crate::formats::krpc::Sharer;
 use crate::formats::wire::{ExtensionHandshake, UT_PEX};
-use crate::machines::engine::contacts::Contact;
-use crate::machines::engine::dials::{self, Found};
+use crate::machines::engine::contacts::{Contact, Way};
+use crate::machines::engine::dials;
 use crate::machines::engine::{Engine, pair};
 use crate::words::address::{is_local, may_name};
 use crate::words::id::PeerKey;
@@ -84,7 +84,7 @@ pub(super) fn handle_exchanged(engine: &mut Engine, key: PeerKey, sharers: &[Sha
     for Sharer { address, seeder } in sharers {
         engine.steps.step();
         if may_name(ip, address.ip()) {
-            dials::handle_found(engine, torrent, *address, *seeder, Found::ByHearsay);
+            dials::handle_found(engine, torrent, *address, *seeder, Way::Hearsay);
         }
     }
     dials::dial_next(engine);

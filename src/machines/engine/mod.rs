@@ -120,8 +120,10 @@ pub struct Engine {
     admitted: u32,
     /// Of these, the ones that dialled us.
     callers: u32,
-    /// Where the last look ended for a caller with whom nothing moves.
+    /// Where the last look ended for a peer with whom nothing moves.
     idle_cursor: u32,
+    /// Who was hung up on for somebody who found no place, and is not gone.
+    making_room: Option<PeerKey>,
     bans: Bans,
     /// Torrents that are neither complete nor given up.
     unfinished: u32,
@@ -175,6 +177,7 @@ impl Engine {
             admitted: 0,
             callers: 0,
             idle_cursor: 0,
+            making_room: None,
             bans: Bans::default(),
             unfinished: 0,
             alive: 0,

@@ -28,6 +28,8 @@ pub(super) struct Networks {
     pub(super) port: Option<u16>,
     /// Where others see our nodes, of IPv4 and of IPv6.
     own: [Option<IpAddr>; 2],
+    /// Addresses at which we met ourselves.
+    ours: VecDeque<SocketAddr>,
     /// Whether the user was told that nobody on the ring answers.
     pub(super) told_alone: bool,
     /// Others cannot reach our node of the ring, nor presumably us.
@@ -75,7 +77,18 @@ impl Networks {
     /// Whether `address` is where we take connections ourselves.
     pub(super) fn is_ours(&self, address: SocketAddr) -> bool {
         let own = self.own[usize::from(address.is_ipv6())];
-        own == Some(address.ip()) && self.port == Some(address.port())
+        let is_own = own == Some(address.ip()) && self.port == Some(address.port());
+        is_own || self.ours.contains(&address)
+    }
+
+    /// We dialled ourselves at `address`.
+    pub(super) fn handle_ourselves(&mut self, address: SocketAddr) {
+        if !self.ours.contains(&address) {
+            self.ours.push_back(address);
+        }
+        if self.ours.len() > limits::OURS_KEPT {
+            self.ours.pop_front();
+        }
     }
 }
 

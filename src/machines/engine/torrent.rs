@@ -284,6 +284,7 @@ impl Torrent {
             seek.fetch.check();
         }
         self.choker.check();
+        self.contacts.check();
         let wanted = &self.context.wanted;
         // Bound: none; for tests.
         for piece in (0..self.have.len()).map(PieceIndex) {

@@ -15,7 +15,7 @@ pub const ANSWER_DEPTH_MAX: usize = 16;
 pub const PEERS_READ_MAX: usize = 2048;
 
 /// Peers of one answer that are kept: more than a torrent's contacts hold
-/// ([`FOUND_MAX`](super::FOUND_MAX)) are of no use.
+/// ([`FOUND_A_WAY`](super::FOUND_A_WAY)) are of no use.
 pub const PEERS_ANSWERED_MAX: usize = 200;
 
 /// Longest tracker id that is said again; it stands in a URL, each byte as three.

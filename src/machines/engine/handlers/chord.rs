@@ -2,7 +2,8 @@
 
 use crate::bus::{ChordNews, Event, Network, Order, RingState, ToUsher};
 use crate::formats::krpc::Sharer;
-use crate::machines::engine::dials::{self, Found};
+use crate::machines::engine::contacts::Way;
+use crate::machines::engine::dials;
 use crate::machines::engine::{Engine, ending, networks};
 use crate::words::id::InfoHash;
 
@@ -52,7 +53,7 @@ fn handle_found(engine: &mut Engine, info_hash: InfoHash, sharers: &[Sharer]) {
     // Bound: limits::FOUND_WORD
     for Sharer { address, seeder } in sharers {
         engine.steps.step();
-        dials::handle_found(engine, key, *address, *seeder, Found::InNetwork);
+        dials::handle_found(engine, key, *address, *seeder, Way::Ring);
     }
     dials::dial_next(engine);
 }

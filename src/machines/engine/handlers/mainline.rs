@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use crate::bus::{Event, MainlineNews, Network, Order, ToUsher};
-use crate::machines::engine::dials::{self, Found};
+use crate::machines::engine::contacts::Way;
+use crate::machines::engine::dials;
 use crate::machines::engine::{Engine, ending, networks};
 use crate::words::id::InfoHash;
 
@@ -31,7 +32,7 @@ fn handle_found(engine: &mut Engine, info_hash: InfoHash, peers: &[SocketAddr]) 
     // Bound: limits::mainline::FOUND_MAX
     for address in peers {
         engine.steps.step();
-        dials::handle_found(engine, key, *address, false, Found::InNetwork);
+        dials::handle_found(engine, key, *address, false, Way::Mainline);
     }
     dials::dial_next(engine);
 }

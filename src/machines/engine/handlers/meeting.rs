@@ -17,7 +17,7 @@ pub(in crate::machines::engine) fn handle_accepted(
     socket: SocketNumber,
     address: SocketAddr,
 ) {
-    let full = !has_place_for_callers(engine) || engine.phase != Phase::Running;
+    let full = !has_place(engine, engine.callers) || engine.phase != Phase::Running;
     if full {
         make_room(engine);
     }
@@ -49,24 +49,31 @@ pub(in crate::machines::engine) fn handle_accepted(
     }
 }
 
-/// Whether one more who dials us finds a place. Some are kept for those whom we dial: whoever fills the
-/// others and wants nothing cannot keep us from them.
-fn has_place_for_callers(engine: &Engine) -> bool {
+/// Whether one more finds a place beside `alike`: those who dial us, or those whom we dial. Some places
+/// are kept for each: who fills the others and wants nothing cannot keep everybody else away.
+pub(in crate::machines::engine) fn has_place(engine: &Engine, alike: u32) -> bool {
     let most = engine.settings.peers_max;
-    let kept = limits::PLACES_FOR_DIALS.min(most / 8);
-    engine.admitted < most && engine.callers < most - kept
+    let kept = limits::PLACES_KEPT.min(most / 8);
+    engine.admitted < most && alike < most - kept
 }
 
-/// Somebody found no place: of those who dialled us one makes room with whom nothing has moved for
-/// long. A few are looked at each time.
-fn make_room(engine: &mut Engine) {
+/// Somebody found no place: one makes room with whom nothing has moved for long, and whom the user
+/// did not name. A few are looked at each time, and there is one at a time.
+pub(in crate::machines::engine) fn make_room(engine: &mut Engine) {
+    if engine.making_room.is_some() {
+        return;
+    }
     let now = engine.now;
     // Bound: limits::IDLE_LOOKS
     for _ in 0..limits::IDLE_LOOKS.min(engine.peers.places()) {
         engine.steps.step();
         engine.idle_cursor = (engine.idle_cursor + 1) % engine.peers.places();
         let Some((key, peer)) = engine.peers.at(engine.idle_cursor) else { continue };
-        if peer.is_caller() && peer.is_idle(now) {
+        let torrent = peer.torrent.and_then(|torrent| engine.torrents.get(torrent.0));
+        let contact = torrent.zip(peer.contact).map(|(torrent, key)| torrent.contacts.get(key));
+        let is_named = contact.flatten().is_some_and(|contact| contact.named);
+        if peer.is_idle(now) && !is_named {
+            engine.making_room = Some(PeerKey(key));
             return hang_up(engine, PeerKey(key), Fault::Nobodys, "nothing moved, and others wait");
         }
     }
@@ -101,7 +108,7 @@ pub(super) fn handle_connected(
     fast: Option<Vec<PieceIndex>>,
     shared: Arc<PeerShared>,
 ) {
-    let is_place = has_place_for_callers(engine);
+    let is_place = has_place(engine, engine.callers);
     let Some(peer) = engine.peers.get_mut(key.0) else { return };
     if peer.is_dialling() {
         engine.dials.handle_over();
@@ -141,6 +148,9 @@ pub(super) fn handle_connected(
     let at = address;
     let (ip, address, client) = (address.ip(), peer.address.clone(), peer.client.clone());
     if peer_id == engine.peer_id {
+        if dialled {
+            engine.networks.handle_ourselves(at);
+        }
         return hang_up(engine, key, Fault::Ourselves, "it is ourselves");
     }
     if engine.bans.contains(Identity { ip, peer_id }) {

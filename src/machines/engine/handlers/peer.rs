@@ -393,6 +393,9 @@ fn handle_gone(engine: &mut Engine, key: PeerKey, farewell: Farewell) {
     engine.connected -= u32::from(peer.connected);
     engine.admitted -= u32::from(peer.admitted);
     engine.callers -= u32::from(peer.is_caller());
+    if engine.making_room == Some(key) {
+        engine.making_room = None;
+    }
     if let Some(socket) = peer.socket {
         engine.greetings.remove(socket);
     }

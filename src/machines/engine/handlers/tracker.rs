@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use crate::bus::trackers::{AnnounceNumber, TrackerNews};
-use crate::machines::engine::dials::{self, Found};
+use crate::machines::engine::contacts::Way;
+use crate::machines::engine::dials;
 use crate::machines::engine::{Engine, trackers};
 
 pub(in crate::machines::engine) fn handle_news(engine: &mut Engine, news: TrackerNews) {
@@ -22,7 +23,7 @@ fn handle_found(engine: &mut Engine, number: AnnounceNumber, peers: &[SocketAddr
     // Bound: limits::FOUND_WORD
     for &address in peers {
         engine.steps.step();
-        dials::handle_found(engine, key, address, false, Found::OnTracker);
+        dials::handle_found(engine, key, address, false, Way::Tracker);
     }
     dials::dial_next(engine);
 }

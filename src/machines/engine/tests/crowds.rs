@@ -1,6 +1,7 @@
 //! Many who come, and many to dial: none of them keeps others out.
 
 use super::*;
+use crate::bus::MainlineNews;
 
 /// Somebody from `ip` dials us and shakes hands: what is ordered then.
 fn arrives(drive: &mut Drive, ip: &'static str, id: u8) -> String {
@@ -118,6 +119,91 @@ fn callers_leave_places_for_those_whom_we_dial_and_make_room_when_nothing_moves(
         ["refuse"; 4],
         "with the fourth something moved"
     );
+}
+
+/// Whom we dial can hold all places no more than whoever dials us can, but for those that the user named.
+#[test]
+fn whom_we_dial_leaves_places_too_and_makes_room_when_nothing_moves() {
+    let mut drive = Drive::new(Settings { peers_max: 16, ..settings() });
+    drive.adds(torrent(2), &["192.0.2.77:1"]);
+    drive.storage(0, StorageNews::Opened);
+    let found = |drive: &mut Drive, n: u8| {
+        let peers = vec![SocketAddr::from(([127, 1, 0, n], 1))];
+        let news = MainlineNews::Found(drive.torrents[0].metainfo.info_hash(), peers);
+        drive.handle(Notification::Mainline(news)) + &drive.waits(Duration::from_millis(100))
+    };
+    assert_eq!(drive.connected(0, 77), "");
+    for n in 1..14 {
+        assert_eq!(found(&mut drive, n), format!("dial {n} at 127.1.0.{n}:1"));
+        drive.connected(n.into(), n);
+    }
+    assert_eq!(found(&mut drive, 14), "");
+    assert_eq!(arrives(&mut drive, "127.0.0.1", 20), "");
+    drive.waits(limits::IDLE_MAX);
+    let mut gone = Vec::new();
+    for n in 15..60 {
+        found(&mut drive, n);
+        gone.extend(drive.peers.iter().filter(|(_, peer)| peer.hung_up).map(|(peer, _)| *peer));
+        leave(&mut drive);
+        let dialled: Vec<u32> = drive.peers.keys().copied().collect();
+        for peer in dialled {
+            if drive.engine.peers.get(drive.peers[&peer].key.0).unwrap().is_dialling() {
+                drive.connected(peer, n);
+            }
+        }
+    }
+    assert!(gone.len() >= 13 && !gone.contains(&0), "{gone:?}");
+}
+
+/// Whoever comes in a burst drives out one of those with whom nothing moves, and no more.
+#[test]
+fn one_makes_room_at_a_time() {
+    let mut drive = Drive::downloading(Settings { peers_max: 16, ..settings() }, 2);
+    (0..14).for_each(|n| assert_eq!(arrives(&mut drive, "127.0.0.1", n), ""));
+    drive.waits(limits::IDLE_MAX);
+    let refused: Vec<String> = (0..50).map(|_| drive.accepted()).collect();
+    assert!(refused[0].starts_with("hang up"), "{}", refused[0]);
+    assert!(refused[1..].iter().all(|refused| refused == "refuse"), "{refused:?}");
+}
+
+/// A server that says back what it hears is ourselves, by all that we can see, and takes no room.
+#[test]
+fn ourselves_are_met_once_and_take_no_room() {
+    let mut drive = Drive::downloading(settings(), 2);
+    let info_hash = drive.torrents[0].metainfo.info_hash();
+    let dial = |drive: &mut Drive, n: u8| {
+        let peers = vec![SocketAddr::from(([127, 2, 0, n], 1))];
+        let ordered = drive.handle(Notification::Mainline(MainlineNews::Found(info_hash, peers)));
+        ordered + &drive.waits(Duration::from_millis(100))
+    };
+    for n in 0..200 {
+        assert!(dial(&mut drive, n).starts_with("dial 0"), "{n}");
+        let shared = Arc::new(PeerShared::of(SharedBitfield::zeros(2)));
+        let address = SocketAddr::from(([127, 2, 0, n], 1));
+        let (peer_id, reserved, allowed_fast) = (OURS, Reserved::default(), Vec::new());
+        let met = PeerNews::Connected { address, peer_id, reserved, allowed_fast, shared };
+        assert_eq!(drive.news(0, met), "hang up 0");
+        let farewell = Farewell { reason: "it left".into(), fault: Fault::Nobodys };
+        drive.news(0, PeerNews::Gone(farewell));
+        assert_eq!(dial(&mut drive, n), "", "it is known");
+    }
+    assert_eq!(drive.engine.torrents.at(0).unwrap().1.contacts.len(), 0);
+}
+
+/// A torrent of which many are named does not keep another one waiting.
+#[test]
+fn torrents_take_turns() {
+    let mut drive = Drive::new(settings());
+    let many: Vec<String> = (1..=60).map(|port| format!("127.0.0.1:{port}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    drive.adds(torrent(2), &many);
+    drive
+        .adds(made_up::torrent("other", 2 * BLOCK_LEN, 8 * u64::from(BLOCK_LEN)), &["127.9.9.9:9"]);
+    drive.storage(0, StorageNews::Opened);
+    drive.storage(1, StorageNews::Opened);
+    let dialled = drive.waits(Duration::from_secs(1));
+    let place = dialled.split(", ").position(|order| order.ends_with("127.9.9.9:9"));
+    assert!(place.is_some_and(|place| place < 2), "{dialled}");
 }
 
 /// Everybody in a swarm has read everybody's peer id: whoever shows somebody else's from elsewhere

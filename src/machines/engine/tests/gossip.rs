@@ -84,7 +84,7 @@ fn whom_a_peer_names_is_dialled_once_if_it_may_name_it() {
 }
 
 #[test]
-fn a_flood_of_names_fills_half_of_the_table() {
+fn a_flood_of_names_fills_the_room_for_hearsay_and_no_more() {
     let mut drive = Drive::downloading(Settings { peers_max: 5, ..settings() }, 4);
     let peer = drive.joins("....");
     for n in 0..200 {
@@ -92,8 +92,8 @@ fn a_flood_of_names_fills_half_of_the_table() {
         let names: Vec<_> = names.iter().map(|name| (name.as_str(), false)).collect();
         drive.news(peer, exchanged(&names));
     }
-    let dialled = 4;
-    assert_eq!(drive.engine.dials.len()[0], limits::FOUND_BY_PEERS_MAX - dialled);
+    let known = drive.engine.torrents.at(0).unwrap().1.contacts.len();
+    assert_eq!((known, drive.engine.dials.len()[0]), (limits::FOUND_A_WAY, 1));
 }
 
 #[test]
