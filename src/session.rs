@@ -43,7 +43,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -196,7 +196,7 @@ impl Session {
         let peer_id = client::our_peer_id(chance());
         let files = Arc::new(FileStore::new(options.files_open_max));
         let shelf = Arc::new(Shelf::new(options.memory));
-        let leave_from = options.listen.as_ref().and_then(|listen| listen.ip).filter(is_specific);
+        let leave_from = options.specific_address();
         let office = Arc::new(Office {
             peer_id,
             port: address.map(|address| address.port()),
@@ -521,10 +521,6 @@ impl Session {
         events.push(turns.summary());
         events.push(Event::Ended);
     }
-}
-
-fn is_specific(ip: &IpAddr) -> bool {
-    !ip.is_unspecified()
 }
 
 /// A seed that nobody knows.

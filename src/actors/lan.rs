@@ -34,10 +34,16 @@ impl Mouths {
     }
 }
 
-/// Opens as many sockets as the host has use for.
-pub(crate) fn open() -> LanSockets {
+/// Opens as many sockets as the host has use for: on the interface that has the address `at`, or on all.
+/// Nobody else reaches a host at its loopback address.
+pub(crate) fn open(at: Option<IpAddr>) -> LanSockets {
+    let (of_v4, of_v6) = match at {
+        None => (addresses_v4(), indices_v6(|_| true)),
+        Some(at) if at.is_loopback() => return LanSockets::default(),
+        Some(IpAddr::V4(at)) => (vec![at], Vec::new()),
+        Some(IpAddr::V6(at)) => (Vec::new(), indices_v6(|own| own == at)),
+    };
     let mut sockets = LanSockets::default();
-    let of_v4 = addresses_v4();
     let heard = ear(GROUP_V4.into(), |socket| {
         some(of_v4.iter().map(|own| socket.join_multicast_v4(&GROUP_V4, own)))
     });
@@ -45,7 +51,6 @@ pub(crate) fn open() -> LanSockets {
         sockets.ears.push(ear);
         sockets.mouths.0.extend(of_v4.iter().filter_map(|own| mouth_v4(*own).ok()));
     }
-    let of_v6 = indices_v6();
     let heard = ear(GROUP_V6.into(), |socket| {
         some(of_v6.iter().map(|index| socket.join_multicast_v6(&GROUP_V6, *index)))
     });
@@ -127,21 +132,23 @@ fn address_v4(_: &str) -> io::Result<Ipv4Addr> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// The numbers of the interfaces that have an address of IPv6; 0 stands for the one that the system
-/// takes.
-fn indices_v6() -> Vec<u32> {
+/// The numbers of the interfaces that have such an address of IPv6; 0 stands for the one that the
+/// system takes.
+fn indices_v6(is_such: impl Fn(Ipv6Addr) -> bool) -> Vec<u32> {
     let table = table("/proc/net/if_inet6");
     // An address, the number, and three more numbers before the name.
     let index = |line: &str| {
         let mut words = line.split_whitespace();
-        let index = u32::from_str_radix(words.nth(1)?, 16).ok()?;
-        (words.next_back() != Some("lo")).then_some(index)
+        let own = u128::from_str_radix(words.next()?, 16).ok()?;
+        let index = u32::from_str_radix(words.next()?, 16).ok()?;
+        let is_loopback = words.next_back() == Some("lo");
+        (!is_loopback && is_such(own.into())).then_some(index)
     };
     let mut indices: Vec<_> = table.lines().filter_map(index).collect();
     indices.sort_unstable();
     indices.dedup();
     indices.truncate(limits::INTERFACES_MAX);
-    if indices.is_empty() { vec![0] } else { indices }
+    if table.is_empty() { vec![0] } else { indices }
 }
 
 /// A table of the system; empty where there is none.

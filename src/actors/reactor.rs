@@ -54,6 +54,9 @@ pub(crate) struct Driven {
     pub(crate) mainline: Option<kademlia::Settings>,
     /// What is said in the local network.
     pub(crate) lan: Option<lan::Settings>,
+    /// The one address that connections are taken at, if the user named one: only its network is
+    /// spoken to.
+    pub(crate) address: Option<IpAddr>,
     /// From this comes all chance, though no secret.
     pub(crate) seed: u64,
 }
@@ -93,7 +96,7 @@ impl ReactorHandle {
     /// # Errors
     /// If the system gives no more descriptors or threads.
     pub(crate) fn start<T: Send + 'static>(driven: Driven, outlet: Outlet<T>) -> io::Result<Self> {
-        let Driven { sockets, chord, mainline, lan, seed } = driven;
+        let Driven { sockets, chord, mainline, lan, address, seed } = driven;
         let own_posts = sockets.len();
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
@@ -122,7 +125,7 @@ impl ReactorHandle {
         });
         let lan = match lan {
             Some(settings) => {
-                let LanSockets { ears, mouths } = actors_lan::open();
+                let LanSockets { ears, mouths } = actors_lan::open(address);
                 for ear in ears {
                     register(ear)?;
                 }
@@ -410,7 +413,23 @@ impl<T> Reactor<T> {
         self.say(Finding::MainlineKnown(Remembered { ids, nodes }));
     }
 
+    /// Who does not keep up misses peers, which the next lookup finds again, and of the rest the oldest.
     fn say(&mut self, finding: Finding) {
+        if self.news.len() >= ring::NEWS_KEPT {
+            self.tell_on();
+        }
+        let comes_again = matches!(
+            finding,
+            Finding::Chord(chord::News::Found(..))
+                | Finding::Mainline(kademlia::News::Found(..))
+                | Finding::Lan(_)
+        );
+        if comes_again && self.news.len() >= ring::NEWS_KEPT {
+            return;
+        }
+        if self.news.len() >= 2 * ring::NEWS_KEPT {
+            self.news.pop_front();
+        }
         self.news.extend((self.outlet.words)(finding));
     }
 
@@ -439,9 +458,10 @@ impl<T> Reactor<T> {
         while let Some(news) = self.lan.as_mut().and_then(|lan| lan.machine.poll_news()) {
             self.say(Finding::Lan(news));
         }
-        // Who does not keep up misses the oldest, which the next lookup finds again.
-        let excess = self.news.len().saturating_sub(ring::NEWS_KEPT);
-        self.news.drain(..excess);
+        self.tell_on();
+    }
+
+    fn tell_on(&mut self) {
         while let Some(news) = self.news.pop_front() {
             match self.outlet.news.try_send(news) {
                 Ok(()) => {}

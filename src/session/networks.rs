@@ -88,6 +88,7 @@ impl NetworkEnds {
             },
             chord: options.chord.is_some().then_some(ring),
             mainline: options.mainline.is_some().then_some(mainline),
+            address: options.specific_address(),
             lan: port
                 .filter(|_| options.lan)
                 .map(|port| lan::Settings { port, chord: options.chord.is_some().then_some(port) }),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +64,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// The one address that connections are taken at and leave from, if there is one.
+    pub(super) fn specific_address(&self) -> Option<IpAddr> {
+        self.listen.as_ref().and_then(|listen| listen.ip).filter(|ip| !ip.is_unspecified())
+    }
+
     /// Downloads until every torrent is complete. The numbers are those with which the command line
     /// begins, and plain constants: it brings some down where the host bears less, this does not. A
     /// session is on Mainline and speaks in the local network only where a program wants that.

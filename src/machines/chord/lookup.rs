@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use crate::formats::krpc::{Sharer, Token};
 use crate::machines::chord::fingers::Slot;
 use crate::machines::chord::{Contact, Report};
+use crate::words::address::may_name;
 use crate::words::id::InfoHash;
 use crate::words::limits::ring as limits;
 use crate::words::ring_id::RingId;
@@ -437,7 +438,9 @@ impl Lookup {
             self.insert(*node, depth + 1, way);
         }
         let room = limits::SHARERS_MAX.saturating_sub(self.found.len());
-        let new = heard.sharers.iter().filter(|sharer| self.found.insert(**sharer));
+        let by = from.address.ip();
+        let may_be = heard.sharers.iter().filter(|sharer| may_name(by, sharer.address.ip()));
+        let new = may_be.filter(|sharer| self.found.insert(**sharer));
         let new: Vec<_> = new.take(room).copied().collect();
         let took = now.saturating_duration_since(self.started);
         if !new.is_empty() {

@@ -34,6 +34,13 @@ pub(super) fn handle_seeder(engine: &mut Engine, key: PeerKey) {
     }
 }
 
+/// It has no longer everything.
+pub(super) fn handle_incomplete(engine: &mut Engine, key: PeerKey) {
+    if let Some((_, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) {
+        torrent.chronicler.became(key, |standing| standing.seeder = false);
+    }
+}
+
 /// It says under which number it wants to be told who comes and goes.
 pub(super) fn handle_extended(engine: &mut Engine, key: PeerKey, handshake: &ExtensionHandshake) {
     let wanted = engine.settings.pex;

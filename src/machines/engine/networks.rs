@@ -12,6 +12,7 @@ use crate::bus::{Network, Order, ToChord, ToLan, ToMainline};
 use crate::machines::engine::timers::Timer;
 use crate::machines::engine::torrent::Stage;
 use crate::machines::engine::{Engine, Phase};
+use crate::words::address::is_local;
 use crate::words::id::{InfoHash, TorrentKey};
 use crate::words::limits;
 
@@ -61,9 +62,13 @@ impl Networks {
         self.on[network as usize] = false;
     }
 
-    /// Others see us at `ip`.
+    /// Others see us at `ip`. What those in the local network see tells less than what others do.
     pub(super) fn handle_own(&mut self, ip: IpAddr) {
-        self.own[usize::from(ip.is_ipv6())] = Some(ip);
+        let own = &mut self.own[usize::from(ip.is_ipv6())];
+        let tells_less = is_local(ip) && own.is_some_and(|own| !is_local(own));
+        if !ip.is_unspecified() && !tells_less {
+            *own = Some(ip);
+        }
     }
 
     /// Where others see that we take connections; unspecified while nobody has told us.
@@ -72,6 +77,16 @@ impl Networks {
             if is_v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
         let ip = self.own[usize::from(is_v6)].unwrap_or(unknown);
         SocketAddr::new(ip, self.port.unwrap_or_default())
+    }
+
+    /// An order for the reactor. None overtakes those that wait, or a torrent that is withdrawn would
+    /// be announced after all.
+    fn give(&mut self, orders: &mut VecDeque<Order>, order: Order) {
+        if self.postponed.is_empty() {
+            orders.push_back(order);
+        } else {
+            self.postponed.push_back(order);
+        }
     }
 
     /// Whether `address` is where we take connections ourselves.
@@ -174,10 +189,11 @@ pub(super) fn handle_due(engine: &mut Engine, key: TorrentKey, network: Network)
     let is_new = torrent.in_networks[network as usize].announced != announced;
     if is_new {
         torrent.in_networks[network as usize].announced = announced;
-        engine.orders.push_back(match announce {
+        let order = match announce {
             Some(port) => announcement(network, info_hash, port, seeder),
             None => withdrawal(network, info_hash),
-        });
+        };
+        engine.networks.give(&mut engine.orders, order);
     }
     // In the local network whoever shares is heard, and not asked.
     let is_over = matches!(torrent.stage, Stage::GivenUp | Stage::Seeded);
@@ -187,7 +203,7 @@ pub(super) fn handle_due(engine: &mut Engine, key: TorrentKey, network: Network)
     // Whoever announces on Mainline finds those who did before on the same way.
     let asked = network == Network::Ring || !is_new || announce.is_none();
     if let Some(order) = lookup(network, info_hash).filter(|_| asked) {
-        engine.orders.push_back(order);
+        engine.networks.give(&mut engine.orders, order);
     }
     let hungry = torrent.is_unfinished() && torrent.peers() < limits::PEERS_ENOUGH;
     let unfinished = torrent.is_unfinished();
@@ -234,14 +250,15 @@ fn lookup(network: Network, info_hash: InfoHash) -> Option<Order> {
 
 /// A torrent turns out to be private: nobody in any network is to know of it.
 pub(super) fn withdraw(engine: &mut Engine, key: TorrentKey) {
-    let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
     // Bound: the three networks.
     for network in ALL {
+        let Some(torrent) = engine.torrents.get_mut(key.0) else { return };
         let in_network = &mut torrent.in_networks[network as usize];
         in_network.due = None;
         if in_network.announced.take().is_some() {
             let info_hash = torrent.context.metainfo.info_hash();
-            engine.orders.push_back(withdrawal(network, info_hash));
+            let order = withdrawal(network, info_hash);
+            engine.networks.give(&mut engine.orders, order);
         }
     }
 }

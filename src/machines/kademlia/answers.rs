@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::calls::Purpose;
-use super::{Node, family};
+use super::{Node, Transmit, family};
 use crate::formats::mainline::{
     Body, Contact, Datagram, ErrorCode, Query, Reply, Transaction, Want,
 };
@@ -91,7 +91,8 @@ impl Node {
         let datagram = Datagram { transaction, read_only: false, your_address: Some(to), body };
         let bytes = datagram.emit();
         if self.limiter.admits_answer(now, bytes.len()) {
-            self.send(now, to, bytes);
+            self.reach.handle_answered(now, to);
+            self.transmits.push_back(Transmit { to, bytes });
         }
     }
 

@@ -259,7 +259,10 @@ impl Node {
 
     fn finish(&mut self, now: Instant, number: u32) {
         let Some(mut lookup) = self.lookups.remove(&number) else { return };
-        if let Goal::Announce(info_hash, port) = lookup.goal {
+        // It may have been withdrawn meanwhile.
+        if let Goal::Announce(info_hash, port) = lookup.goal
+            && self.announced.contains_key(&info_hash)
+        {
             let searches = lookup.searches.iter().flatten();
             let closest = searches.flat_map(Search::closest);
             for (contact, token) in closest {

@@ -444,14 +444,10 @@ impl Node {
         let body = Body::Query(home.table.own(), query);
         let read_only = self.is_read_only(now, to);
         let datagram = Datagram { transaction, read_only, your_address: None, body };
-        self.send(now, to, datagram.emit());
-    }
-
-    fn send(&mut self, now: Instant, to: SocketAddr, bytes: Vec<u8>) {
         if !is_local(to.ip()) {
-            self.reach.handle_sent(now, to);
+            self.reach.handle_asked(now, to);
         }
-        self.transmits.push_back(Transmit { to, bytes });
+        self.transmits.push_back(Transmit { to, bytes: datagram.emit() });
     }
 
     /// Whether `to` is not to ask us: since we were started so, or since others on the Internet cannot.

@@ -144,6 +144,7 @@ fn handle_incomplete(engine: &mut Engine, key: PeerKey) {
     if std::mem::take(&mut talk.told_as_seeder) {
         torrent.picker.handle_seeder_lost();
     }
+    gossip::handle_incomplete(engine, key);
 }
 
 /// What was asked before a choke is forgotten (BEP 3), or will be rejected or sent (BEP 6). Who chokes

@@ -198,6 +198,7 @@ pub(in crate::machines::engine) fn stop_downloading(engine: &mut Engine, key: To
     engine.alive -= u32::from(!matches!(torrent.stage, Stage::GivenUp | Stage::Seeded));
     torrent.stage = Stage::GivenUp;
     torrent.stop_growing();
+    networks::look_after(engine, key, Duration::ZERO);
     trackers::look_at_all(engine, key);
 }
 

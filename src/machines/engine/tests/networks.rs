@@ -108,10 +108,25 @@ fn an_order_for_which_there_was_no_room_is_given_again() {
     let mut drive = on_the_ring();
     drive.adds(torrent(1), &[]);
     let info_hash = drive.torrents[0].metainfo.info_hash();
-    let now = drive.now;
-    drive.engine.handle_undelivered(now, Order::Chord(ToChord::Lookup(info_hash)));
-    drive.waits(Duration::ZERO);
+    assert_eq!(drive.waits(Duration::ZERO), "look up");
+    drive.engine.handle_undelivered(drive.now, Order::Chord(ToChord::Lookup(info_hash)));
     assert_eq!(drive.waits(limits::RETRY_DELAY), "look up");
+}
+
+/// Or who was to be withdrawn would be announced after that, and stay so.
+#[test]
+fn no_order_overtakes_one_that_is_given_again() {
+    let mut drive = on_the_ring();
+    drive.adds(torrent(1), &[]);
+    let info_hash = drive.torrents[0].metainfo.info_hash();
+    drive.storage(0, StorageNews::Opened);
+    assert_eq!(drive.waits(Duration::ZERO), "announce a leecher at 6881, look up");
+    let announce = Order::Chord(ToChord::Announce { info_hash, port: 1, seeder: false });
+    drive.engine.handle_undelivered(drive.now, announce);
+    let key = made_up::torrent_key(0);
+    crate::machines::engine::networks::withdraw(&mut drive.engine, key);
+    assert_eq!(drive.orders(), "");
+    assert_eq!(drive.waits(limits::RETRY_DELAY), "announce a leecher at 1, withdraw");
 }
 
 fn on_mainline() -> Drive {
