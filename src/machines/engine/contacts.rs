@@ -358,6 +358,7 @@ impl Contacts {
         // Bound: none; for tests.
         for way in [Way::Tracker, Way::Ring, Way::Mainline, Way::Hearsay] {
             let there = |(_, contact): &(Key, &Contact)| contact.way == Some(way);
+            // Bound: none; for tests.
             assert_eq!(self.known[way as usize], self.table.iter().filter(there).count());
             assert!(self.known[way as usize] <= limits::FOUND_A_WAY);
             // Bound: none; for tests.
