@@ -442,19 +442,21 @@ fn a_stranger_at_the_top_is_refused() {
 // -------------------------------------------------------------------------------- The documents ---
 
 /// What a document names in backticks and is not there: a path of this repository, or a name of its
-/// code.
+/// code. A name with others before it, as that of a test, is that of a file whose path or code has
+/// them, too.
 fn invented(document: &Source, sources: &[Source], exists: impl Fn(&str) -> bool) -> Vec<String> {
     let spans =
         document.lines.iter().enumerate().flat_map(|(line, text)| {
             text.split('`').skip(1).step_by(2).map(move |span| (line, span))
         });
+    let said: Vec<BTreeSet<&str>> = sources.iter().map(Source::words).collect();
     let wrong = spans.filter(|(_, span)| {
         if ["src/", "tests/", "examples/", ".ci/"].iter().any(|top| span.starts_with(top)) {
             return !exists(span);
         }
         let is_name = span.chars().all(|c| is_of_word(c) || c == ':');
-        let last = span.rsplit("::").next().unwrap_or_default();
-        is_name && span.contains(['_', ':']) && !sources.iter().any(|source| source.says(last))
+        let has = |said: &BTreeSet<&str>| span.split("::").all(|part| said.contains(part));
+        is_name && span.contains(['_', ':']) && !said.iter().any(has)
     });
     wrong.map(|(line, span)| document.complaint(line, &format!("there is no {span}"))).collect()
 }
@@ -471,8 +473,11 @@ fn documents_name_only_what_exists() {
 #[test]
 fn a_document_that_invents_is_refused() {
     let text = "`src/bus.rs`, `a.b_c` and `HaveLog::publish`\n`src/magic.rs`\n`HaveLog::shout`\n\
-                `let_there_be`";
-    let sources = [Source::new("src/words/have_log.rs", "impl HaveLog { fn publish() {} }")];
+                `let_there_be`\n`have_log::publish`\n`swarm_log::publish`";
+    let sources = [
+        Source::new("src/words/have_log.rs", "impl HaveLog { fn publish() {} }"),
+        Source::new("src/words/swarm_log.rs", ""),
+    ];
     let document = Source::new("README.md", text);
-    assert_lines(&invented(&document, &sources, |path| path == "src/bus.rs"), &[2, 3, 4]);
+    assert_lines(&invented(&document, &sources, |path| path == "src/bus.rs"), &[2, 3, 4, 6]);
 }

@@ -1,5 +1,6 @@
 //! Source files as text: what is written, and what of it is code.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -62,9 +63,10 @@ impl Source {
         format!("{}:{}: {what}", self.path, line + 1)
     }
 
-    /// Whether `word` stands somewhere in the code, not as part of a longer word.
-    pub(crate) fn says(&self, word: &str) -> bool {
-        self.code.iter().any(|line| words(line).any(|found| found == word))
+    /// The words of its code, and those of its path.
+    pub(crate) fn words(&self) -> BTreeSet<&str> {
+        let path = self.path.split(['/', '.']);
+        self.code.iter().flat_map(|line| words(line)).chain(path).collect()
     }
 }
 
