@@ -270,12 +270,14 @@ fn a_small_container_downloads_a_gibibyte_among_fifty_peers_and_seeds_it() {
     let seed = ["seed", "/torrents/song.torrent", "--json"];
     let seeder = town.user("north", 10, &[], &seed);
     let way = seeder.at();
-    // They look on: connected, and with nothing to give.
-    let bystanders: Vec<_> = (100..150)
-        .map(|host| {
-            leecher(&mut town, "north", host, &way, &["--limit-down", "1", "--memory", "1M"])
-        })
-        .collect();
+    // They look on: connected to these two alone, since the host's table of neighbours would not hold
+    // what fifty have of one another, and with nothing to give.
+    let (one, other) = (way.clone(), format!("{}:6881", town.address("north", 11)));
+    let look_on = ["download", "/torrents/song.torrent", "--json", "--no-chord", "--no-pex"];
+    let slowly = ["--peer", &one, "--peer", &other, "--limit-down", "1", "--memory", "1M"];
+    for host in 100..150 {
+        town.user("north", host, &[], &[&look_on[..], &slowly].concat());
+    }
     let limits =
         ["--memory", "32m", "--memory-swap", "32m", "--cpus", "0.25", "--pids-limit", "256"];
     let download = ["download", "/torrents/song.torrent", "--seed", "--json", "-v", "--join", &way];
@@ -283,10 +285,11 @@ fn a_small_container_downloads_a_gibibyte_among_fifty_peers_and_seeds_it() {
     small.wait_for("it has peers", |it| {
         it.last("progress").is_some_and(|progress| progress["peers"].as_u64() >= Some(40))
     });
+    let usage = ["stats", "--no-stream", "--format", "{{.MemUsage}}, {{.PIDs}} threads"];
+    println!("with 40 peers: {}", docker(&[&usage[..], &[&small.container]].concat()).trim());
     wait_until_complete(std::slice::from_ref(&small), &seeder);
     let killed = docker(&["inspect", "--format", "{{.State.OOMKilled}}", &small.container]);
     assert_eq!(killed.trim(), "false");
-    drop(bystanders);
     seeder.suffer("stop");
     let newcomer = leecher(&mut town, "north", 12, &small.at(), &[]);
     wait_until_complete(std::slice::from_ref(&newcomer), &small);
