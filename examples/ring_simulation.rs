@@ -1,8 +1,8 @@
 //! A day in the life of a ring, in seconds: members join, announce, come and go; half of them die
 //! at once; the network parts and heals. A table says how it went, and a picture shows it.
 //!
-//! Run it with `cargo run --release --example ring_simulation [N] [SEED]`. Everything follows from
-//! the seed: no socket is opened, and the clock is made up. The simulator is that of the tests.
+//! Run it with `cargo run --release --example ring_simulation [N] [SEED] [FILE]`. Everything follows
+//! from the seed: no socket is opened, and the clock is made up. The simulator is that of the tests.
 
 #![expect(clippy::print_stdout, reason = "an example talks to a person")]
 
@@ -14,6 +14,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rondalla::machines::chord::{Node, Settings};
@@ -32,6 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let n: usize = arguments.next().map_or(Ok(200), |n| n.parse())?;
     let seed: u64 = arguments.next().map_or(Ok(1), |seed| seed.parse())?;
+    let path = arguments.next().map(PathBuf::from);
+    let path = path.unwrap_or_else(|| std::env::temp_dir().join("ring-simulation.svg"));
     let mut show = Show::new(seed);
     println!("{}", Sample::HEADING);
 
@@ -60,7 +63,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     show.world.internet.heal();
     show.pass(15 * MINUTE);
 
-    let path = std::env::temp_dir().join("ring-simulation.svg");
     fs::write(&path, show.picture())?;
     println!("{} events; the picture is {}", show.world.events(), path.display());
     Ok(())
