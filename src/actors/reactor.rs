@@ -487,11 +487,13 @@ impl Ring {
     /// other, it has moved, and need not wait for what the majority will say.
     fn look_for_move(&mut self) {
         let now = now();
-        if let Some(seen) = self.node.seen_elsewhere()
+        if let Some(seen) = self.node.seen_at()
             && now >= self.look_at
         {
-            self.look_at = now + ring::STABILISE_MAX;
-            if is_of_this_host(seen.ip()) && !is_of_this_host(self.node.me().address.ip()) {
+            self.look_at = now + ring::STABILISE_MIN;
+            let before = self.node.me().address;
+            let is_lost = seen == before || !is_of_this_host(before.ip());
+            if is_lost && is_of_this_host(seen.ip()) {
                 self.node.move_here(now, seen);
             }
         }

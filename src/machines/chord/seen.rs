@@ -100,12 +100,18 @@ impl Node {
         }
     }
 
-    /// The address at which the last answer saw us, if it is not the one that we believe to have.
-    pub fn seen_elsewhere(&self) -> Option<SocketAddr> {
-        self.membership.seen.elsewhere
+    /// An address at which others see us, of which this host may know whether it is its own: it is not
+    /// the one that we believe to have, or it keeps us from a place.
+    pub fn seen_at(&self) -> Option<SocketAddr> {
+        let (me, seen) = (self.me().address, &self.membership.seen);
+        let is_hidden = self.membership.standing == Standing::Client
+            && self.settings.role == Role::Member
+            && is_local(me.ip())
+            && !seen.own.contains(&me);
+        seen.elsewhere.or_else(|| is_hidden.then_some(me))
     }
 
-    /// This host has lost the address that we believe to have, and has `address`.
+    /// This host has `address`, and has lost the one that we believe to have if that is another.
     pub fn move_here(&mut self, now: Instant, address: SocketAddr) {
         self.now = self.now.max(now);
         let before = self.me().address;

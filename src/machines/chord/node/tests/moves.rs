@@ -86,3 +86,20 @@ fn who_hears_nobody_at_first_and_is_behind_a_router_takes_no_place() {
     assert!(!network.is_named_by_anyone(outside));
     network.assert_ideal();
 }
+
+#[test]
+fn who_has_lost_everybody_on_the_way_is_back_at_its_new_address() {
+    let mut network = Network::new(15);
+    let members = network.grow(6);
+    network.split(&[members[3]]);
+    network.pass(seconds(60));
+    assert_eq!(network.node(members[3]).successors(), []);
+    network.heal();
+    let to = place(99);
+    network.relocate(members[3], to, false);
+    network.pass_until(|network| network.node(to).seen_at() == Some(to));
+    network.move_here(to);
+    network.pass(seconds(120));
+    assert_eq!(standings(&network, to), [News::Client, News::Joined(to)]);
+    network.assert_ideal();
+}

@@ -179,6 +179,11 @@ impl Network {
         self.collect(to);
     }
 
+    /// The host of the node at `at` can tell that it has moved there.
+    pub(super) fn move_here(&mut self, at: SocketAddr) {
+        self.order(at, |node, now| node.move_here(now, at));
+    }
+
     /// The token that the node at `at` gives to `to`.
     pub(super) fn token(&self, at: SocketAddr, to: SocketAddr, key: InfoHash) -> Token {
         self.nodes[&at].tokens.give(self.now, to, key.into())
@@ -244,6 +249,15 @@ impl Network {
             }
         }
         self.now = end;
+    }
+
+    /// Lets time pass, a hundredth of a second after the other, at most ten minutes of it.
+    pub(super) fn pass_until(&mut self, is_so: impl Fn(&Self) -> bool) {
+        let mut steps = 0..60_000;
+        while !is_so(self) {
+            assert!(steps.next().is_some(), "it is not so in ten minutes");
+            self.pass(Duration::from_millis(10));
+        }
     }
 
     pub(super) fn deliver(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
