@@ -149,6 +149,11 @@ impl Peer {
         matches!(&self.stage, Stage::Talking(talk) if now >= talk.moved_at + limits::IDLE_MAX)
     }
 
+    /// Whether it owed us blocks and sent none, and has sent none since.
+    pub(super) fn has_stalled(&self) -> bool {
+        matches!(&self.stage, Stage::Talking(talk) if talk.stalls > 0)
+    }
+
     /// The address from which it talks, if it does.
     pub(super) fn ip(&self) -> Option<IpAddr> {
         match &self.stage {

@@ -191,17 +191,18 @@ pub(super) fn handle_connected(
 ///
 /// Two that dial each other must both keep the same: the one that was dialled by the greater peer
 /// id. A peer that dials us again from its address has lost the older connection, though we may not
-/// have noticed; what we dialled twice was two names of one peer, and the first is as good.
+/// have noticed; what we dialled twice was two names of one peer, and the first is as good. Where the
+/// old one owes blocks and sends none, its host may have moved to another address.
 fn is_better(engine: &Engine, new: PeerKey, old: PeerKey, by_the_greater: bool) -> bool {
     let (Some(new), Some(old)) = (engine.peers.get(new.0), engine.peers.get(old.0)) else {
         return true;
     };
+    if old.is_leaving() || old.has_stalled() {
+        return true;
+    }
     match (new.contact.is_some(), old.contact.is_some()) {
-        (true, true) => old.is_leaving(),
-        (false, false) => {
-            let again = new.ip() == old.ip() && new.socket > old.socket;
-            old.is_leaving() || again
-        }
-        (true, false) | (false, true) => old.is_leaving() || by_the_greater,
+        (true, true) => false,
+        (false, false) => new.ip() == old.ip() && new.socket > old.socket,
+        (true, false) | (false, true) => by_the_greater,
     }
 }

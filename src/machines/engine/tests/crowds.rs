@@ -121,6 +121,20 @@ fn callers_leave_places_for_those_whom_we_dial_and_make_room_when_nothing_moves(
     );
 }
 
+/// A host that moves to another address leaves a connection behind that nobody ends.
+#[test]
+fn who_has_stalled_makes_way_for_itself_from_elsewhere() {
+    let mut drive = Drive::downloading(settings(), 4);
+    let old = drive.joins("####");
+    drive.news(old, PeerNews::Unchoked);
+    let peer_id = u8::try_from(old).unwrap();
+    let again = |drive: &mut Drive| arrives(drive, "10.0.0.9", peer_id);
+    assert_eq!(again(&mut drive), "hang up 1", "the first is as good");
+    leave(&mut drive);
+    drive.news(old, PeerNews::Stalled);
+    assert_eq!(again(&mut drive), format!("hang up {old}"));
+}
+
 /// Whom we dial can hold all places no more than whoever dials us can, but for those that the user named.
 #[test]
 fn whom_we_dial_leaves_places_too_and_makes_room_when_nothing_moves() {
