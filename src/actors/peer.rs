@@ -146,7 +146,8 @@ pub(crate) fn start(call: Call) -> io::Result<PeerThread> {
     let name = format!("peer-{}-in", call.peer);
     Builder::new().name(name).stack_size(limits::PEER_STACK).spawn(move || {
         let mut last_words = LastWords::of(&call);
-        let (farewell, writer) = Reader(call).run();
+        let Call { peer, way, line, orders, office } = call;
+        let (farewell, writer) = Reader { peer, line, orders, office }.run(way);
         last_words.farewell = farewell;
         writer
     })
@@ -221,18 +222,44 @@ impl From<MainIsGone> for Farewell {
 }
 
 /// The reader: connecting, the handshakes, then whatever the peer says.
-struct Reader(Call);
+struct Reader {
+    peer: PeerKey,
+    line: Arc<Line>,
+    orders: Receiver<ToPeer>,
+    office: Arc<Office>,
+}
 
+/// What a reader needs as long as the peer talks.
+struct Hearer {
+    messenger: Box<dyn Messenger>,
+    inbound: Inbound,
+    writer: JoinHandle<()>,
+}
+
+/// Each step of a reader has a function of its own: its room on the stack is the next one's as well,
+/// and a page that was touched stays with the thread for as long as the peer does.
 impl Reader {
-    fn run(self) -> (Farewell, WriterThread) {
-        match self.meet() {
-            Ok(met) => self.talk(met),
-            Err(farewell) => (farewell, None),
+    fn run(self, way: Way) -> (Farewell, WriterThread) {
+        let mut hearer = match self.meet(way).map(|met| self.begin(met)) {
+            Ok(Ok(hearer)) => hearer,
+            Ok(Err(failed)) => return failed,
+            Err(farewell) => return (farewell, None),
+        };
+        let Err(heard) = self.listen(hearer.messenger.as_mut(), &mut hearer.inbound);
+        self.line.hang_up();
+        let farewell = self.line.farewell.lock().take().unwrap_or(heard);
+        for word in hearer.inbound.take_back() {
+            if let Err(gone) = self.publish(PeerNews::Lost(word)) {
+                return (gone.into(), Some(Ok(hearer.writer)));
+            }
         }
+        (farewell, Some(Ok(hearer.writer)))
     }
 
-    fn talk(self, met: Met) -> (Farewell, WriterThread) {
-        let Met { mut messenger, address, greeting, introduction: (torrent, context) } = met;
+    /// Tells main of the connection, and starts the writer.
+    #[inline(never)]
+    fn begin(&self, met: Met) -> Result<Hearer, (Farewell, WriterThread)> {
+        let Met { messenger, address, greeting, introduction: (torrent, context) } = met;
         // The metadata may have come while the handshakes were under way.
         let context = context.successor().cloned().unwrap_or(context);
         let shared = Arc::new(PeerShared::new(context.metainfo.pieces()));
@@ -243,7 +270,7 @@ impl Reader {
         let node = self.node_port(&context).filter(|_| greeting.reserved.dht()).map(Message::Port);
         let greetings = extension.into_iter().chain(allowed).chain(node).collect();
         let mut inbound = Inbound::new(Arc::clone(&context), Arc::clone(&shared), fast, now());
-        if self.0.office.pex {
+        if self.office.pex {
             inbound.listen_to_gossip(now());
         }
         let outbound = Outbound::new(context, Arc::clone(&shared), fast, greetings, now());
@@ -254,38 +281,35 @@ impl Reader {
             allowed_fast,
             shared,
         };
-        if let Err(gone) = self.publish(connected) {
-            return (gone.into(), None);
-        }
-        let writer = Writer {
-            line: Arc::clone(&self.0.line),
-            peer: self.0.peer,
-            torrent,
-            outbound,
-            messenger: messenger.split(),
-            orders: self.0.orders.clone(),
-            office: Arc::clone(&self.0.office),
-            paced: None,
-        };
-        let name = format!("peer-{}-out", self.0.peer);
-        let builder = Builder::new().name(name).stack_size(limits::PEER_STACK);
-        let (farewell, writer) = match builder.spawn(move || writer.run()) {
-            Ok(writer) => {
-                let Err(heard) = self.listen(messenger.as_mut(), &mut inbound);
-                self.0.line.hang_up();
-                (self.0.line.farewell.lock().take().unwrap_or(heard), Some(Ok(writer)))
-            }
+        self.publish(connected).map_err(|gone| (gone.into(), None))?;
+        match self.start_writer(torrent, outbound, messenger.split()) {
+            Ok(writer) => Ok(Hearer { messenger, inbound, writer }),
             Err(error) => {
                 let why = format!("no thread for its writer: {}", reason(&error));
-                (ours(why), Some(Err(error)))
-            }
-        };
-        for word in inbound.take_back() {
-            if let Err(gone) = self.publish(PeerNews::Lost(word)) {
-                return (gone.into(), writer);
+                Err((ours(why), Some(Err(error))))
             }
         }
-        (farewell, writer)
+    }
+
+    #[inline(never)]
+    fn start_writer(
+        &self,
+        torrent: TorrentKey,
+        outbound: Outbound,
+        messenger: Box<dyn Messenger>,
+    ) -> io::Result<JoinHandle<()>> {
+        let writer = Box::new(Writer {
+            line: Arc::clone(&self.line),
+            peer: self.peer,
+            torrent,
+            outbound,
+            messenger,
+            orders: self.orders.clone(),
+            office: Arc::clone(&self.office),
+            paced: None,
+        });
+        let name = format!("peer-{}-out", self.peer);
+        Builder::new().name(name).stack_size(limits::PEER_STACK).spawn(move || writer.run())
     }
 
     /// Publishes what the peer says, until it ends.
@@ -300,7 +324,7 @@ impl Reader {
             if let Some(message) = message {
                 if let Message::Piece { data, .. } = &message {
                     let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
-                    self.0.office.down.wait_for(len, || self.0.line.is_ended());
+                    self.office.down.wait_for(len, || self.line.is_ended());
                 }
                 inbound.handle_message(message, now()).map_err(theirs)?;
             }
@@ -314,12 +338,12 @@ impl Reader {
     /// Where our node of Mainline is, for a peer of this torrent; of a private one nobody is told
     /// (BEP 27).
     fn node_port(&self, context: &TorrentContext) -> Option<u16> {
-        self.0.office.port.filter(|_| self.0.office.mainline && !context.metainfo.private())
+        self.office.port.filter(|_| self.office.mainline && !context.metainfo.private())
     }
 
     /// The pieces that a peer may ask for while it is choked, if it may ask for any.
     fn allowed_fast(&self, address: SocketAddr, context: &TorrentContext) -> Vec<PieceIndex> {
-        if !self.0.office.upload || context.is_unknown() {
+        if !self.office.upload || context.is_unknown() {
             return Vec::new();
         }
         let (info_hash, pieces) = (context.metainfo.info_hash(), context.metainfo.pieces());
@@ -328,20 +352,20 @@ impl Reader {
 
     fn our_extensions(&self, context: &TorrentContext) -> Message {
         let mut extensions = BTreeMap::from([(LT_DONTHAVE.to_owned(), OUR_LT_DONTHAVE)]);
-        if self.0.office.pex && !context.metainfo.private() {
+        if self.office.pex && !context.metainfo.private() {
             extensions.insert(UT_PEX.to_owned(), OUR_UT_PEX);
         }
         let metainfo = &context.metainfo;
         // The metadata of a private torrent is its members' business, as libtorrent has it.
         let metadata = (!metainfo.private()).then(|| (UT_METADATA.to_owned(), OUR_UT_METADATA));
         let metadata_len = u32::try_from(metainfo.info_bytes().len()).ok().filter(|len| *len > 0);
-        let metadata_len = metadata_len.filter(|_| metadata.is_some() && self.0.office.upload);
+        let metadata_len = metadata_len.filter(|_| metadata.is_some() && self.office.upload);
         extensions.extend(metadata);
         let handshake = ExtensionHandshake {
             extensions,
             metadata_len,
-            chord: self.0.office.port.filter(|_| self.0.office.chord && !metainfo.private()),
-            port: self.0.office.port,
+            chord: self.office.port.filter(|_| self.office.chord && !metainfo.private()),
+            port: self.office.port,
             requests_max: u32::try_from(limits::UPLOADS_MAX).ok(),
             client: Some(client::our_name()),
             upload_only: (!context.is_unknown() && context.wanted.count() == 0).then_some(true),
@@ -351,7 +375,7 @@ impl Reader {
     }
 
     fn publish(&self, news: PeerNews) -> Result<(), MainIsGone> {
-        publish(&self.0.office.notifications, self.0.peer, news)
+        publish(&self.office.notifications, self.peer, news)
     }
 }
 

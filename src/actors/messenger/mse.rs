@@ -126,7 +126,8 @@ fn hear(
     deadline: Instant,
     take: impl FnOnce(&[u8]) -> Result<(), MseError>,
 ) -> Result<bool, Breakdown> {
-    let mut bytes = [0; limits::MSE_READ_LEN];
+    // Not on the stack, whose pages stay with the thread.
+    let mut bytes = vec![0; limits::MSE_READ_LEN];
     match ear.read(&mut [IoSliceMut::new(&mut bytes)], deadline)? {
         Some(n) => take(&bytes[..n])?,
         None => return Ok(now() < deadline),

@@ -4,11 +4,12 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Introduction, Office, Reader, Way, lost, nobodys, ours, theirs};
+use super::{Introduction, Reader, Way, lost, nobodys, ours, theirs};
 use crate::actors::clock::now;
 use crate::actors::messenger::web::WebMessenger;
 use crate::actors::messenger::{Breakdown, Messenger, TcpMessenger, mse};
@@ -29,11 +30,12 @@ pub(super) struct Met {
 
 impl Reader {
     /// Makes the connection, or takes the one that was made, and shakes hands.
-    pub(super) fn meet(&self) -> Result<Met, Farewell> {
-        match &self.0.way {
-            Way::Out(to, introduction) => self.dial(to, introduction.clone()),
-            Way::Web(seed, introduction) => Ok(self.ask(seed.clone(), introduction.clone())),
-            Way::In(stream, introductions) => self.answer(stream, introductions),
+    #[inline(never)]
+    pub(super) fn meet(&self, way: Way) -> Result<Met, Farewell> {
+        match way {
+            Way::Out(to, introduction) => self.dial(&to, introduction),
+            Way::Web(seed, introduction) => Ok(self.ask(seed, introduction)),
+            Way::In(stream, introductions) => self.answer(stream, &introductions),
         }
     }
 
@@ -41,8 +43,8 @@ impl Reader {
     /// file of it may be at another.
     fn ask(&self, seed: WebSeed, introduction: Introduction) -> Met {
         let metainfo = Arc::clone(&introduction.1.metainfo);
-        let messenger = WebMessenger::new(seed, metainfo, self.office().leave_from);
-        self.0.line.open(messenger.line());
+        let messenger = WebMessenger::new(seed, metainfo, self.office.leave_from);
+        self.line.open(messenger.line());
         let (greeting, address) = (messenger.greeting(), (Ipv4Addr::LOCALHOST, 0).into());
         Met { messenger: Box::new(messenger), address, greeting, introduction }
     }
@@ -50,11 +52,11 @@ impl Reader {
     /// Dials, without encryption if that may be. Whoever wants nothing but encryption hangs up on
     /// what is none, so it is dialled once more with it.
     fn dial(&self, to: &Address, introduction: Introduction) -> Result<Met, Farewell> {
-        match self.office().encryption {
+        match self.office.encryption {
             Encryption::Require => {}
             Encryption::Prefer => match self.dial_plainly(to, introduction.clone())? {
                 Ok(met) => return Ok(met),
-                Err(breakdown) if breakdown.is_closed() && !self.0.line.is_ended() => {}
+                Err(breakdown) if breakdown.is_closed() && !self.line.is_ended() => {}
                 Err(breakdown) => return Err(nobodys(breakdown)),
             },
             Encryption::Off => {
@@ -64,7 +66,7 @@ impl Reader {
         let (tcp, address) = self.connect(to)?;
         let handshake = self.our_handshake(&introduction.1);
         let deadline = now() + limits::HANDSHAKE_TIMEOUT;
-        let messenger = mse::dial(&tcp, self.office().encryption, &handshake, deadline);
+        let messenger = mse::dial(&tcp, self.office.encryption, &handshake, deadline);
         let mut messenger = messenger.map_err(nobodys)?.ok_or_else(unanswered)?;
         let greeting = messenger.receive_greeting(deadline).map_err(nobodys)?;
         self.met(messenger, address, greeting, introduction)
@@ -88,11 +90,11 @@ impl Reader {
     }
 
     fn connect(&self, to: &Address) -> Result<(TcpMessenger, SocketAddr), Farewell> {
-        let leave_from = self.office().leave_from;
+        let leave_from = self.office.leave_from;
         let (stream, address) = connect(to, leave_from).map_err(|error| lost(&error))?;
         let messenger = TcpMessenger::new(stream).map_err(|error| lost(&error))?;
-        let messenger = messenger.with_buffers(&self.office().shelf);
-        self.0.line.open(messenger.line());
+        let messenger = messenger.with_buffers(&self.office.shelf);
+        self.line.open(messenger.line());
         Ok((messenger, address))
     }
 
@@ -113,31 +115,18 @@ impl Reader {
 
     fn answer(
         &self,
-        stream: &Arc<TcpStream>,
+        stream: Arc<TcpStream>,
         introductions: &Receiver<Introduction>,
     ) -> Result<Met, Farewell> {
         let address = stream.peer_addr().map(fold).map_err(|error| lost(&error))?;
-        let messenger = TcpMessenger::new(Arc::clone(stream)).map_err(|error| lost(&error))?;
-        let mut messenger = messenger.with_buffers(&self.office().shelf);
-        self.0.line.open(messenger.line());
+        let messenger = TcpMessenger::new(stream).map_err(|error| lost(&error))?;
+        let mut messenger = messenger.with_buffers(&self.office.shelf);
+        self.line.open(messenger.line());
         let deadline = now() + limits::HANDSHAKE_TIMEOUT;
-        let silent = || nobodys("it did not finish its handshake");
-        let encryption = self.office().encryption;
+        let encryption = self.office.encryption;
         let (mut messenger, introduction) = match messenger.receive_head(deadline) {
             Err(Breakdown::Wire(WireError::NotBitTorrent)) if encryption != Encryption::Off => {
-                let answer = mse::Answer::instead_of(&messenger, encryption);
-                let mut answer = answer.map_err(nobodys)?;
-                let name = answer.receive_torrent(deadline).map_err(nobodys)?;
-                self.publish(PeerNews::HelloBySkey(name.ok_or_else(silent)?))?;
-                let introduction = introduced(introductions)?;
-                let info_hash = introduction.1.metainfo.info_hash();
-                let messenger = answer.agree(info_hash, deadline).map_err(nobodys)?;
-                let mut messenger = messenger.ok_or_else(silent)?;
-                let head = messenger.receive_head(deadline).map_err(nobodys)?;
-                if head.ok_or_else(silent)?.info_hash != info_hash {
-                    return Err(theirs("it wants one torrent under the name of another"));
-                }
-                (messenger, introduction)
+                self.answer_encrypted(&messenger, introductions, deadline)?
             }
             Ok(Some(_)) if encryption == Encryption::Require => {
                 return Err(nobodys("it is not encrypted, as --encryption require wants it"));
@@ -154,8 +143,27 @@ impl Reader {
         Ok(Met { messenger, address, greeting, introduction })
     }
 
-    fn office(&self) -> &Office {
-        &self.0.office
+    /// Goes on with somebody who does not begin as BitTorrent does.
+    #[inline(never)]
+    fn answer_encrypted(
+        &self,
+        plain: &TcpMessenger,
+        introductions: &Receiver<Introduction>,
+        deadline: Instant,
+    ) -> Result<(Box<dyn Messenger>, Introduction), Farewell> {
+        let answer = mse::Answer::instead_of(plain, self.office.encryption);
+        let mut answer = answer.map_err(nobodys)?;
+        let name = answer.receive_torrent(deadline).map_err(nobodys)?;
+        self.publish(PeerNews::HelloBySkey(name.ok_or_else(silent)?))?;
+        let introduction = introduced(introductions)?;
+        let info_hash = introduction.1.metainfo.info_hash();
+        let messenger = answer.agree(info_hash, deadline).map_err(nobodys)?;
+        let mut messenger = messenger.ok_or_else(silent)?;
+        let head = messenger.receive_head(deadline).map_err(nobodys)?;
+        if head.ok_or_else(silent)?.info_hash != info_hash {
+            return Err(theirs("it wants one torrent under the name of another"));
+        }
+        Ok((messenger, introduction))
     }
 
     fn our_handshake(&self, context: &TorrentContext) -> Handshake {
@@ -163,8 +171,12 @@ impl Reader {
         let has_node = self.node_port(context).is_some();
         let reserved = if has_node { reserved.with_dht() } else { reserved };
         let info_hash = context.metainfo.info_hash();
-        Handshake { reserved, info_hash, peer_id: self.0.office.peer_id }
+        Handshake { reserved, info_hash, peer_id: self.office.peer_id }
     }
+}
+
+fn silent() -> Farewell {
+    nobodys("it did not finish its handshake")
 }
 
 fn unanswered() -> Farewell {

@@ -159,8 +159,9 @@ impl Main {
         let (mut near, far) = in_memory::pair();
         let theirs = SharedBitfield::zeros(PIECES);
         let shared = Arc::new(PeerShared::of(theirs));
-        let reader =
-            Reader(self.call(Way::Out("127.0.0.1:1".parse().unwrap(), self.introduction())));
+        let way = Way::Out("127.0.0.1:1".parse().unwrap(), self.introduction());
+        let Call { peer, line, orders, office, .. } = self.call(way);
+        let reader = Reader { peer, line, orders, office };
         let mut inbound =
             Inbound::new(Arc::clone(&self.context), Arc::clone(&shared), false, now());
         let listen = move || {

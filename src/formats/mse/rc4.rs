@@ -9,7 +9,8 @@ const DISCARDED: usize = 1024;
 /// One direction of a connection, wherever it is.
 #[derive(Clone)]
 pub struct Rc4 {
-    state: [u8; 256],
+    /// Boxed, so that whatever holds a cipher, or may, is small on a thread's stack.
+    state: Box<[u8; 256]>,
     i: u8,
     j: u8,
 }
@@ -19,13 +20,13 @@ impl Rc4 {
     /// guessed.
     pub(super) fn for_stream(key: &[u8]) -> Self {
         let mut cipher = Self::new(key);
-        cipher.apply(&mut [0; DISCARDED]);
+        (0..DISCARDED / 64).for_each(|_| cipher.apply(&mut [0; 64]));
         cipher
     }
 
     fn new(key: &[u8]) -> Self {
-        let mut state = [0; 256];
-        (0..=255).zip(&mut state).for_each(|(n, place)| *place = n);
+        let mut state = Box::new([0; 256]);
+        (0..=255).zip(state.iter_mut()).for_each(|(n, place)| *place = n);
         let mut j = 0_u8;
         for (i, byte) in (0..256).zip(key.iter().cycle()) {
             j = j.wrapping_add(state[i]).wrapping_add(*byte);
