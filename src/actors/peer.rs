@@ -30,7 +30,7 @@ use crate::formats::client;
 use crate::formats::mse::Encryption;
 use crate::formats::web_seed::WebSeed;
 use crate::formats::wire::{
-    EXTENSION_HANDSHAKE, ExtensionHandshake, LT_DONTHAVE, Message, OUR_LT_DONTHAVE,
+    EXTENSION_HANDSHAKE, ExtensionHandshake, Handshake, LT_DONTHAVE, Message, OUR_LT_DONTHAVE,
     OUR_UT_METADATA, OUR_UT_PEX, UT_METADATA, UT_PEX,
 };
 use crate::machines::conversation::{Inbound, Outbound, Speech};
@@ -229,47 +229,65 @@ struct Reader {
     office: Arc<Office>,
 }
 
-/// What a reader needs as long as the peer talks.
-struct Hearer {
-    messenger: Box<dyn Messenger>,
-    inbound: Inbound,
-    writer: JoinHandle<()>,
+/// What a connection begins with once its handshakes are done, and what main is told of it.
+struct Begun {
+    inbound: Box<Inbound>,
+    outbound: Box<Outbound>,
+    connected: PeerNews,
 }
 
 /// Each step of a reader has a function of its own: its room on the stack is the next one's as well,
-/// and a page that was touched stays with the thread for as long as the peer does.
+/// and a page that was touched stays with the thread for as long as the peer does. That of an idle
+/// peer has two.
 impl Reader {
     fn run(self, way: Way) -> (Farewell, WriterThread) {
-        let mut hearer = match self.meet(way).map(|met| self.begin(met)) {
-            Ok(Ok(hearer)) => hearer,
-            Ok(Err(failed)) => return failed,
+        let met = match self.meet(way) {
+            Ok(met) => met,
             Err(farewell) => return (farewell, None),
         };
-        let Err(heard) = self.listen(hearer.messenger.as_mut(), &mut hearer.inbound);
-        self.line.hang_up();
-        let farewell = self.line.farewell.lock().take().unwrap_or(heard);
-        for word in hearer.inbound.take_back() {
-            if let Err(gone) = self.publish(PeerNews::Lost(word)) {
-                return (gone.into(), Some(Ok(hearer.writer)));
-            }
-        }
-        (farewell, Some(Ok(hearer.writer)))
-    }
-
-    /// Tells main of the connection, and starts the writer.
-    #[inline(never)]
-    fn begin(&self, met: Met) -> Result<Hearer, (Farewell, WriterThread)> {
-        let Met { messenger, address, greeting, introduction: (torrent, context) } = met;
+        let Met { mut messenger, address, greeting, introduction: (torrent, context) } = met;
         // The metadata may have come while the handshakes were under way.
         let context = context.successor().cloned().unwrap_or(context);
+        let extension = greeting.reserved.extension().then(|| self.our_extensions(&context));
+        let Begun { mut inbound, outbound, connected } =
+            self.begin(address, &greeting, context, extension);
+        if let Err(gone) = self.publish(connected) {
+            return (gone.into(), None);
+        }
+        let writer = match self.start_writer(torrent, outbound, messenger.split()) {
+            Ok(writer) => writer,
+            Err(error) => {
+                let why = format!("no thread for its writer: {}", reason(&error));
+                return (ours(why), Some(Err(error)));
+            }
+        };
+        let Err(heard) = self.listen(messenger.as_mut(), &mut inbound);
+        self.line.hang_up();
+        let farewell = self.line.farewell.lock().take().unwrap_or(heard);
+        for word in inbound.take_back() {
+            if let Err(gone) = self.publish(PeerNews::Lost(word)) {
+                return (gone.into(), Some(Ok(writer)));
+            }
+        }
+        (farewell, Some(Ok(writer)))
+    }
+
+    #[inline(never)]
+    fn begin(
+        &self,
+        address: SocketAddr,
+        greeting: &Handshake,
+        context: Arc<TorrentContext>,
+        extension: Option<Message>,
+    ) -> Begun {
         let shared = Arc::new(PeerShared::new(context.metainfo.pieces()));
         let fast = greeting.reserved.fast();
         let allowed_fast = if fast { self.allowed_fast(address, &context) } else { Vec::new() };
-        let extension = greeting.reserved.extension().then(|| self.our_extensions(&context));
         let allowed = allowed_fast.iter().copied().map(Message::AllowedFast);
         let node = self.node_port(&context).filter(|_| greeting.reserved.dht()).map(Message::Port);
         let greetings = extension.into_iter().chain(allowed).chain(node).collect();
-        let mut inbound = Inbound::new(Arc::clone(&context), Arc::clone(&shared), fast, now());
+        let inbound = Inbound::new(Arc::clone(&context), Arc::clone(&shared), fast, now());
+        let mut inbound = Box::new(inbound);
         if self.office.pex {
             inbound.listen_to_gossip(now());
         }
@@ -281,24 +299,17 @@ impl Reader {
             allowed_fast,
             shared,
         };
-        self.publish(connected).map_err(|gone| (gone.into(), None))?;
-        match self.start_writer(torrent, outbound, messenger.split()) {
-            Ok(writer) => Ok(Hearer { messenger, inbound, writer }),
-            Err(error) => {
-                let why = format!("no thread for its writer: {}", reason(&error));
-                Err((ours(why), Some(Err(error))))
-            }
-        }
+        Begun { inbound, outbound: Box::new(outbound), connected }
     }
 
     #[inline(never)]
     fn start_writer(
         &self,
         torrent: TorrentKey,
-        outbound: Outbound,
+        outbound: Box<Outbound>,
         messenger: Box<dyn Messenger>,
     ) -> io::Result<JoinHandle<()>> {
-        let writer = Box::new(Writer {
+        let writer = Writer {
             line: Arc::clone(&self.line),
             peer: self.peer,
             torrent,
@@ -307,12 +318,13 @@ impl Reader {
             orders: self.orders.clone(),
             office: Arc::clone(&self.office),
             paced: None,
-        });
+        };
         let name = format!("peer-{}-out", self.peer);
         Builder::new().name(name).stack_size(limits::PEER_STACK).spawn(move || writer.run())
     }
 
     /// Publishes what the peer says, until it ends.
+    #[inline(never)]
     fn listen(
         &self,
         messenger: &mut dyn Messenger,
@@ -350,6 +362,7 @@ impl Reader {
         allowed_fast(address.ip(), info_hash, pieces, limits::ALLOWED_FAST_GIVEN)
     }
 
+    #[inline(never)]
     fn our_extensions(&self, context: &TorrentContext) -> Message {
         let mut extensions = BTreeMap::from([(LT_DONTHAVE.to_owned(), OUR_LT_DONTHAVE)]);
         if self.office.pex && !context.metainfo.private() {
@@ -391,7 +404,7 @@ fn broken(breakdown: Breakdown) -> Farewell {
 struct Writer {
     peer: PeerKey,
     torrent: TorrentKey,
-    outbound: Outbound,
+    outbound: Box<Outbound>,
     messenger: Box<dyn Messenger>,
     orders: Receiver<ToPeer>,
     line: Arc<Line>,

@@ -30,7 +30,6 @@ pub(super) struct Met {
 
 impl Reader {
     /// Makes the connection, or takes the one that was made, and shakes hands.
-    #[inline(never)]
     pub(super) fn meet(&self, way: Way) -> Result<Met, Farewell> {
         match way {
             Way::Out(to, introduction) => self.dial(&to, introduction),
@@ -41,6 +40,7 @@ impl Reader {
 
     /// A web seed is asked when there is something to ask for. It has no address of its own: each
     /// file of it may be at another.
+    #[inline(never)]
     fn ask(&self, seed: WebSeed, introduction: Introduction) -> Met {
         let metainfo = Arc::clone(&introduction.1.metainfo);
         let messenger = WebMessenger::new(seed, metainfo, self.office.leave_from);
@@ -51,6 +51,7 @@ impl Reader {
 
     /// Dials, without encryption if that may be. Whoever wants nothing but encryption hangs up on
     /// what is none, so it is dialled once more with it.
+    #[inline(never)]
     fn dial(&self, to: &Address, introduction: Introduction) -> Result<Met, Farewell> {
         match self.office.encryption {
             Encryption::Require => {}
@@ -73,6 +74,7 @@ impl Reader {
     }
 
     /// Dials without encryption; the inner error is why the other side's handshake was not heard.
+    #[inline(never)]
     fn dial_plainly(
         &self,
         to: &Address,
@@ -113,6 +115,7 @@ impl Reader {
         Ok(Met { messenger, address, greeting, introduction })
     }
 
+    #[inline(never)]
     fn answer(
         &self,
         stream: Arc<TcpStream>,

@@ -139,7 +139,8 @@ impl Main {
         let theirs = SharedBitfield::zeros(PIECES);
         let shared = Arc::new(PeerShared::of(theirs));
         let context = Arc::clone(&self.context);
-        let outbound = Outbound::new(context, Arc::clone(&shared), false, Vec::new(), now());
+        let outbound =
+            Box::new(Outbound::new(context, Arc::clone(&shared), false, Vec::new(), now()));
         self.line.open(near.line());
         let writer = Writer {
             peer: made_up::peer(0),
