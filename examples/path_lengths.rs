@@ -6,12 +6,13 @@
 
 #![expect(clippy::print_stdout, reason = "an example talks to a person")]
 
+#[path = "pictures/plot.rs"]
+mod plot;
 #[path = "../tests/ring/simulator/mod.rs"]
 mod simulator;
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +20,8 @@ use std::time::Duration;
 use rondalla::machines::chord::{Contact, News, Node, Settings, Shape};
 use rondalla::words::id::InfoHash;
 use rondalla::words::rng::Rng;
+
+use plot::Sheet;
 use simulator::figures::Figures;
 use simulator::internet::{Addresses, Internet, Weather};
 use simulator::{Clock, Happened, World};
@@ -105,21 +108,15 @@ fn at(n: usize, hops: f64) -> (f64, f64) {
 }
 
 fn picture(rows: &[Row]) -> String {
-    let mut svg = String::from(
-        "<svg xmlns='http://www.w3.org/2000/svg' width='900' height='430' font-family='sans-serif' \
-         font-size='13'>\n<rect width='900' height='430' fill='white'/>\n",
-    );
-    let mut text = |x: f64, y: f64, fill: &str, what: &str| {
-        writeln!(svg, "<text x='{x:.0}' y='{y:.0}' fill='{fill}'>{what}</text>")
-            .expect("a string takes whatever is written");
-    };
-    text(70.0, 22.0, "#222", "nodes that a lookup asks one after another, the owner included");
-    text(600.0, 420.0, "#222", "nodes of the ring");
+    let mut sheet = Sheet::new(900, 430);
+    let heading = "nodes that a lookup asks one after another, the owner included";
+    sheet.text((70.0, 22.0), "start", "#222", heading);
+    sheet.text((600.0, 420.0), "start", "#222", "nodes of the ring");
     for hops in (0_u8..=12).step_by(2) {
-        text(30.0, at(1, hops.into()).1 + 4.0, "#555", &hops.to_string());
+        sheet.text((62.0, at(1, hops.into()).1 + 4.0), "end", "#555", &hops.to_string());
     }
     for row in rows {
-        text(at(row.n, 0.0).0 - 12.0, 400.0, "#555", &row.n.to_string());
+        sheet.text((at(row.n, 0.0).0, 400.0), "middle", "#555", &row.n.to_string());
     }
     let curves = [
         ("textbook, 99th of 100", "#a33", "4 4", 1),
@@ -136,20 +133,12 @@ fn picture(rows: &[Row]) -> String {
         let (x, y) = rows.last().map_or((0.0, 0.0), |row| at(row.n, hops(row, which)));
         // Curves that end together have their names one below the other.
         lowest = (y + 4.0).max(lowest + 15.0);
-        text(x + 10.0, lowest, colour, name);
+        sheet.text((x + 10.0, lowest), "start", colour, name);
     }
-    let mut line = |points: &str, colour: &str, dashes: &str| {
-        writeln!(
-            svg,
-            "<polyline points='{points}' fill='none' stroke='{colour}' stroke-dasharray='{dashes}'/>"
-        )
-        .expect("a string takes whatever is written");
-    };
-    line("70,40 70,380 730,380", "#222", "none");
+    sheet.line(&[(70.0, 40.0), (70.0, 380.0), (730.0, 380.0)], "#222", "none");
     for (_, colour, dashes, which) in curves {
-        let points = rows.iter().map(|row| at(row.n, hops(row, which)));
-        let points: Vec<_> = points.map(|(x, y)| format!("{x:.0},{y:.1}")).collect();
-        line(&points.join(" "), colour, dashes);
+        let points: Vec<_> = rows.iter().map(|row| at(row.n, hops(row, which))).collect();
+        sheet.line(&points, colour, dashes);
     }
-    svg + "</svg>\n"
+    sheet.finish()
 }

@@ -21,7 +21,7 @@
 //! 3. `bus`: all that the threads say to one another. No logic.
 //! 4. `machines`: whatever decides. No clock, thread, socket, file or channel.
 //! 5. `actors`: whatever waits. They meet only on the bus.
-//! 6. `session`: the main loop, and the front door for a program that uses this library.
+//! 6. `session`: the main loop, and the library's front door. No decisions.
 //! 7. `cli`: one file a subcommand. No knowledge of the protocol.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed test is the report"))]

@@ -58,21 +58,30 @@ pub(crate) fn climbing(floors: &Floors, sources: &[Source]) -> Vec<String> {
     complaints
 }
 
-/// How often each floor imports from each: a row a floor, the top one first.
-pub(crate) fn picture(floors: &Floors, sources: &[Source]) -> String {
+/// How often each floor imports from each, by their numbers from 0 up. What stands on no floor is
+/// left out.
+pub(crate) fn counts(floors: &Floors, sources: &[Source]) -> BTreeMap<(usize, usize), u32> {
     let mut counts = BTreeMap::new();
     for source in sources.iter().filter(|source| is_on_a_floor(source)) {
         for import in imports(source) {
             let of = import.path.first().and_then(|name| floors.of(name));
-            *counts.entry((floor_of(floors, source), of)).or_insert(0_u32) += 1;
+            if let (Some(from), Some(of)) = (floor_of(floors, source), of) {
+                *counts.entry((from, of)).or_insert(0) += 1;
+            }
         }
     }
+    counts
+}
+
+/// The same in letters: a row a floor, the top one first.
+pub(crate) fn picture(floors: &Floors, sources: &[Source]) -> String {
+    let counts = counts(floors, sources);
     let mut picture = format!("{:>13}", "imports of");
     floors.0.iter().for_each(|floor| write!(picture, "{floor:>10}").unwrap());
     for (row, floor) in floors.0.iter().enumerate().rev() {
         write!(picture, "\n{:>2} {floor:>10}", row + 1).unwrap();
         for column in 0..floors.0.len() {
-            match counts.get(&(Some(row), Some(column))) {
+            match counts.get(&(row, column)) {
                 Some(count) => write!(picture, "{count:>10}").unwrap(),
                 None => write!(picture, "{:>10}", if column > row { "" } else { "." }).unwrap(),
             }
