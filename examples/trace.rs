@@ -81,7 +81,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let middle = other.max(main) - LANE / 2;
         println!(
             "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\" fill=\"{colour}\">{what}</text>",
-            y - 6
+            y - 8
         );
         println!(
             "<text x=\"6\" y=\"{y}\" fill=\"#777\">{:.6} s</text>",
