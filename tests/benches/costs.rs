@@ -1,5 +1,6 @@
 //! What the architecture costs on this machine: threads, notifications, orders, the have log.
 //! `cargo bench` prints a table of each; `cargo bench -- log` of those whose name has `log` in it.
+//! `cargo bench -- crowds FILE` draws what a peer costs in crowds of any size.
 
 #![allow(clippy::disallowed_methods, reason = "whoever measures reads the clock, and may wait")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails is over")]
@@ -10,6 +11,11 @@
 #![allow(clippy::type_complexity, reason = "a tuple of three is clearer here than a name")]
 #![allow(clippy::print_stdout, reason = "it is what the tables go to")]
 
+mod handlers;
+#[path = "../../examples/pictures/plot.rs"]
+mod plot;
+
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::thread::{Builder, JoinHandle};
@@ -24,10 +30,17 @@ use rondalla::words::id::{Key, PeerKey, PieceIndex};
 use rondalla::words::limits;
 use rondalla::words::slab::Slab;
 
+use plot::Sheet;
+
 fn main() {
-    let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
-    let benches: [(&str, fn()); 4] =
-        [("crowds", crowds), ("threads", threads), ("channel", channel), ("log", log)];
+    let mut arguments = std::env::args().skip(1).filter(|arg| !arg.starts_with('-'));
+    let (wanted, file) = (arguments.next(), arguments.next());
+    let crowds = || {
+        let picture = picture(&memory(), &steps());
+        file.iter().for_each(|file| std::fs::write(file, &picture).unwrap());
+    };
+    let benches: [(&str, &dyn Fn()); 4] =
+        [("crowds", &crowds), ("threads", &threads), ("channel", &channel), ("log", &log)];
     for (name, bench) in benches {
         if wanted.as_ref().is_none_or(|wanted| name.contains(&**wanted)) {
             bench();
@@ -35,6 +48,9 @@ fn main() {
         }
     }
 }
+
+/// The peers of each crowd.
+const CROWDS: [u32; 4] = [10, 100, 1000, 2000];
 
 /// The middle of several runs.
 fn median(mut runs: Vec<f64>) -> f64 {
@@ -135,16 +151,18 @@ fn log() {
 }
 
 /// A crowd as the program has it: of each peer one thread blocks on a socket and publishes, and
-/// another on its orders. One byte comes to each; main hears of it and gives an order.
-fn crowds() {
+/// another on its orders. One byte comes to each; main hears of it and gives an order. Returns the
+/// KiB that are resident of each.
+fn memory() -> Vec<f64> {
     const ROUNDS: usize = 20;
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
     println!("| peers | KiB of RSS each | µs of processor a byte | context switches a byte |");
     println!("| --- | --- | --- | --- |");
     // The stacks of threads that are over are used again, so all is compared with the beginning.
-    let before = rss();
-    for peers in [10, 100, 1000, 2000] {
+    let (before, mut resident) = (rss(), Vec::new());
+    for peers in CROWDS {
+        let peers = peers as usize;
         let (sender, notifications) = bounded::<usize>(limits::NOTIFICATIONS_MAX);
         let (done, all_done) = bounded::<()>(peers);
         let mut crowd: Vec<_> = (0..peers)
@@ -172,6 +190,7 @@ fn crowds() {
         // All have run once: what they touch is touched.
         round(&mut crowd);
         let each = (rss() - before) / peers as f64;
+        resident.push(each);
         let (switched, time) = (switches(), processor());
         (0..ROUNDS).for_each(|_| round(&mut crowd));
         let bytes = (ROUNDS * peers) as f64;
@@ -183,6 +202,21 @@ fn crowds() {
             threads.into_iter().for_each(|thread| thread.join().unwrap());
         }
     }
+    resident
+}
+
+/// The most steps that main takes for one piece of news, by its kind and for each crowd.
+fn steps() -> BTreeMap<&'static str, Vec<u32>> {
+    let mut steps: BTreeMap<_, Vec<u32>> = BTreeMap::new();
+    for (kind, dearest) in CROWDS.into_iter().flat_map(handlers::dearest) {
+        steps.entry(kind).or_default().push(dearest);
+    }
+    println!("\n| steps for | 10 peers | 100 | 1,000 | 2,000 |\n| --- | --- | --- | --- | --- |");
+    for (kind, steps) in &steps {
+        let steps: Vec<_> = steps.iter().map(u32::to_string).collect();
+        println!("| {kind} | {} |", steps.join(" | "));
+    }
+    steps
 }
 
 /// Context switches of this process.
@@ -203,4 +237,46 @@ fn rss() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(f64::NAN)
+}
+
+/// What a peer costs, against how many there are: memory on the left, steps on the right.
+fn picture(resident: &[f64], steps: &BTreeMap<&'static str, Vec<u32>>) -> String {
+    let mut sheet = Sheet::new(900, 320);
+    let heading = "resident of each peer's two threads, socket and channel, KiB";
+    panel(&mut sheet, (50.0, heading), 60.0, &[("", "#06c", resident.to_vec())]);
+    let dearest = |n| steps.values().map(|steps| steps[n]).max().unwrap_or_default();
+    let busiest = (0..CROWDS.len()).map(dearest).map(f64::from).collect();
+    let of = |kind: &str| steps[kind].iter().copied().map(f64::from).collect();
+    let curves = [
+        ("the busiest handler: time passes", "#06c", busiest),
+        ("a piece is verified", "#178a5a", of("verified")),
+        ("a block comes", "#a33", of("block")),
+    ];
+    panel(&mut sheet, (490.0, "most steps of the main thread in one turn"), 2400.0, &curves);
+    sheet.finish()
+}
+
+/// Curves over the crowds, up to `top`.
+fn panel(
+    sheet: &mut Sheet,
+    (left, heading): (f64, &str),
+    top: f64,
+    curves: &[(&str, &str, Vec<f64>)],
+) {
+    let x = |peers: u32| left + 150.0 * f64::from(peers / 10).log10();
+    let y = |value: f64| 270.0 - 200.0 * value.min(top) / top;
+    sheet.text((left - 20.0, 30.0), "start", "#222", heading);
+    sheet.line(&[(left, 60.0), (left, 270.0), (x(2000) + 20.0, 270.0)], "#222", "none");
+    for tick in (0..=6).map(|tick| f64::from(tick) * top / 6.0) {
+        sheet.text((left - 8.0, y(tick) + 4.0), "end", "#555", &format!("{tick:.0}"));
+    }
+    for peers in CROWDS {
+        sheet.text((x(peers), 288.0), "middle", "#555", &peers.to_string());
+    }
+    sheet.text((x(2000) + 20.0, 308.0), "end", "#222", "peers");
+    for (name, colour, values) in curves {
+        let points: Vec<_> = CROWDS.iter().zip(values).map(|(n, v)| (x(*n), y(*v))).collect();
+        sheet.line(&points, colour, "none");
+        sheet.text((x(100), y(values[1]) - 6.0), "start", colour, name);
+    }
 }
