@@ -6,12 +6,13 @@
 
 #![expect(clippy::print_stdout, reason = "an example talks to a person")]
 
+#[path = "pictures/plot.rs"]
+mod plot;
 #[path = "../tests/ring/simulator/mod.rs"]
 mod simulator;
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,6 +21,8 @@ use std::time::Duration;
 use rondalla::machines::chord::{Node, Settings};
 use rondalla::words::id::InfoHash;
 use rondalla::words::rng::Rng;
+
+use plot::Sheet;
 use simulator::churn::Weibull;
 use simulator::internet::{Addresses, Internet, Weather};
 use simulator::{Clock, Happened, MemberId, World};
@@ -255,40 +258,23 @@ impl Show {
         ];
         let end = self.world.now().as_secs_f64().max(1.0);
         let x = |at: Duration| 60.0 + 900.0 * at.as_secs_f64() / end;
-        let mut svg = String::from(
-            "<svg xmlns='http://www.w3.org/2000/svg' width='1000' height='720' \
-             font-family='sans-serif' font-size='12'><rect width='1000' height='720' fill='white'/>",
-        );
+        let mut sheet = Sheet::new(1000, 720);
         for (nth, (at, name)) in self.chapters.iter().enumerate() {
             // Short chapters have their names one above the other.
             let (x, top) = (x(*at), 13.0 * (nth % 3) as f64);
-            write_line(&mut svg, (x, 6.0 + top), (x, 700.0), "#bbb");
-            write_text(&mut svg, (x + 3.0, 14.0 + top), name);
+            sheet.line(&[(x, 6.0 + top), (x, 700.0)], "#bbb", "none");
+            sheet.text((x + 3.0, 15.0 + top), "start", "#222", name);
         }
         for (nth, (name, value)) in (0_u8..).zip(curves) {
             let bottom = 190.0 + 165.0 * f64::from(nth);
             let top = self.samples.iter().map(value).fold(1.0, f64::max);
-            write_text(&mut svg, (64.0, bottom - 128.0), &format!("{name} (up to {top:.0})"));
-            write_line(&mut svg, (60.0, bottom), (960.0, bottom), "black");
-            let points = self.samples.iter().map(|sample| {
-                format!("{:.1},{:.1} ", x(sample.at), bottom - 120.0 * value(sample) / top)
-            });
-            let points: String = points.collect();
-            svg += &format!(
-                "<polyline points='{points}' fill='none' stroke='#06c' stroke-width='1.5'/>"
-            );
+            let heading = format!("{name} (up to {top:.0})");
+            sheet.text((64.0, bottom - 128.0), "start", "#222", &heading);
+            sheet.line(&[(60.0, bottom), (960.0, bottom)], "#222", "none");
+            let at = |sample: &Sample| (x(sample.at), bottom - 120.0 * value(sample) / top);
+            let points: Vec<_> = self.samples.iter().map(at).collect();
+            sheet.line(&points, "#06c", "none");
         }
-        svg + "</svg>\n"
+        sheet.finish()
     }
-}
-
-fn write_line(svg: &mut String, from: (f64, f64), to: (f64, f64), colour: &str) {
-    let ((x1, y1), (x2, y2)) = (from, to);
-    write!(svg, "<line x1='{x1:.1}' y1='{y1:.1}' x2='{x2:.1}' y2='{y2:.1}' stroke='{colour}'/>")
-        .expect("a string takes whatever is written");
-}
-
-fn write_text(svg: &mut String, at: (f64, f64), text: &str) {
-    write!(svg, "<text x='{:.1}' y='{:.1}'>{text}</text>", at.0, at.1)
-        .expect("a string takes whatever is written");
 }

@@ -25,7 +25,7 @@ impl Sheet {
 
     /// Draws a line from point to point; `dashes` are those of SVG, or none.
     pub(crate) fn line(&mut self, points: &[(f64, f64)], colour: &str, dashes: &str) {
-        let points: Vec<_> = points.iter().map(|(x, y)| format!("{x:.0},{y:.1}")).collect();
+        let points: Vec<_> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         writeln!(
             self.0,
             "<polyline points='{}' fill='none' stroke='{colour}' stroke-dasharray='{dashes}'/>",
