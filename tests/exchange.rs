@@ -1,24 +1,16 @@
 //! Peers that are met through other peers (BEP 11): nobody names them, and there is neither a tracker
 //! nor a network.
 
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use crate::support::rondalla::{self, Share, listening};
-use crate::support::{Noise, Running, Scratch, free_address, write_noise};
+use serde_json::Value;
+
+use crate::support::rondalla::{Share, assert_same_tune, listening, tune};
+use crate::support::{Running, Scratch, free_address};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-/// A torrent of one file, whose data is in the folder `seeder`.
-fn tune(scratch: &Scratch, options: &[&str]) -> PathBuf {
-    let source = scratch.folder("seeder").join("tune.bin");
-    write_noise(&source, 300_000, &mut Noise::new(1));
-    let torrent = scratch.path("tune.torrent");
-    rondalla::create(&source, &torrent, options);
-    torrent
-}
 
 fn share(
     scratch: &Scratch,
@@ -34,20 +26,16 @@ fn share(
     (running, at)
 }
 
-fn assert_equal(scratch: &Scratch, name: &str) {
-    let [here, there] = [name, "seeder"].map(|name| scratch.path(name).join("tune.bin"));
-    assert!(fs::read(here).unwrap() == fs::read(there).unwrap());
+fn wait_until_connected(running: &mut Running, at: SocketAddr) {
+    let is_there = |event: &Value| event["addr"] == at.to_string();
+    wait_until_a_peer(running, &format!("a connection to {at}"), is_there);
 }
 
-fn wait_until_connected(running: &mut Running, at: SocketAddr) {
-    running.wait_for(&format!("a connection to {at}"), |running| {
-        let events = running.events();
-        let is_it = |event: &serde_json::Value| {
-            event["event"] == "peer"
-                && event["state"] == "connected"
-                && event["addr"] == at.to_string()
-        };
-        events.iter().any(is_it).then_some(())
+/// Waits until a connected peer is such a one.
+fn wait_until_a_peer(running: &mut Running, what: &str, is_such: impl Fn(&Value) -> bool) {
+    running.wait_for(what, |running| {
+        let connected = |event: &&Value| event["event"] == "peer" && event["state"] == "connected";
+        running.events().iter().filter(connected).any(&is_such).then_some(())
     });
 }
 
@@ -55,7 +43,7 @@ fn wait_until_connected(running: &mut Running, at: SocketAddr) {
 #[test]
 fn a_peer_that_only_the_other_knows_is_met() {
     let scratch = Scratch::new();
-    let torrent = tune(&scratch, &[]);
+    let (torrent, _) = tune(&scratch, &[]);
     let (mut seeder, at) = share(&scratch, "seeder", "seed", &torrent, (&[], &[]));
     seeder.wait_for_event("checked");
     let (mut middle, named) =
@@ -63,7 +51,7 @@ fn a_peer_that_only_the_other_knows_is_met() {
     wait_until_connected(&mut middle, at);
     let (mut leecher, _) = share(&scratch, "leecher", "download", &torrent, (&[named], &[]));
     assert_eq!(leecher.wait_for_exit().code(), Some(0), "{}", leecher.stderr());
-    assert_equal(&scratch, "leecher");
+    assert_same_tune(&scratch, "leecher");
 }
 
 /// Whoever is told of the leecher may dial it, so it is the middle one that must tell nothing.
@@ -71,7 +59,7 @@ fn a_peer_that_only_the_other_knows_is_met() {
 fn who_does_without_it_meets_nobody() {
     for (made, given) in [(&["--private"][..], &[][..]), (&[], &["--no-pex"])] {
         let scratch = Scratch::new();
-        let torrent = tune(&scratch, made);
+        let (torrent, _) = tune(&scratch, made);
         let (mut seeder, at) = share(&scratch, "seeder", "seed", &torrent, (&[], &[]));
         seeder.wait_for_event("checked");
         let (mut middle, named) = share(
@@ -114,7 +102,7 @@ fn libtorrent(
 #[ignore = "needs python3-libtorrent (apt)"]
 fn a_peer_that_only_libtorrent_knows_reaches_us() {
     let scratch = Scratch::new();
-    let torrent = tune(&scratch, &[]);
+    let (torrent, _) = tune(&scratch, &[]);
     let (mut first, at) = share(&scratch, "first", "download", &torrent, (&[], &[]));
     let (_middle, named) = libtorrent(&scratch, "middle", &torrent, Some(at));
     wait_until_client_is_there(&mut first, "libtorrent");
@@ -125,15 +113,9 @@ fn a_peer_that_only_libtorrent_knows_reaches_us() {
 }
 
 fn wait_until_client_is_there(running: &mut Running, client: &str) {
-    running.wait_for(&format!("{client} is there"), |running| {
-        let events = running.events();
-        let is_it = |event: &serde_json::Value| {
-            event["event"] == "peer"
-                && event["state"] == "connected"
-                && event["client"].as_str().is_some_and(|theirs| theirs.starts_with(client))
-        };
-        events.iter().any(is_it).then_some(())
-    });
+    let is_such =
+        |event: &Value| event["client"].as_str().is_some_and(|theirs| theirs.starts_with(client));
+    wait_until_a_peer(running, &format!("{client} is there"), is_such);
 }
 
 /// libtorrent (downloads) -> rondalla (uploads nothing) -> rondalla (seeds): libtorrent hears of the
@@ -142,7 +124,7 @@ fn wait_until_client_is_there(running: &mut Running, client: &str) {
 #[ignore = "needs python3-libtorrent (apt)"]
 fn a_peer_that_only_we_know_reaches_libtorrent() {
     let scratch = Scratch::new();
-    let torrent = tune(&scratch, &[]);
+    let (torrent, _) = tune(&scratch, &[]);
     let (mut seeder, at) = share(&scratch, "seeder", "seed", &torrent, (&[], &[]));
     seeder.wait_for_event("checked");
     let (mut middle, named) =
@@ -150,5 +132,5 @@ fn a_peer_that_only_we_know_reaches_libtorrent() {
     wait_until_connected(&mut middle, at);
     let (mut other, _) = libtorrent(&scratch, "other", &torrent, Some(named));
     other.wait_for_event("complete");
-    assert_equal(&scratch, "other");
+    assert_same_tune(&scratch, "other");
 }

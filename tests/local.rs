@@ -2,12 +2,12 @@
 //! neither a tracker nor a DHT: two hosts that are network namespaces with a cable between them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::support::hosts::{self, ip};
-use crate::support::rondalla;
-use crate::support::{Noise, Running, Scratch, write_noise};
+use crate::support::rondalla::{self, tune};
+use crate::support::{Running, Scratch};
 
 /// Two hosts; gone when it is dropped.
 struct Cable {
@@ -43,15 +43,6 @@ impl Drop for Cable {
     }
 }
 
-/// A torrent of one file, whose data is in the folder `seeder`.
-fn tune(scratch: &Scratch) -> PathBuf {
-    let source = scratch.folder("seeder").join("tune.bin");
-    write_noise(&source, 300_000, &mut Noise::new(1));
-    let torrent = scratch.path("tune.torrent");
-    rondalla::create(&source, &torrent, &[]);
-    torrent
-}
-
 fn share(scratch: &Scratch, name: &str, subcommand: &str, torrent: &Path) -> Command {
     let mut command = rondalla::command();
     command.arg(subcommand).arg(torrent).args(["--listen", ":0", "--json", "--no-dht"]);
@@ -62,7 +53,7 @@ fn share(scratch: &Scratch, name: &str, subcommand: &str, torrent: &Path) -> Com
 
 fn two_of_us(addresses: [&str; 2]) {
     let scratch = Scratch::new();
-    let torrent = tune(&scratch);
+    let (torrent, _) = tune(&scratch, &[]);
     let cable = Cable::lay(addresses);
     let seeder = cable.on(0, &share(&scratch, "seeder", "seed", &torrent));
     let mut seeder = Running::start(&scratch, "seeder", &mut { seeder });
@@ -96,7 +87,7 @@ fn two_of_us_find_each_other_over_ipv6() {
 #[ignore = "needs root, iproute2 and python3-libtorrent (apt)"]
 fn libtorrent_and_we_find_each_other() {
     let scratch = Scratch::new();
-    let torrent = tune(&scratch);
+    let (torrent, _) = tune(&scratch, &[]);
     let cable = Cable::lay(["10.78.0.1/24", "10.78.0.2/24"]);
     let seeder = cable.on(0, &share(&scratch, "seeder", "seed", &torrent));
     let mut seeder = Running::start(&scratch, "seeder", &mut { seeder });

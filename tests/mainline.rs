@@ -3,13 +3,13 @@
 
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::rondalla::{self, listening};
-use crate::support::{Noise, Running, Scratch, free_address, wait_until, write_noise};
+use crate::support::rondalla::{self, assert_same_tune, listening, tune};
+use crate::support::{Running, Scratch, free_address, wait_until};
 
 /// `rondalla seed` or `download` of a torrent, on Mainline alone.
 fn share(
@@ -30,20 +30,6 @@ fn share(
     (running, address)
 }
 
-/// A torrent of one file, whose data is in the folder `seeder`.
-fn tune(scratch: &Scratch, options: &[&str]) -> PathBuf {
-    let source = scratch.folder("seeder").join("tune.bin");
-    write_noise(&source, 300_000, &mut Noise::new(1));
-    let torrent = scratch.path("tune.torrent");
-    rondalla::create(&source, &torrent, options);
-    torrent
-}
-
-fn assert_equal(scratch: &Scratch) {
-    let [here, there] = ["leecher", "seeder"].map(|name| scratch.path(name).join("tune.bin"));
-    assert!(fs::read(here).unwrap() == fs::read(there).unwrap());
-}
-
 fn nobody() -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.local_addr().unwrap()
@@ -59,7 +45,7 @@ fn wait_until_joined(running: &mut Running) {
 #[test]
 fn a_download_finds_the_seeder_through_mainline_and_remembers_who_was_met() {
     let scratch = Scratch::new();
-    let torrent = tune(&scratch, &[]);
+    let (torrent, _) = tune(&scratch, &[]);
     let (mut seeder, at) = share(&scratch, "seeder", "seed", &torrent, nobody());
     seeder.wait_for_event("checked");
     // What is no datagram of Mainline, nor of anything, harms nobody.
@@ -71,7 +57,7 @@ fn a_download_finds_the_seeder_through_mainline_and_remembers_who_was_met() {
     }
     let (mut leecher, _) = share(&scratch, "leecher", "download", &torrent, at);
     assert_eq!(leecher.wait_for_exit().code(), Some(0), "{}", leecher.stderr());
-    assert_equal(&scratch);
+    assert_same_tune(&scratch, "leecher");
     let remembered = fs::read_to_string(scratch.path("leecher.state").join("mainline.nodes"));
     let id = kept_id(&scratch, "leecher").expect("its node has an id");
     assert_eq!(remembered.unwrap(), format!("ipv4 {id}\n{at}\n"));
@@ -107,7 +93,7 @@ fn ask_for_id(to: SocketAddr) -> String {
 #[test]
 fn a_node_has_the_id_of_its_last_start_unless_another_process_has_it() {
     let scratch = Scratch::new();
-    let torrent = tune(&scratch, &[]);
+    let (torrent, _) = tune(&scratch, &[]);
     scratch.folder("other");
     let (mut other, router) = share(&scratch, "other", "seed", &torrent, nobody());
     other.wait_for_event("checked");
@@ -146,7 +132,7 @@ fn a_node_has_the_id_of_its_last_start_unless_another_process_has_it() {
 #[test]
 fn a_private_torrent_is_not_on_mainline() {
     let scratch = Scratch::new();
-    let torrent = tune(&scratch, &["--private"]);
+    let (torrent, _) = tune(&scratch, &["--private"]);
     let (mut seeder, at) = share(&scratch, "seeder", "seed", &torrent, nobody());
     seeder.wait_for_event("checked");
     let mut download = rondalla::command();
@@ -182,11 +168,11 @@ impl Dht {
 #[ignore = "needs python3-libtorrent (apt)"]
 fn among_thirty_nodes_of_libtorrent_we_find_the_one_that_seeds() {
     let scratch = Scratch::new();
-    let torrent = tune(&scratch, &[]);
+    let (torrent, _) = tune(&scratch, &[]);
     let mut dht = Dht::start(&scratch, &torrent, &scratch.path("seeder"), "seeds");
     let (mut leecher, _) = share(&scratch, "leecher", "download", &torrent, dht.entry);
     assert_eq!(leecher.wait_for_exit().code(), Some(0), "{}", leecher.stderr());
-    assert_equal(&scratch);
+    assert_same_tune(&scratch, "leecher");
     dht.process.end_of_input();
 }
 
@@ -195,12 +181,12 @@ fn among_thirty_nodes_of_libtorrent_we_find_the_one_that_seeds() {
 #[ignore = "needs python3-libtorrent (apt)"]
 fn among_thirty_nodes_of_libtorrent_we_are_found_by_the_one_that_downloads() {
     let scratch = Scratch::new();
-    let torrent = tune(&scratch, &[]);
+    let (torrent, _) = tune(&scratch, &[]);
     let mut dht = Dht::start(&scratch, &torrent, &scratch.folder("leecher"), "leeches");
     let (mut seeder, _) = share(&scratch, "seeder", "seed", &torrent, dht.entry);
     wait_until_joined(&mut seeder);
     dht.process.wait_for_event("complete");
-    assert_equal(&scratch);
+    assert_same_tune(&scratch, "leecher");
     dht.process.end_of_input();
     assert_eq!(seeder.terminate().code(), Some(0));
 }

@@ -7,8 +7,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::support::rondalla::{self, listening};
-use crate::support::{Noise, Running, Scratch, wait_until, write_noise};
+use crate::support::rondalla::{self, assert_same_tune, listening, tune};
+use crate::support::{Running, Scratch, wait_until};
 
 /// A node of the ring that runs alone.
 pub(crate) fn node(
@@ -79,15 +79,6 @@ fn answer(output: &Output) -> Option<Value> {
     output.status.success().then(|| json(output))
 }
 
-/// A torrent of one file, whose data is in the folder `seeder`.
-pub(crate) fn tune(scratch: &Scratch, options: &[&str]) -> (PathBuf, String) {
-    let source = scratch.folder("seeder").join("tune.bin");
-    write_noise(&source, 300_000, &mut Noise::new(1));
-    let torrent = scratch.path("tune.torrent");
-    let made = rondalla::create(&source, &torrent, options);
-    (torrent, made["infohash"].as_str().unwrap().to_owned())
-}
-
 #[test]
 fn a_download_finds_the_seeder_through_the_ring() {
     let scratch = Scratch::new();
@@ -98,8 +89,7 @@ fn a_download_finds_the_seeder_through_the_ring() {
     seeder.wait_for_event("checked");
     let (mut leecher, _) = share(&scratch, "leecher", "download", &torrent, Some(entry));
     assert_eq!(leecher.wait_for_exit().code(), Some(0), "{}", leecher.stderr());
-    let [here, there] = ["leecher", "seeder"].map(|name| scratch.path(name).join("tune.bin"));
-    assert!(fs::read(here).unwrap() == fs::read(there).unwrap());
+    assert_same_tune(&scratch, "leecher");
 
     let found = wait_until(|| {
         let found = answer(&ask(&scratch, &["lookup", &info_hash], entry))?;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::meeting::{ask, json, node, share, start, tune, wait_until_member};
-use crate::support::rondalla::{self, listening};
+use crate::meeting::{ask, json, node, share, start, wait_until_member};
+use crate::support::rondalla::{self, assert_same_tune, listening, tune};
 use crate::support::{Noise, Running, Scratch, free_address, wait_until, write_noise};
 
 /// The members that a walk meets, if they are one ring.
@@ -22,11 +22,6 @@ fn members(scratch: &Scratch, join: SocketAddr) -> Option<Vec<String>> {
 fn wait_for_ring(scratch: &Scratch, join: SocketAddr, count: usize) -> Vec<String> {
     let ring = wait_until(|| members(scratch, join).filter(|members| members.len() == count));
     ring.unwrap_or_else(|| panic!("{join} is in no ring of {count}"))
-}
-
-fn assert_same(scratch: &Scratch, here: &str, there: &str) {
-    let [here, there] = [here, there].map(|name| scratch.path(name).join("tune.bin"));
-    assert!(fs::read(here).unwrap() == fs::read(there).unwrap());
 }
 
 #[test]
@@ -43,7 +38,7 @@ fn a_ring_of_three_survives_the_node_that_all_joined_through() {
     wait_for_ring(&scratch, second_at, 2);
     let (mut leecher, _) = share(&scratch, "leecher", "download", &torrent, Some(second_at));
     assert_eq!(leecher.wait_for_exit().code(), Some(0), "{}", leecher.stderr());
-    assert_same(&scratch, "leecher", "seeder");
+    assert_same_tune(&scratch, "leecher");
 }
 
 #[test]
@@ -68,7 +63,7 @@ fn a_seeder_that_is_killed_and_starts_elsewhere_is_found_anew() {
     fs::copy(scratch.path("seeder/tune.bin"), scratch.path("elsewhere/tune.bin")).unwrap();
     let (_again, _) = share(&scratch, "elsewhere", "seed", &torrent, Some(entry));
     assert_eq!(leecher.wait_for_exit().code(), Some(0), "{}", leecher.stderr());
-    assert_same(&scratch, "leecher", "seeder");
+    assert_same_tune(&scratch, "leecher");
 }
 
 #[test]
@@ -152,7 +147,7 @@ fn a_host_with_both_families_is_on_both_rings() {
     }
     let (mut leecher, _) = share_v6(&scratch, &torrent, v6);
     assert_eq!(leecher.wait_for_exit().code(), Some(0), "{}", leecher.stderr());
-    assert_same(&scratch, "leecher", "seeder");
+    assert_same_tune(&scratch, "leecher");
 }
 
 fn share_v6(scratch: &Scratch, torrent: &Path, join: SocketAddr) -> (Running, SocketAddr) {

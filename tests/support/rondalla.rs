@@ -1,12 +1,13 @@
 //! The program under test, driven by its command line alone.
 
+use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use super::{Running, Scratch};
+use super::{Noise, Running, Scratch, write_noise};
 
 /// The program that cargo built for these tests.
 pub(crate) fn command() -> Command {
@@ -19,6 +20,21 @@ pub(crate) fn create(source: &Path, torrent: &Path, options: &[&str]) -> Value {
     let mut create = command();
     create.arg("create").arg(source).arg("-o").arg(torrent).args(options).arg("--json");
     json(create)
+}
+
+/// A torrent of one file, whose data is in the folder `seeder`, and its info-hash.
+pub(crate) fn tune(scratch: &Scratch, options: &[&str]) -> (PathBuf, String) {
+    let source = scratch.folder("seeder").join("tune.bin");
+    write_noise(&source, 300_000, &mut Noise::new(1));
+    let torrent = scratch.path("tune.torrent");
+    let made = create(&source, &torrent, options);
+    (torrent, made["infohash"].as_str().unwrap().to_owned())
+}
+
+/// The folder `name` holds the same file of [`tune`] as the folder `seeder`.
+pub(crate) fn assert_same_tune(scratch: &Scratch, name: &str) {
+    let [here, there] = [name, "seeder"].map(|name| scratch.path(name).join("tune.bin"));
+    assert!(fs::read(here).unwrap() == fs::read(there).unwrap());
 }
 
 /// What `show --json` says of `torrent`.

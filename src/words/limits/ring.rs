@@ -286,7 +286,8 @@ pub const DATAGRAM_LEN_READ: usize = 1501;
 /// Datagrams of one socket that are read before timers and orders get their turn.
 pub const DATAGRAMS_A_TURN: usize = 64;
 
-/// News that wait for a main that does not keep up.
+/// News that wait for a main that does not keep up, before peers that were found are left out. Twice
+/// as many wait before the oldest of the others is.
 pub const NEWS_KEPT: usize = 256;
 
 /// Bytes of the file that remembers nodes for the next start, and two ids: the longest address, with a

@@ -60,7 +60,7 @@ pub(in crate::machines::engine) fn has_place(engine: &Engine, alike: u32) -> boo
 /// Somebody found no place: one makes room with whom nothing has moved for long, and whom the user
 /// did not name. A few are looked at each time, and there is one at a time.
 pub(in crate::machines::engine) fn make_room(engine: &mut Engine) {
-    if engine.making_room.is_some() {
+    if engine.making_room.is_some() || engine.phase != Phase::Running {
         return;
     }
     let now = engine.now;
