@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::formats::magnet::parse_info_hash;
 use crate::words::id::InfoHash;
 use crate::words::limits::lan as limits;
 
@@ -90,10 +91,7 @@ fn number(text: &str) -> Option<u16> {
 
 /// Forty hexadecimal digits.
 fn info_hash(text: &str) -> Option<InfoHash> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
-    let digits: [u8; 40] = digits?.try_into().ok()?;
-    Some(InfoHash(std::array::from_fn(|at| digits[2 * at] << 4 | digits[2 * at + 1])))
+    parse_info_hash(text).filter(|_| text.len() == 40)
 }
 
 #[cfg(test)]

@@ -139,6 +139,14 @@ impl Lan {
         self.shared.insert(info_hash, due);
         self.due.insert((due, info_hash));
     }
+
+    /// Asserts every invariant.
+    #[cfg(test)]
+    fn check(&self) {
+        assert!(self.shared.len() <= limits::SHARED_MAX);
+        let due: BTreeSet<_> = self.shared.iter().map(|(hash, due)| (*due, *hash)).collect();
+        assert_eq!(self.due, due, "each torrent has one turn");
+    }
 }
 
 #[cfg(test)]
@@ -169,6 +177,7 @@ mod tests {
         let mut said = Vec::new();
         for second in 0..seconds {
             lan.handle_time(start + Duration::from_secs(second));
+            lan.check();
             while let Some(announcement) = lan.poll_announcement() {
                 said.push((second, announcement.info_hashes));
             }
@@ -184,6 +193,7 @@ mod tests {
         let times: Vec<_> = said(&mut lan, start, 1000).into_iter().map(|(at, _)| at).collect();
         assert_eq!(times, [1, 301, 601, 901]);
         lan.withdraw(hash(1));
+        lan.check();
         assert_eq!(lan.poll_deadline(), None);
     }
 

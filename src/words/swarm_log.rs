@@ -46,6 +46,13 @@ pub struct Standing {
     pub reachable: bool,
 }
 
+#[cfg(test)]
+impl Default for Standing {
+    fn default() -> Self {
+        Self { seeder: false, reachable: true }
+    }
+}
+
 /// The one that appends: main's end of a log.
 #[derive(Debug)]
 pub struct Chronicler {
@@ -107,22 +114,11 @@ impl Chronicler {
         }
     }
 
-    /// Peers that are listed.
-    pub fn len(&self) -> usize {
-        self.here.len()
-    }
-
-    /// Whether nobody is listed.
-    pub fn is_empty(&self) -> bool {
-        self.here.is_empty()
-    }
-
-    /// Appends an entry, and those again that fall out and still hold: at most as many as are listed.
+    /// Appends an entry, and before it those again that fall out and still hold: at most as many as are
+    /// listed.
     fn append(&mut self, entry: Entry) -> u64 {
         let mut log = self.log.0.lock();
-        log.entries.push_back(entry);
-        let at = log.end() - 1;
-        while log.entries.len() > LOG_LEN {
+        while log.entries.len() >= LOG_LEN {
             let number = log.first;
             let Some(oldest) = log.entries.pop_front() else { break };
             log.first += 1;
@@ -131,7 +127,8 @@ impl Chronicler {
                 listed.at = log.end() - 1;
             }
         }
-        at
+        log.entries.push_back(entry);
+        log.end() - 1
     }
 }
 
@@ -161,12 +158,6 @@ pub struct Changes {
     pub added: BTreeMap<SocketAddr, Standing>,
     /// Who went, at most as many.
     pub dropped: BTreeSet<SocketAddr>,
-}
-
-impl Default for Standing {
-    fn default() -> Self {
-        Self { seeder: false, reachable: true }
-    }
 }
 
 impl SwarmReader {
@@ -319,7 +310,7 @@ mod tests {
         assert_eq!(added(&reader.changes()), [address(7)]);
         chronicler.went(peer(2));
         assert_eq!(reader.changes().dropped, BTreeSet::from([address(7)]));
-        assert!(chronicler.is_empty());
+        assert!(chronicler.here.is_empty());
     }
 
     #[test]
@@ -331,6 +322,23 @@ mod tests {
         chronicler.became(peer(1), |standing| standing.seeder = true);
         assert!(reader.changes().added[&address(1)].seeder);
         assert_eq!(early.changes(), Changes::default());
+    }
+
+    #[test]
+    fn what_became_of_a_peer_comes_after_what_it_was_when_that_falls_out() {
+        let (mut chronicler, mut reader) = log();
+        comes(&mut chronicler, 1);
+        for n in (2..).take(LOG_LEN / 2 - 1) {
+            comes(&mut chronicler, n);
+            chronicler.went(peer(n));
+        }
+        comes(&mut chronicler, 9_000);
+        assert_eq!(chronicler.log.0.lock().entries.len(), LOG_LEN);
+        chronicler.became(peer(1), |standing| standing.seeder = true);
+        let told = std::iter::from_fn(|| Some(reader.changes()))
+            .take(LOG_LEN)
+            .find_map(|changes| changes.added.get(&address(1)).copied());
+        assert!(told.unwrap().seeder);
     }
 
     /// However long it goes on, the log stays small, and whoever reads hears of all who are there.
@@ -361,8 +369,8 @@ mod tests {
     fn so_many_are_listed() {
         let (mut chronicler, _) = log();
         (0..10_000).for_each(|n| comes(&mut chronicler, n));
-        assert_eq!(chronicler.len(), LISTED_MAX);
+        assert_eq!(chronicler.here.len(), LISTED_MAX);
         (0..10_000).for_each(|n| chronicler.went(peer(n)));
-        assert!(chronicler.is_empty() && chronicler.by_address.is_empty());
+        assert!(chronicler.here.is_empty() && chronicler.by_address.is_empty());
     }
 }

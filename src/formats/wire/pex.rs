@@ -9,8 +9,10 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 use serde_bytes::ByteBuf;
 
+use crate::formats::krpc::put_contact;
+use crate::formats::mainline::compact_address;
 use crate::formats::wire::WireError;
-use crate::words::address::is_local;
+use crate::words::address::{fold, is_local};
 use crate::words::bencode::{self, Form};
 use crate::words::limits::BENCODE_DEPTH_MAX;
 use crate::words::limits::pex::TAKEN_MAX;
@@ -88,17 +90,16 @@ impl PeerExchange {
             keys[place] = value.string().unwrap_or_default();
         }
         let [added, flags, added6, flags6, dropped, dropped6] = keys;
-        let flagged = |addresses, flags: &[u8]| -> Vec<(SocketAddr, PexFlags)> {
+        let flagged = |list, len, flags: &[u8]| -> Vec<(SocketAddr, PexFlags)> {
             let flag = |at: usize| PexFlags(flags.get(at).copied().unwrap_or_default());
-            let numbered = addresses as Vec<Option<SocketAddr>>;
-            let all = numbered.into_iter().enumerate();
+            let all = addresses(list, len).enumerate();
             all.filter_map(|(at, address)| Some((address?, flag(at)))).collect()
         };
         let mut hosts = BTreeSet::new();
         let mut is_first = |ip: IpAddr| is_local(ip) || hosts.insert(ip);
-        let added = [flagged(v4(added), flags), flagged(v6(added6), flags6)].concat();
+        let added = [flagged(added, LEN_V4, flags), flagged(added6, LEN_V6, flags6)].concat();
         let added = added.into_iter().filter(|(address, _)| is_first(address.ip()));
-        let dropped = v4(dropped).into_iter().chain(v6(dropped6)).flatten();
+        let dropped = addresses(dropped, LEN_V4).chain(addresses(dropped6, LEN_V6)).flatten();
         Ok(Self {
             added: added.take(TAKEN_MAX).collect(),
             dropped: dropped.take(TAKEN_MAX).collect(),
@@ -108,17 +109,17 @@ impl PeerExchange {
     /// Writes the payload of a message.
     pub fn emit(&self) -> Vec<u8> {
         let of = |is_v4: bool| self.added.iter().filter(move |(a, _)| a.is_ipv4() == is_v4);
-        let addresses = |is_v4| of(is_v4).flat_map(|(address, _)| compact(*address)).collect();
+        let here = |is_v4| compact(of(is_v4).map(|(address, _)| *address));
         let flags = |is_v4| of(is_v4).map(|(_, flags)| flags.0).collect();
         let gone = |is_v4: bool| {
             let gone = self.dropped.iter().filter(move |address| address.is_ipv4() == is_v4);
-            gone.flat_map(|address| compact(*address)).collect()
+            compact(gone.copied())
         };
         let bytes = |bytes: Vec<u8>| ByteBuf::from(bytes);
         let dictionary = Dictionary {
-            added: bytes(addresses(true)),
+            added: bytes(here(true)),
             flags: bytes(flags(true)),
-            added6: bytes(addresses(false)),
+            added6: bytes(here(false)),
             flags6: bytes(flags(false)),
             dropped: bytes(gone(true)),
             dropped6: bytes(gone(false)),
@@ -131,31 +132,20 @@ fn is_empty(bytes: &ByteBuf) -> bool {
     bytes.as_slice().is_empty()
 }
 
-fn compact(address: SocketAddr) -> Vec<u8> {
-    let mut bytes = match address.ip() {
-        IpAddr::V4(ip) => ip.octets().to_vec(),
-        IpAddr::V6(ip) => ip.octets().to_vec(),
-    };
-    bytes.extend(address.port().to_be_bytes());
-    bytes
+/// Bytes of a compact address of IPv4, and of IPv6.
+const LEN_V4: usize = 6;
+const LEN_V6: usize = 18;
+
+fn compact(addresses: impl Iterator<Item = SocketAddr>) -> Vec<u8> {
+    addresses.fold(Vec::new(), |mut out, address| {
+        put_contact(address, &mut out);
+        out
+    })
 }
 
-fn v4(bytes: &[u8]) -> Vec<Option<SocketAddr>> {
-    let address = |[a, b, c, d, e, f]: &[u8; 6]| {
-        SocketAddr::from(([*a, *b, *c, *d], u16::from_be_bytes([*e, *f])))
-    };
-    let all = bytes.as_chunks().0.iter().map(address);
-    all.map(|address| (address.port() > 0).then_some(address)).collect()
-}
-
-fn v6(bytes: &[u8]) -> Vec<Option<SocketAddr>> {
-    let address = |chunk: &[u8; 18]| {
-        let (ip, port) = chunk.split_first_chunk::<16>()?;
-        let port = u16::from_be_bytes(port.try_into().ok()?);
-        let ip = IpAddr::from(*ip).to_canonical();
-        (port > 0).then(|| SocketAddr::new(ip, port))
-    };
-    bytes.as_chunks().0.iter().map(address).collect()
+/// The addresses of a list, each at its place; `None` is one that nobody can be at.
+fn addresses(list: &[u8], len: usize) -> impl Iterator<Item = Option<SocketAddr>> {
+    list.chunks_exact(len).map(|bytes| compact_address(bytes).map(fold))
 }
 
 #[cfg(test)]

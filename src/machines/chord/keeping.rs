@@ -566,10 +566,11 @@ impl Node {
         }
     }
 
-    /// Those of `entries` that we hold and doubt.
+    /// Those of `entries` that we hold and doubt, and whose sharers can be asked.
     fn doubted(&self, entries: &Entries) -> BTreeSet<SocketAddr> {
         let addresses = entries.sharers.iter().map(|(sharer, _)| sharer.address);
         let held = |address| self.keeping.store.get(entries.info_hash, address);
-        addresses.filter(|address| held(*address).is_some_and(|it| it.doubted)).collect()
+        let doubts = |it: &Entry| it.doubted && it.announced_from.is_some();
+        addresses.filter(|address| held(*address).is_some_and(doubts)).collect()
     }
 }

@@ -196,10 +196,10 @@ pub struct Report {
     pub hops: u32,
     /// Requests that were sent.
     pub requests: u32,
+    /// Those of them that were sent until the first sharer was found.
+    pub requests_first: Option<u32>,
     /// Requests that nobody answered in time.
     pub timeouts: u32,
-    /// Those among them that were sent until the first sharer was found.
-    pub requests_first: Option<u32>,
     /// From the order to the end.
     pub took: Duration,
     /// From the order to the first sharer found.
@@ -208,7 +208,7 @@ pub struct Report {
     pub found: u32,
     /// The node that is responsible for the key, if it answered.
     pub responsible: Option<SocketAddr>,
-    /// Whether the responsible node took the entry, where this was an announce.
+    /// Whether one of those that were told of the entry took it, where this was an announce.
     pub stored: bool,
 }
 

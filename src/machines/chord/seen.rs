@@ -28,7 +28,7 @@ pub(super) struct Seen {
     votes: BTreeMap<SocketAddr, (SocketAddr, Instant)>,
     /// The address that the majority sees, if it is not the one that we believe, and since when.
     outvoted: Option<(SocketAddr, Instant)>,
-    /// Where the last answer saw us, if it is not there.
+    /// Where the last answer saw us, if that is not the address that we believe.
     elsewhere: Option<SocketAddr>,
     /// When others were last asked whether they see us there too.
     polled_at: Option<Instant>,
@@ -64,7 +64,7 @@ impl Seen {
     fn vote(&mut self, now: Instant, voter: SocketAddr, seen: SocketAddr) {
         if self.votes.len() >= limits::VOTES_MAX && !self.votes.contains_key(&voter) {
             let oldest = self.votes.iter().min_by_key(|(_, (_, at))| *at).map(|(it, _)| *it);
-            self.votes.retain(|voter, _| Some(*voter) != oldest);
+            oldest.and_then(|oldest| self.votes.remove(&oldest));
         }
         self.votes.insert(voter, (seen, now));
     }

@@ -275,11 +275,9 @@ impl Node {
                 self.call(now, contact.address, Some(contact.id), purpose, query);
                 lookup.outcome.told += 1;
             }
-        }
-        if let Goal::Announce(info_hash, _) = lookup.goal
-            && lookup.outcome.told == 0
-        {
-            self.announce_sooner(now, info_hash);
+            if lookup.outcome.told == 0 {
+                self.announce_sooner(now, info_hash);
+            }
         }
         lookup.outcome.took = now.saturating_duration_since(lookup.began);
         lookup.outcome.found = u32::try_from(lookup.found.len()).unwrap_or(u32::MAX);

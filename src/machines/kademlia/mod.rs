@@ -421,8 +421,7 @@ impl Node {
 
     /// Makes all announcements due: whoever had not joined told nobody.
     fn announce_again(&mut self, now: Instant) {
-        let info_hashes: Vec<_> = std::mem::take(&mut self.due).into_iter().collect();
-        for (_, info_hash) in info_hashes {
+        for (_, info_hash) in std::mem::take(&mut self.due) {
             if let Some(announced) = self.announced.get_mut(&info_hash) {
                 announced.due = now;
                 self.due.insert((now, info_hash));

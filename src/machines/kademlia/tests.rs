@@ -532,7 +532,6 @@ fn whoever_is_asked_by_nobody_asks_as_one_who_is_not_to_be_asked_and_tries_again
     for _ in 0..180 {
         net.run(MINUTE);
         closed += u32::from(is_read_only(&mut net, walled));
-        // It still finds what there is to be found.
     }
     assert!((100..150).contains(&closed), "{closed} of 180 minutes");
     for n in 0..40 {
@@ -540,6 +539,7 @@ fn whoever_is_asked_by_nobody_asks_as_one_who_is_not_to_be_asked_and_tries_again
     }
     net.order(global(3), |node, now| node.announce(now, TUNE, Some(9)));
     net.run(20 * SECOND);
+    // It still finds what there is to be found.
     net.order(walled, |node, now| node.lookup(now, TUNE));
     net.run(20 * SECOND);
     assert_eq!(net.found(walled, TUNE).len(), 1);

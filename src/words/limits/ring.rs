@@ -46,7 +46,7 @@ pub const PROXIMITY: u32 = 16;
 
 /// Time between two looks for a finger while some are missing.
 pub const FINGER_SEARCH_EVERY: Duration = Duration::from_secs(2);
-/// Time between two looks at a finger otherwise.
+/// Time between two looks at a finger otherwise, and between two polls of where others see us.
 pub const FINGER_REFRESH_EVERY: Duration = Duration::from_secs(60);
 /// A finger that was not heard of for so long is asked whether it lives.
 pub const FINGER_STALE: Duration = Duration::from_secs(60 * 60);
@@ -237,7 +237,7 @@ pub const ANSWER_LOCAL_FACTOR: u32 = 64;
 
 /// Nodes that are named when a ring is joined.
 pub const ENTRY_POINTS_MAX: usize = 64;
-/// Entry points that are asked at once.
+/// Entry points that are asked at once, and nodes that are polled at once.
 pub const GREETINGS_MAX: usize = 8;
 /// First delay before a node that is alone asks for company again; it doubles up to
 /// [`PROBE_EVERY`].
@@ -246,7 +246,8 @@ pub const ALONE_RETRY: Duration = Duration::from_secs(5);
 pub const VOTES_MAX: usize = 64;
 /// Equal votes that make an address ours.
 pub const VOTES_NEEDED: usize = 3;
-/// A new address is believed after so long of a majority: each costs a new place on the ring.
+/// A new address is believed after so long of a majority: each costs a new place on the ring. Votes
+/// that are older do not count.
 pub const VOTE_CHANGE_AFTER: Duration = Duration::from_secs(600);
 /// Members that are asked to ping back before a node with a global address joins.
 pub const PING_BACKS: usize = 3;

@@ -14,8 +14,8 @@ pub const ANSWER_DEPTH_MAX: usize = 16;
 /// Peers of one list that are looked at where each is a dictionary.
 pub const PEERS_READ_MAX: usize = 2048;
 
-/// Peers of one answer that are kept: more than a torrent's contacts hold
-/// ([`FOUND_A_WAY`](super::FOUND_A_WAY)) are of no use.
+/// Peers of one answer that are kept: twice as many as a torrent holds of one way
+/// ([`FOUND_A_WAY`](super::FOUND_A_WAY)), of which those of the highest priority stay (BEP 40).
 pub const PEERS_ANSWERED_MAX: usize = 200;
 
 /// Longest tracker id that is said again; it stands in a URL, each byte as three.

@@ -56,10 +56,10 @@ pub(crate) enum Said {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Report {
     pub(crate) requests: u32,
-    pub(crate) timeouts: u32,
-    pub(crate) hops: u32,
     /// Those until the first peer was found, if that is known.
     pub(crate) requests_first: Option<u32>,
+    pub(crate) timeouts: u32,
+    pub(crate) hops: u32,
     /// Until the first peer was found.
     pub(crate) first: Option<Duration>,
     pub(crate) took: Duration,
