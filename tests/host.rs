@@ -163,7 +163,7 @@ fn a_control_group_brings_the_defaults_down() {
     assert_eq!(small.wait_for_exit().code(), Some(0), "{}", small.stderr());
     let stderr = small.stderr();
     let peers = stderr.lines().find(|line| line.starts_with("max-peers ")).expect(&stderr);
-    assert!(peers.starts_with("max-peers 28: memory."), "{stderr}");
+    assert!(peers.starts_with("max-peers 26: memory."), "{stderr}");
     let memory = stderr.lines().find(|line| line.starts_with("memory 4.00 MiB: memory."));
     assert!(memory.is_some_and(|line| line.ends_with(" is 16.0 MiB")), "{stderr}");
     drop(group);

@@ -1,12 +1,12 @@
 //! Clients that find each other in the local network (BEP 14), where nobody is named and there is
 //! neither a tracker nor a DHT: two hosts that are network namespaces with a cable between them.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::meeting::wait_until_member;
 use crate::support::hosts::{self, ip};
-use crate::support::rondalla::{self, tune};
+use crate::support::rondalla::{self, assert_same_tune, tune};
 use crate::support::{Running, Scratch};
 
 /// Two hosts; gone when it is dropped.
@@ -61,14 +61,9 @@ fn two_of_us(addresses: [&str; 2]) {
     let leecher = cable.on(1, &share(&scratch, "leecher", "download", &torrent));
     let mut leecher = Running::start(&scratch, "leecher", &mut { leecher });
     assert_eq!(leecher.wait_for_exit().code(), Some(0), "{}", leecher.stderr());
-    let [here, there] = ["leecher", "seeder"].map(|name| scratch.path(name).join("tune.bin"));
-    assert!(fs::read(here).unwrap() == fs::read(there).unwrap());
+    assert_same_tune(&scratch, "leecher");
     // Nobody named a node of the ring either.
-    seeder.wait_for("it is a member of the ring", |running| {
-        let is_member =
-            |event: &serde_json::Value| event["event"] == "ring" && event["state"] == "member";
-        running.events().iter().any(is_member).then_some(())
-    });
+    wait_until_member(&mut seeder);
 }
 
 #[test]
@@ -98,6 +93,5 @@ fn libtorrent_and_we_find_each_other() {
     command.args(["--listen", "10.78.0.2:6881", "--lsd"]);
     let mut other = Running::start(&scratch, "libtorrent", &mut cable.on(1, &command));
     other.wait_for_event("complete");
-    let [here, there] = ["leecher", "seeder"].map(|name| scratch.path(name).join("tune.bin"));
-    assert!(fs::read(here).unwrap() == fs::read(there).unwrap());
+    assert_same_tune(&scratch, "leecher");
 }

@@ -2,7 +2,7 @@
 //! and no ring. The network is one of their own, on loopback.
 
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 
@@ -31,8 +31,7 @@ fn share(
 }
 
 fn nobody() -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap()
+    free_address(Ipv4Addr::LOCALHOST.into())
 }
 
 fn wait_until_joined(running: &mut Running) {

@@ -13,7 +13,6 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
@@ -119,8 +118,7 @@ fn read(path: &Path) -> Result<Remembered, String> {
     Remembered::parse(&bytes).map_err(|damaged| damaged.to_string())
 }
 
-/// Main's end of the usher: dropped, it ends the thread. It is not joined, since nothing wakes a
-/// thread that resolves a name.
+/// Main's end of an usher: dropped, it ends the thread; [`end_all`](Self::end_all) waits for that too.
 #[derive(Debug)]
 pub(crate) struct UsherHandle {
     pub(crate) orders: Sender<ToUsher>,
@@ -159,7 +157,7 @@ impl UsherHandle {
             (ended, thread)
         };
         let ushers: Vec<_> = ushers.into_iter().map(waited_for).collect();
-        let deadline: Instant = now() + limits::USHER_ENDING;
+        let deadline = now() + limits::USHER_ENDING;
         for (ended, thread) in ushers {
             if ended.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected) {
                 // An usher that failed has said so on stderr.

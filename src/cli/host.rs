@@ -249,11 +249,11 @@ mod tests {
             (group(40 * MIB), usual),
             (
                 group(37 * MIB),
-                "100 peers, 14.5 MiB, 128 files; memory 14.5 MiB: memory.max is 37.0 MiB",
+                "97 peers, 14.5 MiB, 128 files; max-peers 97: memory.max is 37.0 MiB; memory 14.5 MiB: memory.max is 37.0 MiB",
             ),
             (
                 group(16 * MIB),
-                "28 peers, 4.00 MiB, 128 files; max-peers 28: memory.max is 16.0 MiB; memory 4.00 MiB: memory.max is 16.0 MiB",
+                "26 peers, 4.00 MiB, 128 files; max-peers 26: memory.max is 16.0 MiB; memory 4.00 MiB: memory.max is 16.0 MiB",
             ),
             (
                 group(MIB),
@@ -262,7 +262,7 @@ mod tests {
             (host(160 * MIB), usual),
             (
                 host(64 * MIB),
-                "28 peers, 4.00 MiB, 128 files; max-peers 28: MemTotal is 64.0 MiB; memory 4.00 MiB: MemTotal is 64.0 MiB",
+                "26 peers, 4.00 MiB, 128 files; max-peers 26: MemTotal is 64.0 MiB; memory 4.00 MiB: MemTotal is 64.0 MiB",
             ),
         ];
         for (readings, expected) in table {

@@ -270,7 +270,7 @@ pub const ROTATE_EVERY: Duration = Duration::from_secs(30);
 
 // ------------------------------------------ The main thread: its tables, its orders, its steps ---
 
-/// Torrents of one process. Each has two timers and a place in the tables.
+/// Torrents of one process. Each has some timers and a place in the tables.
 pub const TORRENTS_MAX: u32 = 4096;
 
 /// The default number of connections.
@@ -336,7 +336,7 @@ pub const LOOKUP_EVERY_SEEDING: Duration = Duration::from_secs(900);
 /// lookup is some three datagrams.
 pub const LOOKUP_EVERY_HIDDEN: Duration = Duration::from_secs(60);
 
-/// Torrents that one turn looks up when the node has joined the ring.
+/// Torrents that one turn looks up when our node has joined a network.
 pub const SWEEP_MAX: usize = 16;
 
 /// Connections in a row that bring nothing before a peer that was found is forgotten.
@@ -508,9 +508,9 @@ pub const PORTION_LEN: u32 = 4 * 1024 * 1024;
 /// Threads of a peer: one that reads, one that writes.
 pub const PEER_THREADS: u64 = 2;
 
-/// Memory that a peer takes: some 24 KiB of stacks, channel and buffers, and for each of its threads
+/// Memory that a peer takes: some 28 KiB of stacks, channel and buffers, and for each of its threads
 /// 16 KiB of stack and 8 KiB of tables in the kernel, which count in a control group.
-pub const PEER_MEMORY: u64 = 24 * 1024 + PEER_THREADS * 24 * 1024;
+pub const PEER_MEMORY: u64 = 28 * 1024 + PEER_THREADS * 24 * 1024;
 
 /// Threads beside those of the peers: main, listener, porter, clerk, storage and one that syncs for
 /// it, reactor, two ushers, console, watcher, trace, two for signals, one hasher, and some that greet

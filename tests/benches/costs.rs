@@ -248,7 +248,7 @@ fn picture(resident: &[f64], steps: &BTreeMap<&'static str, Vec<u32>>) -> String
     let busiest = (0..CROWDS.len()).map(dearest).map(f64::from).collect();
     let of = |kind: &str| steps[kind].iter().copied().map(f64::from).collect();
     let curves = [
-        ("the busiest handler: time passes", "#06c", busiest),
+        ("the busiest handler", "#06c", busiest),
         ("a piece is verified", "#178a5a", of("verified")),
         ("a block comes", "#a33", of("block")),
     ];

@@ -94,6 +94,7 @@ pub(super) fn leaves_nothing_behind(seed: u64, hours: u64) {
         let at_first = first.get(&(member, table)).copied().unwrap_or_default();
         let bound = match table {
             "departed" => limits::DEPARTED_MAX,
+            "contacts" => limits::CONTACTS_MAX + limits::FOUND_A_WAY,
             // Who comes and goes is not always at the same place.
             _ => at_first + at_first / 4 + 8,
         };

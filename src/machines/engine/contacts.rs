@@ -27,7 +27,7 @@ pub(super) struct Contacts {
     /// Those of the table that were found, by the way.
     known: [usize; WAYS],
     /// Those that wait to be dialled and that the user or the torrent named, in their order.
-    named: BTreeSet<(u64, Key)>,
+    named: VecDeque<Key>,
     /// Those that wait and that were found, by the way. The ways take turns, so that nobody on one
     /// of them who names many keeps us from anybody else.
     found: [BTreeSet<(Rank, Key)>; WAYS],
@@ -114,7 +114,7 @@ impl Contacts {
             callers: BTreeMap::new(),
             networks: BTreeMap::new(),
             known: [0; WAYS],
-            named: BTreeSet::new(),
+            named: VecDeque::new(),
             found: Default::default(),
             turn: 0,
             waited: 0,
@@ -206,9 +206,7 @@ impl Contacts {
         let priority = theirs.map_or(0, |theirs| priority(own, theirs));
         let rank = (contact.failures, Reverse(priority), self.waited);
         match contact.way {
-            None => {
-                self.named.insert((self.waited, key));
-            }
+            None => self.named.push_back(key),
             Some(way) => {
                 contact.rank = Some(rank);
                 self.found[way as usize].insert((rank, key));
@@ -218,7 +216,7 @@ impl Contacts {
 
     /// The next to be dialled.
     pub(super) fn poll_next(&mut self) -> Option<Key> {
-        if let Some((_, key)) = self.named.pop_first() {
+        if let Some(key) = self.named.pop_front() {
             return Some(key);
         }
         // Bound: the four ways.

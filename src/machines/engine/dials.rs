@@ -132,9 +132,9 @@ fn may_dial(engine: &mut Engine) -> bool {
     let wanted = engine.phase == Phase::Running
         && !engine.dials.queue.is_empty()
         && engine.dials.half_open < limits::DIALS_MAX;
-    let has_place = meeting::has_place(engine, engine.admitted - engine.callers);
+    let has_place = meeting::has_place(engine, false);
     if wanted && !has_place {
-        meeting::make_room(engine);
+        meeting::make_room(engine, false);
     }
     wanted && has_place && !engine.peers.is_full()
 }

@@ -1,13 +1,15 @@
 //! Peer exchange (BEP 11), as main has it: who is listed in the swarm log, and what comes of whom
 //! peers tell us. A private torrent's peers are its trackers' business alone (BEP 27).
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use crate::bus::ToPeer;
+use crate::bus::{Order, ToPeer};
 use crate::formats::krpc::Sharer;
 use crate::formats::wire::{ExtensionHandshake, UT_PEX};
 use crate::machines::engine::contacts::{Contact, Way};
 use crate::machines::engine::dials;
+use crate::machines::engine::peer::Talk;
 use crate::machines::engine::{Engine, pair};
 use crate::words::address::{is_local, may_name};
 use crate::words::id::PeerKey;
@@ -20,8 +22,7 @@ pub(super) fn list(engine: &mut Engine, key: PeerKey, address: SocketAddr, diall
     // Nobody can dial a web seed.
     let is_web_seed = peer.contact.and_then(|contact| torrent.contacts.web_seed(contact)).is_some();
     let Some(talk) = peer.talk() else { return };
-    let known = !torrent.context.is_unknown() && !torrent.context.metainfo.private();
-    if wanted && known && !is_web_seed {
+    if wanted && torrent.is_known_to_be_open() && !is_web_seed {
         let seeder = talk.seeder || talk.upload_only;
         torrent.chronicler.came(key, address, Standing { seeder, reachable: dialled });
     }
@@ -41,20 +42,28 @@ pub(super) fn handle_incomplete(engine: &mut Engine, key: PeerKey) {
     }
 }
 
-/// It says under which number it wants to be told who comes and goes.
+/// It says under which number it wants to be told who comes and goes. Whoever takes that back (the
+/// number 0, BEP 10) is told on, and passes it over.
 pub(super) fn handle_extended(engine: &mut Engine, key: PeerKey, handshake: &ExtensionHandshake) {
     let wanted = engine.settings.pex;
     let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
     let Some(talk) = peer.talk() else { return };
     let Some(id) = handshake.id(UT_PEX) else { return };
-    let known = !torrent.context.is_unknown() && !torrent.context.metainfo.private();
-    if !known {
-        talk.exchange_id = Some(id);
-    } else if wanted && talk.exchange_id != Some(id) && talk.has_room() {
-        talk.exchange_id = Some(id);
-        let near = is_local(talk.who.ip);
-        talk.tell(&mut engine.orders, key, ToPeer::Exchange { id, peer: key, near });
+    // There is always room for the first order, but not for one each time that it takes another number.
+    let is_new = talk.exchange_id.is_none() || talk.exchange_id != Some(id) && talk.has_room();
+    if !is_new {
+        return;
     }
+    talk.exchange_id = Some(id);
+    if wanted && torrent.is_known_to_be_open() {
+        invite(talk, &mut engine.orders, key, id);
+    }
+}
+
+/// Its writer tells it from now on who comes and goes.
+fn invite(talk: &mut Talk, orders: &mut VecDeque<Order>, key: PeerKey, id: u8) {
+    let near = is_local(talk.who.ip);
+    talk.tell(orders, key, ToPeer::Exchange { id, peer: key, near });
 }
 
 /// The torrent's metadata is here, so it is known that it is not private: what was known of the peer
@@ -62,18 +71,15 @@ pub(super) fn handle_extended(engine: &mut Engine, key: PeerKey, handshake: &Ext
 pub(super) fn handle_renewed(engine: &mut Engine, key: PeerKey) {
     let wanted = engine.settings.pex;
     let Some((peer, torrent)) = pair(&mut engine.peers, &mut engine.torrents, key) else { return };
-    if !wanted || torrent.context.metainfo.private() {
+    if !wanted || !torrent.is_known_to_be_open() {
         return;
     }
     let contact = peer.contact.and_then(|contact| torrent.contacts.get(contact));
     let dialled = contact.and_then(Contact::socket_address);
     let listens_at = peer.listens_at;
     let Some(talk) = peer.talk() else { return };
-    if let Some(id) = talk.exchange_id
-        && talk.has_room()
-    {
-        let near = is_local(talk.who.ip);
-        talk.tell(&mut engine.orders, key, ToPeer::Exchange { id, peer: key, near });
+    if let Some(id) = talk.exchange_id {
+        invite(talk, &mut engine.orders, key, id);
     }
     if let Some(address) = dialled.or(listens_at) {
         list(engine, key, address, dialled.is_some());

@@ -352,13 +352,14 @@ impl Engine {
             ("announced", announced),
             ("banned", banned),
             ("departed", departed),
-            ("orders", self.orders.len() + self.postponed.len()),
+            ("orders", self.orders.len() + self.postponed.len() + self.networks.postponed()),
             ("events", self.events.len()),
         ]);
         // Bound: none; for tests.
         for (_, torrent) in self.torrents.iter() {
             *footprint.entry("picker").or_default() += torrent.picker.footprint();
             *footprint.entry("choker").or_default() += torrent.choker.footprint();
+            *footprint.entry("contacts").or_default() += torrent.contacts.len();
             let peers = torrent.peer_ids.len() + torrent.networks.len();
             *footprint.entry("peers of torrents").or_default() += peers;
         }

@@ -38,6 +38,8 @@ pub(super) struct Networks {
     /// The orders for which the reactor had no room: at most two a torrent and network, and a few
     /// more.
     postponed: VecDeque<Order>,
+    /// Of the first of them, how many were refused since the last were given again.
+    refused: usize,
     /// The next place of the table of torrents to be looked at since a node joined.
     sweeps: [u32; 3],
 }
@@ -87,6 +89,11 @@ impl Networks {
         } else {
             self.postponed.push_back(order);
         }
+    }
+
+    /// The orders that wait for room.
+    pub(super) fn postponed(&self) -> usize {
+        self.postponed.len()
     }
 
     /// Whether `address` is where we take connections ourselves.
@@ -294,11 +301,15 @@ pub(super) fn handle_undelivered(engine: &mut Engine, order: Order) {
     if engine.networks.postponed.is_empty() {
         engine.start_timer(limits::RETRY_DELAY, Timer::NetworksAgain);
     }
-    engine.networks.postponed.push_back(order);
+    // What is refused comes before what was not given yet, in its order.
+    let networks = &mut engine.networks;
+    networks.postponed.insert(networks.refused.min(networks.postponed.len()), order);
+    networks.refused += 1;
 }
 
 /// Gives some of the postponed orders again.
 pub(super) fn handle_give_again(engine: &mut Engine) {
+    engine.networks.refused = 0;
     // Bound: limits::RETRIES_MAX
     for _ in 0..limits::RETRIES_MAX {
         engine.steps.step();
@@ -313,6 +324,7 @@ pub(super) fn handle_give_again(engine: &mut Engine) {
 /// Says goodbye to the networks.
 pub(super) fn leave(engine: &mut Engine) {
     engine.networks.postponed.clear();
+    engine.networks.refused = 0;
     // Bound: the three networks.
     for network in ALL {
         if engine.networks.has(network) {

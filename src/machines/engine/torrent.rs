@@ -211,6 +211,12 @@ impl Torrent {
         }
     }
 
+    /// Whether its peers may be told of one another: not before it is known that it is not private
+    /// (BEP 27).
+    pub(super) fn is_known_to_be_open(&self) -> bool {
+        !self.context.is_unknown() && !self.context.metainfo.private()
+    }
+
     /// The number of connected peers.
     pub(super) fn peers(&self) -> u32 {
         u32::try_from(self.peer_ids.len()).unwrap_or(u32::MAX)

@@ -17,9 +17,9 @@ pub(in crate::machines::engine) fn handle_accepted(
     socket: SocketNumber,
     address: SocketAddr,
 ) {
-    let full = !has_place(engine, engine.callers) || engine.phase != Phase::Running;
+    let full = !has_place(engine, true) || engine.phase != Phase::Running;
     if full {
-        make_room(engine);
+        make_room(engine, true);
     }
     if !full && let Some(oldest) = engine.greetings.in_the_way_of(address.ip()) {
         hang_up(engine, oldest, Fault::Nobodys, "it did not shake hands, and others wait");
@@ -49,26 +49,36 @@ pub(in crate::machines::engine) fn handle_accepted(
     }
 }
 
-/// Whether one more finds a place beside `alike`: those who dial us, or those whom we dial. Some places
-/// are kept for each: who fills the others and wants nothing cannot keep everybody else away.
-pub(in crate::machines::engine) fn has_place(engine: &Engine, alike: u32) -> bool {
-    let most = engine.settings.peers_max;
-    let kept = limits::PLACES_KEPT.min(most / 8);
-    engine.admitted < most && alike < most - kept
+/// Whether one more finds a place who dials us, or whom we dial. Some places are kept for each from the
+/// other: who fills the others and wants nothing cannot keep everybody else away.
+pub(in crate::machines::engine) fn has_place(engine: &Engine, caller: bool) -> bool {
+    engine.admitted < engine.settings.peers_max && !are_all_alike(engine, caller)
 }
 
-/// Somebody found no place: one makes room with whom nothing has moved for long, and whom the user
-/// did not name. A few are looked at each time, and there is one at a time.
-pub(in crate::machines::engine) fn make_room(engine: &mut Engine) {
+/// Whether as many dialled us, or were dialled, as may.
+fn are_all_alike(engine: &Engine, caller: bool) -> bool {
+    let alike = if caller { engine.callers } else { engine.admitted - engine.callers };
+    let most = engine.settings.peers_max;
+    alike >= most - limits::PLACES_KEPT.min(most / 8)
+}
+
+/// Somebody found no place: one makes room, one of the same kind where there are too many of it, with
+/// whom nothing has moved for long and whom the user did not name. A few are looked at each time, and
+/// there is one at a time.
+pub(in crate::machines::engine) fn make_room(engine: &mut Engine, caller: bool) {
     if engine.making_room.is_some() || engine.phase != Phase::Running {
         return;
     }
+    let only_alike = are_all_alike(engine, caller);
     let now = engine.now;
     // Bound: limits::IDLE_LOOKS
     for _ in 0..limits::IDLE_LOOKS.min(engine.peers.places()) {
         engine.steps.step();
         engine.idle_cursor = (engine.idle_cursor + 1) % engine.peers.places();
         let Some((key, peer)) = engine.peers.at(engine.idle_cursor) else { continue };
+        if only_alike && peer.is_caller() != caller {
+            continue;
+        }
         let torrent = peer.torrent.and_then(|torrent| engine.torrents.get(torrent.0));
         let contact = torrent.zip(peer.contact).map(|(torrent, key)| torrent.contacts.get(key));
         let is_named = contact.flatten().is_some_and(|contact| contact.named);
@@ -108,7 +118,7 @@ pub(super) fn handle_connected(
     fast: Option<Vec<PieceIndex>>,
     shared: Arc<PeerShared>,
 ) {
-    let is_place = has_place(engine, engine.callers);
+    let is_place = has_place(engine, true);
     let Some(peer) = engine.peers.get_mut(key.0) else { return };
     if peer.is_dialling() {
         engine.dials.handle_over();

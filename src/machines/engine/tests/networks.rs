@@ -1,4 +1,4 @@
-//! What the engine wants of the ring and of Mainline.
+//! What the engine wants of the ring, of Mainline and of the local network.
 
 use super::*;
 use crate::bus::{ChordNews, MainlineNews, Neighbour, Network, ToChord};
@@ -111,6 +111,23 @@ fn an_order_for_which_there_was_no_room_is_given_again() {
     assert_eq!(drive.waits(Duration::ZERO), "look up");
     drive.engine.handle_undelivered(drive.now, Order::Chord(ToChord::Lookup(info_hash)));
     assert_eq!(drive.waits(limits::RETRY_DELAY), "look up");
+}
+
+#[test]
+fn what_is_refused_again_keeps_its_order() {
+    let mut drive = on_the_ring();
+    let info_hash = InfoHash([7; 20]);
+    let announce = |port| Order::Chord(ToChord::Announce { info_hash, port, seeder: false });
+    let ports = 1..=u16::try_from(limits::RETRIES_MAX).unwrap() + 4;
+    ports.clone().for_each(|n| drive.engine.handle_undelivered(drive.now, announce(n)));
+    drive.now += limits::RETRY_DELAY;
+    drive.engine.handle_time(drive.now);
+    let given: Vec<Order> = std::iter::from_fn(|| drive.engine.poll_order()).collect();
+    assert_eq!(given.len(), limits::RETRIES_MAX);
+    given.into_iter().for_each(|order| drive.engine.handle_undelivered(drive.now, order));
+    let orders = drive.waits(3 * limits::RETRY_DELAY);
+    let expected: Vec<_> = ports.map(|n| format!("announce a leecher at {n}")).collect();
+    assert_eq!(orders, expected.join(", "));
 }
 
 /// Or who was to be withdrawn would be announced after that, and stay so.
