@@ -12,7 +12,7 @@ use std::fs;
 use std::time::Duration;
 
 use crate::support::rondalla;
-use town::{HURRIED, Net, Town, User, clock_rate, docker, now, pass, wait};
+use town::{HURRIED, Net, Town, User, clock_rate, docker, now, pass, try_wait, wait};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -48,10 +48,13 @@ fn wait_until_complete(users: &[User], owner: &User) -> Duration {
 /// Waits until a walk from `way`, asked by `asker`, meets exactly `members`, as one ring.
 fn wait_for_ring(asker: &User, way: &str, members: &[&User]) -> Duration {
     let expected: BTreeSet<String> = members.iter().map(|user| user.at()).collect();
-    wait("one ring of all", || {
-        let (met, consistent) = asker.ring(way);
-        consistent && met.into_iter().collect::<BTreeSet<_>>() == expected
-    })
+    let mut last = (Vec::new(), false);
+    let took = try_wait(|| {
+        last = asker.ring(way);
+        last.1 && last.0.iter().cloned().collect::<BTreeSet<_>>() == expected
+    });
+    let (met, consistent) = last;
+    took.unwrap_or_else(|| panic!("not one ring of {expected:?}: {met:?}, consistent {consistent}"))
 }
 
 #[test]

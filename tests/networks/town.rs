@@ -352,14 +352,21 @@ impl User {
 
 /// Polls `ready` until it holds; the test fails, naming `what`, when time runs out. Gives how long it
 /// took.
+pub(crate) fn wait(what: &str, ready: impl FnMut() -> bool) -> Duration {
+    try_wait(ready).unwrap_or_else(|| panic!("not in time: {what}"))
+}
+
+/// Polls `ready` until it holds, and gives how long it took; none when time runs out.
 #[expect(clippy::disallowed_methods, reason = "containers cannot be waited for on a channel")]
-pub(crate) fn wait(what: &str, mut ready: impl FnMut() -> bool) -> Duration {
+pub(crate) fn try_wait(mut ready: impl FnMut() -> bool) -> Option<Duration> {
     let began = Instant::now();
     while !ready() {
-        assert!(began.elapsed() < PATIENCE, "not in time: {what}");
+        if began.elapsed() >= PATIENCE {
+            return None;
+        }
         std::thread::sleep(Duration::from_millis(500));
     }
-    began.elapsed()
+    Some(began.elapsed())
 }
 
 #[expect(clippy::disallowed_methods, reason = "it is asked how long containers take")]

@@ -267,7 +267,12 @@ impl Node {
                         self.heard(pending.to, took);
                     }
                     self.handle_seen(from, message.seen);
-                    self.handle_answer(&pending, answer, took);
+                    if message.client && pending.purpose == Purpose::Alive {
+                        // It lives and has no place beside us any longer: it has moved, or begun anew.
+                        self.handle_failure(pending.purpose, pending.to);
+                    } else {
+                        self.handle_answer(&pending, answer, took);
+                    }
                 } else {
                     self.dropped.unasked += 1;
                 }

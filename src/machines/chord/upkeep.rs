@@ -270,7 +270,7 @@ impl Node {
     }
 
     /// A question has no answer that is of use.
-    fn handle_failure(&mut self, purpose: Purpose, to: Contact) {
+    pub(super) fn handle_failure(&mut self, purpose: Purpose, to: Contact) {
         match purpose {
             Purpose::View | Purpose::Alive => {
                 let mut steps = Vec::new();

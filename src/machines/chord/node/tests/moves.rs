@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::network::{Network, hash, place};
 use super::seconds;
-use crate::machines::chord::News;
+use crate::formats::krpc::{Body, Message, Query};
+use crate::machines::chord::{News, Role, Settings};
 use crate::words::limits::ring as limits;
 
 /// A ring of twenty, of which one shares a torrent and then is at another address.
@@ -101,5 +102,19 @@ fn who_has_lost_everybody_on_the_way_is_back_at_its_new_address() {
     network.move_here(to);
     network.pass(seconds(120));
     assert_eq!(standings(&network, to), [News::Client, News::Joined(to)]);
+    network.assert_ideal();
+}
+
+#[test]
+fn who_asked_at_its_new_address_before_it_knew_it_is_nobodys_neighbour_there() {
+    let mut network = Network::new(15);
+    let members = network.grow(9);
+    let settings = Settings { role: Role::Client, ..Settings::default() };
+    let to = network.start(place(99), settings, &members);
+    let body = Body::Query(Query::Rectify(Vec::new()), None);
+    let said = Message { transaction: 9, seen: None, client: false, body }.encode(0);
+    members.iter().for_each(|member| network.deliver(to, *member, &said));
+    network.pass(seconds(60));
+    assert!(!network.is_named_by_anyone(to));
     network.assert_ideal();
 }
