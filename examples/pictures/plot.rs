@@ -34,6 +34,17 @@ impl Sheet {
         .expect("a string takes whatever is written");
     }
 
+    /// Draws a bar that lies between these two corners.
+    #[allow(dead_code, reason = "not every picture has bars")]
+    pub(crate) fn bar(&mut self, (x, y): (f64, f64), (to_x, to_y): (f64, f64), colour: &str) {
+        let (width, height) = (to_x - x, to_y - y);
+        writeln!(
+            self.0,
+            "<rect x='{x:.1}' y='{y:.1}' width='{width:.1}' height='{height:.1}' fill='{colour}'/>"
+        )
+        .expect("a string takes whatever is written");
+    }
+
     pub(crate) fn finish(self) -> String {
         self.0 + "</svg>\n"
     }

@@ -20,6 +20,8 @@ use crate::hostile::{
 pub(super) enum Manner {
     /// The right bytes.
     Honest,
+    /// The same, and nothing before the others have been asked.
+    HonestAndLate,
     /// Wrong bytes.
     Garbage,
     /// Half of the first block, and no more.
@@ -111,6 +113,9 @@ fn serve(mut stream: TcpStream, shelf: &Shelf) -> std::io::Result<()> {
     (0..pieces).for_each(|piece| bitfield[piece / 8] |= 0x80 >> (piece % 8));
     stream.write_all(&handshake(&shelf.infohash, &shelf.peer_id))?;
     stream.write_all(&message(BITFIELD, &bitfield))?;
+    if shelf.manner == Manner::HonestAndLate {
+        pause(Duration::from_millis(500));
+    }
     stream.write_all(&message(UNCHOKE, &[]))?;
     loop {
         let len = receive(&mut stream, 4, shelf)?;
@@ -128,7 +133,7 @@ fn give(stream: &mut TcpStream, request: &[u8], shelf: &Shelf) -> std::io::Resul
     let start = piece as usize * shelf.piece_len + offset as usize;
     let mut block = shelf.data[start..start + len as usize].to_vec();
     let said = match shelf.manner {
-        Manner::Honest => {
+        Manner::Honest | Manner::HonestAndLate => {
             // Slow enough for all of them to have their turn.
             pause(Duration::from_millis(4));
             block.len()
