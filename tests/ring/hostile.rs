@@ -9,6 +9,7 @@ use rondalla::words::rng::Rng;
 
 use super::chord::settled;
 use super::scenario::{MINUTE, SECOND, Scenario};
+use super::simulator::MemberId;
 use super::simulator::hostile::{Lie, Plot, Vice};
 use super::simulator::internet::{Addresses, Weather};
 
@@ -41,8 +42,12 @@ fn one_in_ten_who_answers_nobody_hides_nothing() {
     assert_right(Vice::Silent, 60, 2);
 }
 
-/// One in ten lies, and knows the others who do.
-fn look_up_among_liars(lie: Lie, n: usize, seed: u64) -> (usize, usize) {
+/// Those who do not lie.
+type Honest = Vec<(Contact, MemberId)>;
+
+/// A ring that has been quiet for long, of which one in ten lies from now on, and knows the others who
+/// do.
+fn liars_among(lie: Lie, n: usize, seed: u64) -> (Scenario<Node>, Honest) {
     let mut scenario = settled(n, Shape::default(), Weather::fair(), seed);
     let members = super::chord::members(&scenario);
     let (liars, honest): (Vec<_>, Vec<_>) = members.into_iter().partition(|(_, id)| id % 10 == 9);
@@ -53,7 +58,26 @@ fn look_up_among_liars(lie: Lie, n: usize, seed: u64) -> (usize, usize) {
         let plot = Plot { lie, me, friends: friends.clone(), named };
         scenario.world.order(id, |member, _| member.conspire(plot));
     }
-    scenario.pass(5 * MINUTE);
+    (scenario, honest)
+}
+
+/// So many of the honest crash, one every two seconds, and another comes for each, who knows four that
+/// are honest.
+fn replace(scenario: &mut Scenario<Node>, honest: &mut Honest, count: usize) {
+    for _ in 0..count {
+        let nth = scenario.rng.below(u32::try_from(honest.len()).unwrap()) as usize;
+        scenario.crash(honest.swap_remove(nth).1);
+        let known: Vec<_> = honest.iter().rev().take(4).map(|(it, _)| it.address).collect();
+        let id = scenario.appear(None, None);
+        scenario.world.order(id, |member, now| member.machine.join(now, &known));
+        honest.push((Contact::at(scenario.world.address(id)), id));
+        scenario.pass(2 * SECOND);
+    }
+}
+
+/// Each of `n` torrents is announced by one of the honest and looked up by another: (those whose
+/// sharer was found, lookups).
+fn look_up_among_liars(scenario: &mut Scenario<Node>, honest: &Honest, n: usize) -> (usize, usize) {
     let info_hashes: Vec<_> = (0..n).map(|_| scenario.some_info_hash()).collect();
     for (info_hash, (_, id)) in info_hashes.iter().zip(honest.iter().cycle()) {
         scenario.announce(*id, *info_hash);
@@ -88,17 +112,24 @@ fn some_ghosts(rng: &mut Rng) -> Rc<[Contact]> {
 }
 
 fn assert_right_among_liars(lie: Lie, n: usize, seeds: RangeInclusive<u64>) {
-    let runs = seeds.map(|seed| look_up_among_liars(lie, n, seed));
+    let runs = seeds.map(|seed| {
+        let (mut scenario, honest) = liars_among(lie, n, seed);
+        scenario.pass(5 * MINUTE);
+        look_up_among_liars(&mut scenario, &honest, n)
+    });
     let (right, lookups) = runs.fold((0, 0), |sum, run| (sum.0 + run.0, sum.1 + run.1));
     println!("{n} members, a tenth says {lie:?}: {right} of {lookups} lookups find the sharer");
-    // What they say of their neighbours spoils the successor lists of honest members before them.
-    let percent = if lie == Lie::Everything { 80 } else { 99 };
-    assert!(right * 100 >= lookups * percent, "{n} members, {lie:?}: {right} of {lookups}");
+    assert!(right * 100 >= lookups * 99, "{n} members, {lie:?}: {right} of {lookups}");
 }
 
 #[test]
 fn those_who_name_one_another_everywhere_hide_little() {
     assert_right_among_liars(Lie::OwnersAndSharers, 200, 15..=15);
+}
+
+#[test]
+fn those_who_name_one_another_for_their_neighbours_hide_little() {
+    assert_right_among_liars(Lie::Everything, 200, 15..=15);
 }
 
 #[test]
@@ -109,6 +140,46 @@ fn those_who_say_of_everybody_that_it_is_gone_hide_little() {
 #[test]
 fn those_who_name_whom_there_is_not_hide_little() {
     assert_right_among_liars(Lie::Ghosts, 200, 15..=15);
+}
+
+/// How many of the honest have their place: they are members, and the next of each is right.
+fn in_place(scenario: &Scenario<Node>) -> usize {
+    let all = || scenario.world.machines();
+    let mut ring: Vec<_> = all().map(|(_, member)| member.machine.me()).collect();
+    ring.sort_unstable();
+    let has_place = |node: &Node| {
+        let next = ring[(ring.partition_point(|it| *it <= node.me())) % ring.len()];
+        node.is_member() && node.successors().first() == Some(&next)
+    };
+    let honest = all().filter(|(_, member)| member.is_honest());
+    honest.filter(|(_, member)| has_place(&member.machine)).count()
+}
+
+#[test]
+fn who_joins_among_liars_finds_its_place() {
+    let (mut scenario, mut honest) = liars_among(Lie::Everything, 200, 3);
+    replace(&mut scenario, &mut honest, 100);
+    scenario.pass(5 * MINUTE);
+    assert_eq!(in_place(&scenario), honest.len());
+}
+
+/// What they hide from those who came when they lied already, whose fingers were named by them too.
+#[test]
+#[ignore = "needs a minute"]
+fn figures_of_newcomers_among_liars() {
+    for lie in [Lie::Ghosts, Lie::OwnersAndSharers, Lie::Everything] {
+        for count in [250, 1000] {
+            let (mut scenario, mut honest) = liars_among(lie, 500, 401);
+            replace(&mut scenario, &mut honest, count);
+            scenario.pass(5 * MINUTE);
+            let (places, all) = (in_place(&scenario), honest.len());
+            let (right, lookups) = look_up_among_liars(&mut scenario, &honest, 500);
+            println!(
+                "{lie:?}, {count} have come since: {places} of {all} have their place, {right} of \
+                 {lookups} lookups find the sharer"
+            );
+        }
+    }
 }
 
 /// The seeds are others than those by which the limits were chosen.

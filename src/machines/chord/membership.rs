@@ -60,6 +60,9 @@ pub(super) struct Membership {
     joining: Option<Joining>,
     /// How often a place was looked for in vain, and no member answered.
     attempts: u32,
+    /// Whether our place was looked for in vain though members answered: one of them may lie, so the
+    /// next time we begin at anybody.
+    pub(super) is_astray: bool,
     /// Whether a member has answered since the last attempt.
     pub(super) met_member: bool,
     /// The timer of the greetings, or of the place that is looked for.
@@ -91,6 +94,7 @@ impl Membership {
             live: Vec::new(),
             joining: None,
             attempts: 0,
+            is_astray: false,
             met_member: false,
             greeted_timer: None,
             ping_backs: BTreeMap::new(),
@@ -259,6 +263,7 @@ impl Node {
                 // As long as a member answers there is a ring, however slow it is to take us in.
                 let met = std::mem::take(&mut self.membership.met_member);
                 self.membership.attempts = if met { 0 } else { self.membership.attempts + 1 };
+                self.membership.is_astray = met;
                 self.begin_join();
                 self.start_greeted(limits::ALONE_RETRY * 2);
             }
@@ -394,6 +399,7 @@ impl Node {
         self.membership.standing = Standing::Member;
         self.membership.joining = None;
         self.membership.attempts = 0;
+        self.membership.is_astray = false;
         let is_alone = self.ring.head().is_none() && !self.membership.entry_points.is_empty();
         let address = self.me().address;
         self.news.push_back(if is_alone { News::Alone } else { News::Joined(address) });

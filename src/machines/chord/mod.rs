@@ -34,6 +34,7 @@ mod store;
 mod tokens;
 mod upkeep;
 mod walk;
+mod witnesses;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -21,6 +21,7 @@ use crate::machines::chord::requests::{Pending, Purpose, Requests};
 use crate::machines::chord::ring::{Ring, Rules};
 use crate::machines::chord::tokens::Tokens;
 use crate::machines::chord::walk::Walk;
+use crate::machines::chord::witnesses::Witnesses;
 use crate::machines::chord::{Contact, News, Settings, Transmit};
 use crate::words::id::InfoHash;
 use crate::words::limits::ring as limits;
@@ -39,6 +40,8 @@ pub struct Node {
     /// The nodes before the predecessor, the nearest first: what the predecessor said, for replicas
     /// and never for the ring.
     pub(super) before: Vec<Contact>,
+    /// Nodes after us of whom the head does not speak.
+    pub(super) witnesses: Witnesses,
     /// What the head last answered, so that it can answer "the same".
     pub(super) head_state: Option<(Contact, State)>,
     /// The time from one stabilisation to the next, and the timer of the next.
@@ -117,6 +120,7 @@ impl Node {
             rng: Rng::new(derive(b"chance")),
             ring: Ring::alone(me),
             before: Vec::new(),
+            witnesses: Witnesses::default(),
             head_state: None,
             stabilise_every: limits::STABILISE_MIN,
             stabilise_timer: None,
@@ -267,7 +271,9 @@ impl Node {
                         self.heard(pending.to, took);
                     }
                     self.handle_seen(from, message.seen);
-                    if message.client && pending.purpose == Purpose::Alive {
+                    if message.client
+                        && matches!(pending.purpose, Purpose::Alive | Purpose::Witness)
+                    {
                         // It lives and has no place beside us any longer: it has moved, or begun anew.
                         self.handle_failure(pending.purpose, pending.to);
                     } else {
@@ -439,6 +445,7 @@ impl Node {
         self.requests.check();
         self.rates.check();
         self.membership.check();
+        self.witnesses.check();
         self.keeping.check();
     }
 }

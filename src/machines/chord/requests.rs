@@ -35,6 +35,8 @@ pub(super) enum Purpose {
     Merge,
     /// Whether a member of that neighbourhood lives.
     MergeAlive,
+    /// Whether a node lives of whom the head does not speak.
+    Witness,
     /// To be pinged later.
     PingBack,
     /// The next member of a walk.

@@ -31,9 +31,14 @@ impl Node {
             return;
         }
         let mut lookup = Lookup::new(goal, target, self.settings.shape.quick, self.now);
-        match goal {
-            Goal::Probe(through) => lookup.add(through),
-            Goal::Get(_) | Goal::Announce(_) | Goal::Join | Goal::Finger(_) => {
+        let only = match goal {
+            Goal::Probe(through) => Some(through),
+            Goal::Join if self.membership.is_astray => self.anybody(),
+            Goal::Get(_) | Goal::Announce(_) | Goal::Join | Goal::Finger(_) => None,
+        };
+        match only {
+            Some(start) => lookup.add(start),
+            None => {
                 self.seed(&mut lookup);
                 lookup.expect_nodes(self.nodes_judged());
             }
@@ -42,6 +47,14 @@ impl Node {
         let number = self.lookups_begun;
         self.lookups.insert(number, lookup);
         self.drive(number);
+    }
+
+    /// Somebody who has answered us.
+    fn anybody(&mut self) -> Option<Contact> {
+        let known: Vec<_> =
+            self.membership.live.iter().copied().chain(self.fingers.heard()).collect();
+        let count = u32::try_from(known.len()).ok().filter(|count| *count > 0)?;
+        Some(known[self.rng.below(count) as usize])
     }
 
     /// Names the nodes to begin with: those that we would name to another, and entry points while
@@ -157,6 +170,7 @@ impl Node {
         for node in heard.nodes.iter().filter(|node| node.address != me.address) {
             if !self.requests.is_suspect(self.now, node.address) {
                 self.fingers.offer(*node, None, nodes);
+                self.note_witness(*node, None);
             }
         }
         let Some(lookup) = self.lookups.get_mut(&number) else { return };

@@ -199,6 +199,7 @@ impl Node {
         let me = self.contact(address);
         self.ring = Ring::alone(me);
         self.before.clear();
+        self.witnesses.clear();
         self.head_state = None;
         self.rebuild_fingers(me.id, self.fingers.bits());
         if before.ip() != address.ip() {

@@ -74,6 +74,7 @@ impl Node {
         let mut steps = Vec::new();
         self.ring.stabilise(&mut steps);
         self.perform(&steps, None);
+        self.ask_witnesses();
     }
 
     /// Does what the ring's rules want. `told`: who has heard in this round already that we are
@@ -134,6 +135,10 @@ impl Node {
         if self.ring.head() == Some(from) {
             self.head_state = Some((from, state));
         }
+        for before in &list {
+            self.note_witness(*before, None);
+        }
+        self.take_in_witnesses();
         if changed && self.ring.successors() != list {
             self.handle_new_list();
         }
@@ -197,6 +202,7 @@ impl Node {
         let round_trip = self.requests.round_trip(from.address).or(Some(took));
         let nodes = self.nodes_estimate();
         self.fingers.offer(from, Some((self.now, round_trip)), nodes);
+        self.note_witness(from, Some(self.now));
     }
 
     pub(super) fn handle_answer(&mut self, pending: &Pending, answer: Answer, took: Duration) {
@@ -236,6 +242,7 @@ impl Node {
             (Purpose::Merge, Answer::State(state, _)) => self.handle_merge_state(to, &state),
             (Purpose::MergeAlive, _) => self.handle_merge_alive(to, true),
             (Purpose::Walk, Answer::State(state, _)) => self.handle_walked(to, &state, took),
+            (Purpose::Witness, _) => self.handle_witness(to, true),
             (Purpose::PingBack, _) => self.handle_ping_back_promised(to),
             (purpose, _) => self.handle_failure(purpose, to),
         }
@@ -292,6 +299,7 @@ impl Node {
             Purpose::Merge => self.membership.merging = None,
             Purpose::MergeAlive => self.handle_merge_alive(to, false),
             Purpose::Walk => self.handle_walk_broken(to),
+            Purpose::Witness => self.handle_witness(to, false),
             Purpose::Greeting | Purpose::Finger(_) | Purpose::PingBack | Purpose::Courtesy => {}
         }
     }

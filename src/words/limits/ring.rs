@@ -151,6 +151,14 @@ pub const HEDGE: Duration = Duration::from_millis(150);
 /// Nor shorter, however near it is.
 pub const HEDGE_MIN: Duration = Duration::from_millis(20);
 
+/// Nodes within the reach of the list of successors that are remembered though its head does not name
+/// them: as many again as the list has.
+pub const WITNESSES_MAX: usize = 2 * SUCCESSORS;
+/// How often such a node is asked whether it lives, and how many in one round of stabilisation.
+pub const WITNESS_EVERY: Duration = Duration::from_secs(120);
+/// See [`WITNESS_EVERY`].
+pub const WITNESSES_ASKED: usize = 4;
+
 /// The four nodes before a key and its owner are within so many times the distance of two nodes: the
 /// chance that they are not is 5 % (Poisson, 9). Then a lookup tries another way, too.
 pub const SPAN_USUAL: u32 = 9;
