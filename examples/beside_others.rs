@@ -18,8 +18,8 @@ const WIDTH: u32 = 900;
 const ABREAST: usize = 3;
 const STRIP: f64 = 290.0;
 /// Pixels from the left edge of a strip to its bars, and the longest bar.
-const NAMES: f64 = 78.0;
-const LONGEST: f64 = 150.0;
+const NAMES: f64 = 86.0;
+const LONGEST: f64 = 145.0;
 /// Pixels of a strip's title and the room below it, from one bar to the next, and of how thick it is.
 const TITLE: u32 = 46;
 const STEP: u32 = 18;
@@ -33,6 +33,7 @@ struct Strip {
 
 /// A figure, and between what it lay.
 struct Bar {
+    is_ours: bool,
     /// As the table has it.
     shown: String,
     median: f64,
@@ -69,7 +70,9 @@ fn strips(report: &str) -> Vec<Strip> {
         let rows: Vec<Vec<&str>> = table.lines().map(cells).collect();
         let Some((head, rows)) = rows.split_first() else { continue };
         for column in 1..head.len() {
-            let named = |row: &Vec<&str>| Some((name(row[0]), bar(row.get(column)?)?));
+            let named = |row: &Vec<&str>| {
+                Some((name(row[0]), bar(row.get(column)?, row[0].starts_with("rondalla"))?))
+            };
             let bars: Vec<_> = rows.iter().filter_map(named).collect();
             if bars.len() > 1 {
                 strips.push(Strip { title: format!("{}: {}", head[0], head[column]), bars });
@@ -85,16 +88,18 @@ fn cells(line: &str) -> Vec<&str> {
 
 /// A client's name without what is said about it.
 fn name(cell: &str) -> String {
-    if cell.starts_with("rondalla, on the ring") {
-        return "on the ring".to_owned();
+    if let Some(how) = cell.strip_prefix("rondalla, ") {
+        return how.split(" instead").next().unwrap_or(how).to_owned();
     }
     cell.split([',', '(']).next().unwrap_or(cell).trim().to_owned()
 }
 
 /// `1.61 (1.43-1.66)`, or several figures of their own, or one.
-fn bar(cell: &str) -> Option<Bar> {
+fn bar(cell: &str, is_ours: bool) -> Option<Bar> {
     let numbers = |text: &str| -> Vec<f64> {
-        let parts = text.split([',', '-', '(', ')', ' ']).filter(|part| !part.is_empty());
+        // A comma in a number is for the eye.
+        let text = text.replace(", ", " ").replace(',', "");
+        let parts = text.split(['-', '(', ')', ' ']).filter(|part| !part.is_empty());
         parts.map_while(|part| part.parse().ok()).collect()
     };
     let all = numbers(cell);
@@ -104,7 +109,7 @@ fn bar(cell: &str) -> Option<Bar> {
     let median =
         if cell.contains('(') { all[0] } else { all.iter().sum::<f64>() / all.len() as f64 };
     let shown = cell.split('(').next().unwrap_or(cell).trim().to_owned();
-    Some(Bar { shown, median, least, most })
+    Some(Bar { is_ours, shown, median, least, most })
 }
 
 fn draw(sheet: &mut Sheet, strip: &Strip, x: f64, y: f64) {
@@ -114,8 +119,7 @@ fn draw(sheet: &mut Sheet, strip: &Strip, x: f64, y: f64) {
     let at = |figure: f64| from + LONGEST * figure / longest;
     for (n, (client, bar)) in strip.bars.iter().enumerate() {
         let y = y + f64::from(STEP) * (n as f64 + 1.0);
-        let is_ours = client == "rondalla" || client == "on the ring";
-        let colour = if is_ours { "#a33" } else { "#9ab" };
+        let colour = if bar.is_ours { "#a33" } else { "#9ab" };
         sheet.text((from - 6.0, y + 4.0), "end", "#555", client);
         sheet.bar((from, y - THICK / 2.0), (at(bar.median), y + THICK / 2.0), colour);
         if bar.least < bar.most {

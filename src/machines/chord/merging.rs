@@ -238,6 +238,7 @@ impl Node {
         }
         self.ring = Ring::alone(me);
         self.before.clear();
+        self.witnesses.clear();
         self.head_state = None;
         self.news.push_back(News::Alone);
         self.membership.alone_retry = limits::ALONE_RETRY;

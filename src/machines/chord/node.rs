@@ -271,10 +271,8 @@ impl Node {
                         self.heard(pending.to, took);
                     }
                     self.handle_seen(from, message.seen);
-                    if message.client
-                        && matches!(pending.purpose, Purpose::Alive | Purpose::Witness)
-                    {
-                        // It lives and has no place beside us any longer: it has moved, or begun anew.
+                    if message.client && pending.purpose.asks_for_a_place() {
+                        // It lives and has no place: it has moved, has begun anew or is joining yet.
                         self.handle_failure(pending.purpose, pending.to);
                     } else {
                         self.handle_answer(&pending, answer, took);

@@ -45,6 +45,13 @@ pub(super) enum Purpose {
     Courtesy,
 }
 
+impl Purpose {
+    /// Whether a sign of life is not enough: the node is to have a place on the ring.
+    pub(super) fn asks_for_a_place(self) -> bool {
+        matches!(self, Self::Alive | Self::MergeAlive | Self::Witness)
+    }
+}
+
 /// A question that waits for its answer.
 #[derive(Clone, Debug)]
 pub(super) struct Pending {

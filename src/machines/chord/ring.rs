@@ -10,7 +10,7 @@
 //! - **R2** An answer counts only while the head is still the one under which it was asked.
 //! - **R3** Questions are answered at once, from the state as it is between two steps.
 //! - **R4** A list is built from its head and the head's own list, and ends before a node that does
-//!   not lie between the last one and us.
+//!   not lie between the last one and us. Behind the head it may have others that have answered us.
 //! - **R5** A head is dropped only when it was silent to us; a predecessor is replaced, never cleared.
 //! - **R6** Each stabilisation that ends tells the head of us.
 //! - **R7** Whoever is known between us and our head may be the better head, not only the head's
@@ -353,8 +353,15 @@ impl<C: Place> Ring<C> {
         }
     }
 
-    /// Takes in members of another ring, each of which answered us in this step (R1): the successors
-    /// become the nearest of both, so that nobody is skipped.
+    /// Leaves out of the list whoever is gone, but for the head (R5).
+    pub fn leave_out(&mut self, is_gone: impl Fn(&C) -> bool) {
+        let head = self.head();
+        self.successors.retain(|it| Some(*it) == head || !is_gone(it));
+    }
+
+    /// Takes in members of another ring, each of which answered us in this step (R1), or nodes behind
+    /// our head that have answered us lately: the successors become the nearest of both, so that nobody
+    /// is skipped.
     pub fn merge(&mut self, rules: Rules, answered: &[C], steps: &mut Vec<Step<C>>) {
         let before = self.head();
         let me = self.me.id();

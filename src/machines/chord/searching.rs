@@ -6,6 +6,7 @@ use crate::formats::krpc::{Query, Route, State};
 use crate::machines::chord::lookup::{Goal, Heard, Lookup};
 use crate::machines::chord::node::{Node, Timer};
 use crate::machines::chord::requests::Purpose;
+use crate::machines::chord::witnesses::Reason;
 use crate::machines::chord::{Contact, News};
 use crate::words::id::InfoHash;
 use crate::words::limits::ring as limits;
@@ -170,7 +171,7 @@ impl Node {
         for node in heard.nodes.iter().filter(|node| node.address != me.address) {
             if !self.requests.is_suspect(self.now, node.address) {
                 self.fingers.offer(*node, None, nodes);
-                self.note_witness(*node, None);
+                self.note_witness(*node, Reason::Named);
             }
         }
         let Some(lookup) = self.lookups.get_mut(&number) else { return };

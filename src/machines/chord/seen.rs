@@ -200,6 +200,7 @@ impl Node {
         self.ring = Ring::alone(me);
         self.before.clear();
         self.witnesses.clear();
+        self.membership.is_astray = false;
         self.head_state = None;
         self.rebuild_fingers(me.id, self.fingers.bits());
         if before.ip() != address.ip() {

@@ -15,6 +15,7 @@ use crate::machines::chord::membership::Standing;
 use crate::machines::chord::node::{Asked, Node, Timer};
 use crate::machines::chord::requests::{Pending, Purpose};
 use crate::machines::chord::ring::{Ring, Step, View, is_between};
+use crate::machines::chord::witnesses::Reason;
 use crate::words::limits::ring as limits;
 use crate::words::ring_id::RingId;
 
@@ -48,23 +49,29 @@ impl Node {
 
     /// Our list is another one. It comes to those before us from node to node, so the next one is
     /// told to ask soon: else news would take a quarter of a minute a node.
-    fn handle_new_list(&mut self) {
+    pub(super) fn handle_new_list(&mut self) {
         self.handle_change();
         if let Some(predecessor) = self.ring.predecessor().filter(|_| self.settings.shape.heal) {
             self.tell(predecessor.address, Query::Hint(self.me().address));
         }
     }
 
-    /// Sets the timer of the next stabilisation.
+    /// Sets the timer of the next stabilisation, if that is not to come earlier anyhow: whoever sends
+    /// one hint after the other must not put it off.
     fn start_stabilising(&mut self, after: Duration) {
-        let after = self.jitter(after);
-        if let Some(key) = self.stabilise_timer.take() {
+        let at = self.now + self.jitter(after);
+        if let Some(key) = self.stabilise_timer.take_if(|(due, _)| *due > at) {
             self.timers.cancel(key);
         }
-        self.stabilise_timer = Some(self.timers.start(self.now + after, Timer::Stabilise));
+        if self.stabilise_timer.is_none() {
+            self.stabilise_timer = Some(self.timers.start(at, Timer::Stabilise));
+        }
     }
 
     pub(super) fn handle_stabilise_due(&mut self) {
+        if let Some(key) = self.stabilise_timer.take() {
+            self.timers.cancel(key);
+        }
         if self.membership.standing != Standing::Member {
             return;
         }
@@ -135,10 +142,7 @@ impl Node {
         if self.ring.head() == Some(from) {
             self.head_state = Some((from, state));
         }
-        for before in &list {
-            self.note_witness(*before, None);
-        }
-        self.take_in_witnesses();
+        self.compare_with_head(&list);
         if changed && self.ring.successors() != list {
             self.handle_new_list();
         }
@@ -202,7 +206,7 @@ impl Node {
         let round_trip = self.requests.round_trip(from.address).or(Some(took));
         let nodes = self.nodes_estimate();
         self.fingers.offer(from, Some((self.now, round_trip)), nodes);
-        self.note_witness(from, Some(self.now));
+        self.note_witness(from, Reason::Answered(self.now));
     }
 
     pub(super) fn handle_answer(&mut self, pending: &Pending, answer: Answer, took: Duration) {
@@ -254,6 +258,8 @@ impl Node {
             let mut steps = Vec::new();
             self.ring.handle_alive(pending.to, &mut steps);
             self.perform(&steps, None);
+        } else if pending.purpose == Purpose::Witness {
+            self.handle_witness(pending.to, true);
         } else {
             self.handle_failure(pending.purpose, pending.to);
         }

@@ -152,11 +152,14 @@ pub const HEDGE: Duration = Duration::from_millis(150);
 pub const HEDGE_MIN: Duration = Duration::from_millis(20);
 
 /// Nodes within the reach of the list of successors that are remembered though its head does not name
-/// them: as many again as the list has.
+/// them: a whole list of them, and as many of whom it is not known yet whether they live.
 pub const WITNESSES_MAX: usize = 2 * SUCCESSORS;
-/// How often such a node is asked whether it lives, and how many in one round of stabilisation.
+/// How often such a node is asked whether it lives: a list of them costs a question in six seconds, and
+/// only those beside a head that lies.
 pub const WITNESS_EVERY: Duration = Duration::from_secs(120);
-/// See [`WITNESS_EVERY`].
+/// How long it is kept beyond that: two rounds of stabilisation, in one of which it is asked.
+pub const WITNESS_GRACE: Duration = Duration::from_secs(30);
+/// How many are asked in one round: a list of them within five rounds.
 pub const WITNESSES_ASKED: usize = 4;
 
 /// The four nodes before a key and its owner are within so many times the distance of two nodes: the

@@ -51,6 +51,8 @@ pub(crate) enum Lie {
     Everything,
     /// Nobody shares anything, and those around every key are nodes that there are not.
     Ghosts,
+    /// The same; and asked for their neighbours, they name such nodes right beside them.
+    GhostsBeside,
     /// The way is right and nobody shares anything; to other holders they say of whoever announces
     /// that it is gone.
     Gone,
@@ -127,6 +129,10 @@ impl Plot {
             Body::Answer(Answer::State(state, _)) if self.lie == Lie::Everything => {
                 state.successors = around(&self.friends, self.me.id, 0, 9)[1..].to_vec();
                 state.before = around(&self.friends, self.me.id, 4, 0);
+            }
+            Body::Answer(Answer::State(state, _)) if self.lie == Lie::GhostsBeside => {
+                state.successors = around(&self.named, self.me.id, 0, 20);
+                state.before = around(&self.named, self.me.id, 4, 0);
             }
             Body::Query(Query::Push(entries), _) if self.lie == Lie::Gone => {
                 let all = entries.iter_mut().flat_map(|it| &mut it.sharers);

@@ -37,6 +37,9 @@ pub(super) struct Model {
     pub(super) suspicions: bool,
     /// Whether a node may merge with the ring of any other.
     pub(super) merges: bool,
+    /// Whether a node may take others into its list behind its head, be they alive or not, and leave
+    /// others out.
+    pub(super) witnesses: bool,
 }
 
 /// Which nodes may fail.
@@ -69,6 +72,8 @@ pub(super) enum Move {
     SuspectPredecessor(Number),
     /// A node looks itself up through another, and takes in what it finds there.
     Merge(Number, Number),
+    /// A node leaves another out that its list has behind its head, or takes it in there.
+    Witness(Number, Number),
 }
 
 /// The members of a ring, and what they have been told and not dealt with.
@@ -234,6 +239,11 @@ impl Model {
                 let others = world.members().filter(|other| *other != node);
                 moves.extend(others.map(|other| Move::Merge(node, other)));
             }
+            if let Some(head) = ring.head().filter(|_| self.witnesses) {
+                let behind = |other: &Number| super::is_between(head, *other, node);
+                let others = (0..self.nodes).filter(behind);
+                moves.extend(others.map(|other| Move::Witness(node, other)));
+            }
         }
         moves
     }
@@ -273,6 +283,16 @@ impl Model {
             Move::Rectify(node) => self.rectify(world, node, false),
             Move::SuspectPredecessor(node) => self.rectify(world, node, true),
             Move::Merge(node, through) => self.merge(world, node, through),
+            Move::Witness(node, other) => {
+                let ring = world.ring_mut(node);
+                let mut steps = Vec::new();
+                if ring.successors.contains(&other) {
+                    ring.leave_out(|it| *it == other);
+                } else {
+                    ring.merge(self.rules, &[other], &mut steps);
+                }
+                assert!(steps.is_empty(), "the head stays");
+            }
         }
     }
 

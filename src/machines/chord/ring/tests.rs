@@ -127,6 +127,7 @@ fn base(nodes: Number, successors: usize) -> Model {
         failures: Failures::KeepBase,
         suspicions: false,
         merges: false,
+        witnesses: false,
     }
 }
 
@@ -149,10 +150,12 @@ fn textbook(nodes: Number, successors: usize) -> Model {
     Model { rules, copied_joins: true, ..from_one(nodes, successors) }
 }
 
-/// Whoever looks, whoever fails and whoever is taken for dead: everything may happen at any time.
+/// Whoever looks, whoever fails, whoever is taken for dead or remembered though it is: everything may
+/// happen at any time.
 fn anything(nodes: Number, successors: usize) -> Model {
     let failures = Failures::Any;
-    Model { failures, suspicions: true, merges: true, ..base(nodes, successors) }
+    let (suspicions, merges, witnesses) = (true, true, true);
+    Model { failures, suspicions, merges, witnesses, ..base(nodes, successors) }
 }
 
 #[track_caller]
