@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::formats::krpc::{Answer, Body, Message, Query, Token};
-use crate::machines::chord::{News, Role, Settings, Shape, Sharer};
+use crate::machines::chord::ring::is_between;
+use crate::machines::chord::{Contact, News, Role, Settings, Shape, Sharer};
 use crate::words::limits::ring as limits;
 use network::{Network, hash, place};
 
@@ -569,4 +570,20 @@ fn answers_a_second() {
         println!("{name}: {count} answers a second");
         assert!(count > 0);
     }
+}
+
+#[test]
+fn hints_without_end_put_off_no_stabilisation() {
+    let mut network = Network::new(8);
+    let members = network.grow(6);
+    let (me, head) = (network.node(members[0]).me(), network.node(members[0]).successors()[0]);
+    network.kill(head.address);
+    let nobody = (100..=250).map(place).find(|it| is_between(me, Contact::at(*it), head)).unwrap();
+    let body = Body::Query(Query::Hint(nobody), None);
+    let said = Message { transaction: 9, seen: None, client: false, body }.encode(0);
+    for _ in 0..180 {
+        network.deliver(nobody, me.address, &said);
+        network.pass(seconds(1) / 3);
+    }
+    assert!(!network.node(me.address).successors().contains(&head));
 }
