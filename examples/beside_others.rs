@@ -19,7 +19,7 @@ const ABREAST: usize = 3;
 const STRIP: f64 = 290.0;
 /// Pixels from the left edge of a strip to its bars, and the longest bar.
 const NAMES: f64 = 86.0;
-const LONGEST: f64 = 145.0;
+const LONGEST: f64 = 125.0;
 /// Pixels of a strip's title and the room below it, from one bar to the next, and of how thick it is.
 const TITLE: u32 = 46;
 const STEP: u32 = 18;
