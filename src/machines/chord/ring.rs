@@ -12,6 +12,7 @@
 //! - **R4** A list is built from its head and the head's own list, and ends before a node that does
 //!   not lie between the last one and us. Behind the head it may have others that have answered us.
 //! - **R5** A head is dropped only when it was silent to us; a predecessor is replaced, never cleared.
+//!   Whoever answers that it has no place is as silent.
 //! - **R6** Each stabilisation that ends tells the head of us.
 //! - **R7** Whoever is known between us and our head may be the better head, not only the head's
 //!   predecessor: this unwinds a ring that winds twice, in which every pair of pointers agrees.
