@@ -22,7 +22,11 @@ struct Server {
 impl Server {
     /// Serves `root`; every byte is another if `spoils`.
     fn start(root: &Path, spoils: bool) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at(TcpListener::bind("127.0.0.1:0").unwrap(), root, spoils)
+    }
+
+    /// The same, where whoever asked before now has been waiting.
+    fn start_at(listener: TcpListener, root: &Path, spoils: bool) -> Self {
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(AtomicUsize::new(0));
         let (root, counted) = (root.to_owned(), Arc::clone(&requests));
@@ -135,12 +139,17 @@ fn a_folder_comes_from_a_web_seed_alone() {
 fn whoever_serves_wrong_bytes_is_left_and_the_next_is_asked() {
     let source = Source::new();
     let spoils = Server::start(&source.root, true);
-    let serves = Server::start(&source.root, false);
-    source.create(&[spoils.url(""), spoils.url("no/such/"), serves.url("")]);
-    let download = source.assert_downloads();
+    let serves = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", serves.local_addr().unwrap());
+    source.create(&[spoils.url(""), spoils.url("no/such/"), url]);
+    let mut download = source.download(&["-v"]);
+    let left = |reason| move |download: &Running| download.stdout().contains(reason).then_some(());
     for reason in ["it sent corrupt data", "it answers 404"] {
-        assert!(download.stdout().contains(reason), "{}", download.stdout());
+        download.wait_for(reason, left(reason));
     }
+    Server::start_at(serves, &source.root, false);
+    assert_eq!(download.wait_for_exit().code(), Some(0), "{}", download.stderr());
+    Tree::of(&source.root).assert_is_at(&source.scratch.path("copy"));
 }
 
 /// The peer that brings the metadata is too slow for the data.

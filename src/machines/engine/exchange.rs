@@ -283,6 +283,16 @@ pub(super) fn apply_choking(engine: &mut Engine, torrent: TorrentKey) {
 
 /// Ends the connection of `key`. Its threads' last words are still to come.
 pub(super) fn hang_up(engine: &mut Engine, key: PeerKey, fault: Fault, reason: &str) {
+    leave(engine, key, Some(Farewell { reason: reason.to_owned(), fault }));
+}
+
+/// Ends the connection of `key`, whose threads took no order any more: they have ended, and their
+/// last words say why.
+pub(super) fn let_go(engine: &mut Engine, key: PeerKey) {
+    leave(engine, key, None);
+}
+
+fn leave(engine: &mut Engine, key: PeerKey, farewell: Option<Farewell>) {
     let Some(peer) = engine.peers.get_mut(key.0) else { return };
     if matches!(peer.stage, Stage::Leaving(..)) {
         return;
@@ -298,7 +308,6 @@ pub(super) fn hang_up(engine: &mut Engine, key: PeerKey, fault: Fault, reason: &
     {
         torrent.let_out(network);
     }
-    let farewell = Farewell { reason: reason.to_owned(), fault };
     peer.stage = match std::mem::replace(&mut peer.stage, Stage::Greeting) {
         Stage::Talking(talk) => Stage::Leaving(farewell, Some(talk)),
         Stage::Dialling | Stage::Greeting | Stage::Leaving(..) => Stage::Leaving(farewell, None),

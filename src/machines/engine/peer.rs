@@ -47,8 +47,8 @@ pub(super) enum Stage {
     Greeting,
     /// It talks.
     Talking(Box<Talk>),
-    /// We hung up, for this reason; its threads have not said their last words yet.
-    Leaving(Farewell, Option<Box<Talk>>),
+    /// We hung up, for this reason if we had one; its threads have not said their last words yet.
+    Leaving(Option<Farewell>, Option<Box<Talk>>),
 }
 
 /// What there is to know of a peer that talks.

@@ -62,7 +62,7 @@ pub(in crate::machines::engine) fn handle_undelivered(engine: &mut Engine, order
             handle_gone(engine, peer, Farewell { reason, fault: Fault::Ours });
         }
         Order::Introduce { peer, .. } | Order::Peer(peer, _) => {
-            hang_up(engine, peer, Fault::Ours, "its writer is gone");
+            exchange::let_go(engine, peer);
         }
         // Blocks of a piece that is larger than the memory come as fast as the network brings them.
         Order::Storage(torrent, ToStorage::Store(block, _)) => {
@@ -402,8 +402,8 @@ fn handle_gone(engine: &mut Engine, key: PeerKey, farewell: Farewell) {
     }
     // Whoever hung up first knows why.
     let Farewell { reason, fault } = match &peer.stage {
-        Stage::Leaving(ours, _) => ours.clone(),
-        Stage::Dialling | Stage::Greeting | Stage::Talking(_) => farewell,
+        Stage::Leaving(Some(ours), _) => ours.clone(),
+        Stage::Leaving(None, _) | Stage::Dialling | Stage::Greeting | Stage::Talking(_) => farewell,
     };
     if let Some(torrent) = peer.torrent {
         forget(engine, key, torrent, &mut peer);

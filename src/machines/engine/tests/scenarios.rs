@@ -475,7 +475,9 @@ fn an_order_that_found_nobody_ends_the_connection() {
     let key = drive.peers[&peer].key;
     drive.engine.handle_undelivered(drive.now, Order::Peer(key, ToPeer::Unchoke));
     assert_eq!(drive.orders(), "hang up 0");
+    drive.events();
     drive.goes(peer);
+    assert!(drive.events().contains("it left"), "its threads know why");
     assert_eq!(drive.accepted(), "admit 0");
     let (socket, key) = (SocketNumber(1), drive.peers.remove(&0).unwrap().key);
     drive.engine.handle_undelivered(drive.now, Order::Admit { socket, peer: key });
