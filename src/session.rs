@@ -383,10 +383,17 @@ impl Session {
                     None => Err(order),
                 }
             }
-            Order::Peer(peer, to_peer) => match self.peers.get(&peer) {
-                Some(ends) => ends.orders.try_send(to_peer).map_err(|_full| order),
-                None => Err(order),
-            },
+            Order::Peer(peer, to_peer) => {
+                let Some(ends) = self.peers.get(&peer) else { return Err(order) };
+                if ends.orders.try_send(to_peer).is_err() {
+                    return Err(order);
+                }
+                if ends.line.claim_writer() {
+                    let go_on = ToPorter::GoOn(Arc::clone(&ends.line));
+                    return self.porter.orders.try_send(go_on).map_err(|_full| order);
+                }
+                Ok(())
+            }
             Order::HangUp(peer) => {
                 // Whoever waits for an introduction hears that none will come.
                 if let Some(ends) = self.peers.get_mut(&peer) {

@@ -24,8 +24,8 @@ use crate::formats::web_seed::WebSeed;
 use crate::words::address::Address;
 use crate::words::bitfield::SharedBitfield;
 use crate::words::id::{InfoHash, TorrentKey};
-use crate::words::limits::TORRENT_LEN_MAX;
-use crate::words::limits::metadata::{CLERK_ORDERS_MAX, CLERK_STACK};
+use crate::words::limits::metadata::CLERK_ORDERS_MAX;
+use crate::words::limits::{TORRENT_LEN_MAX, stacks};
 
 /// Main's end of the clerk: dropped, it ends the thread.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl ClerkHandle {
     pub(crate) fn start(notifications: Sender<Notification>) -> io::Result<Self> {
         let (orders, from_main) = bounded(CLERK_ORDERS_MAX);
         let clerk = Clerk(notifications);
-        let builder = Builder::new().name("clerk".into()).stack_size(CLERK_STACK);
+        let builder = Builder::new().name("clerk".into()).stack_size(stacks::CLERK);
         let thread = builder.spawn(move || clerk.run(&from_main))?;
         Ok(Self { orders, thread })
     }

@@ -65,7 +65,7 @@ impl Check {
         for n in 0..count {
             let (check, found) = (Arc::clone(self), found.clone());
             let builder =
-                Builder::new().name(format!("hasher-{n}")).stack_size(limits::HASHER_STACK);
+                Builder::new().name(format!("hasher-{n}")).stack_size(limits::stacks::HASHER);
             match builder.spawn(move || check.work(&found)) {
                 Ok(thread) => threads.push(thread),
                 // One is enough.

@@ -79,7 +79,7 @@ impl ListenerHandle {
         let (stop, stopped) = bounded(0);
         let thread = Builder::new()
             .name("listener".into())
-            .stack_size(limits::LISTENER_STACK)
+            .stack_size(limits::stacks::LISTENER)
             .spawn(move || accept_all(&listener, &sockets, &stopped))?;
         Ok(Self { stop, address, thread: Some(thread) })
     }

@@ -1,9 +1,10 @@
 //! The two threads of one peer: one that blocks on TCP and publishes, one that writes.
 //!
-//! The reader never writes (but for the handshake, which an empty socket always takes), the writer
-//! never reads: two clients that both block in `write` would otherwise wait for each other for ever.
-//! The reader makes the connection and starts the writer; its last words are `Gone`. Main then lets
-//! go of the writer's channel, which ends the writer, and the porter joins both.
+//! The reader never writes (but for the handshake and what follows it, which an empty socket always
+//! takes), the writer never reads: two clients that both block in `write` would otherwise wait for each
+//! other for ever. The reader makes the connection and the writer, whose thread lasts only while there
+//! is something to say (see [`writer`]); the reader's last words are `Gone`. Main then lets go of the
+//! writer's channel, which ends the writer, and the porter joins both.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -12,18 +13,16 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-use std::time::Instant;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
 use crate::actors::clock::now;
-use crate::actors::file_error::{is_time_out, reason};
-use crate::actors::files::{Access, FileStore};
+use crate::actors::file_error::reason;
+use crate::actors::files::FileStore;
 use crate::actors::limiter::Limiter;
 use crate::actors::messenger::{Breakdown, HangUp, Messenger};
 use crate::actors::shelf::Shelf;
-use crate::actors::zero_copy::Unsent;
 use crate::bus::{Farewell, Fault, Notification, PeerNews, PeerShared, ToPeer, TorrentContext};
 use crate::formats::allowed_fast::allowed_fast;
 use crate::formats::client;
@@ -33,14 +32,16 @@ use crate::formats::wire::{
     EXTENSION_HANDSHAKE, ExtensionHandshake, Handshake, LT_DONTHAVE, Message, OUR_LT_DONTHAVE,
     OUR_UT_METADATA, OUR_UT_PEX, UT_METADATA, UT_PEX,
 };
-use crate::machines::conversation::{Inbound, Outbound, Speech};
+use crate::machines::conversation::{Inbound, Outbound};
 use crate::words::address::Address;
-use crate::words::id::{Block, PeerId, PeerKey, PieceIndex, TorrentKey};
+use crate::words::id::{PeerId, PeerKey, PieceIndex, TorrentKey};
 use crate::words::limits;
 
 mod meeting;
+mod writer;
 
 use meeting::Met;
+use writer::{Desk, Writer};
 
 /// What the threads of all peers know.
 #[derive(Debug)]
@@ -101,6 +102,8 @@ pub(crate) struct Line {
     state: Mutex<LineState>,
     /// Why the writer ended it.
     farewell: Mutex<Option<Farewell>>,
+    /// Where the writer is while it has no thread.
+    desk: Desk,
 }
 
 #[derive(Debug, Default)]
@@ -126,6 +129,26 @@ impl Line {
         matches!(*self.state.lock(), LineState::Ended)
     }
 
+    /// Whether the writer rests, and the caller is to see to it that it goes on, now that there is an
+    /// order for it. Waits for nobody.
+    pub(crate) fn claim_writer(&self) -> bool {
+        self.desk.claim()
+    }
+
+    /// Starts a thread for the writer that was claimed; without one the connection ends.
+    pub(crate) fn go_on(&self) {
+        if let Err(farewell) = self.desk.go_on() {
+            *self.farewell.lock() = Some(farewell);
+            self.hang_up();
+        }
+    }
+
+    /// Joins the last thread of the writer, of which main has let go. Gives why the system had none for
+    /// it, if that is how it ended.
+    pub(crate) fn join_writer(&self) -> Option<io::Error> {
+        self.desk.join()
+    }
+
     /// Ends the connection, or the one that is being made, without waiting.
     pub(crate) fn hang_up(&self) {
         let state = std::mem::replace(&mut *self.state.lock(), LineState::Ended);
@@ -135,21 +158,13 @@ impl Line {
     }
 }
 
-/// The thread of a peer's reader.
-pub(crate) type PeerThread = JoinHandle<WriterThread>;
-
-/// What a reader returns: its writer, if it came to start one, or why the system gave no thread.
-pub(crate) type WriterThread = Option<io::Result<JoinHandle<()>>>;
-
 /// Starts the reader of a peer.
-pub(crate) fn start(call: Call) -> io::Result<PeerThread> {
+pub(crate) fn start(call: Call) -> io::Result<JoinHandle<()>> {
     let name = format!("peer-{}-in", call.peer);
-    Builder::new().name(name).stack_size(limits::PEER_STACK).spawn(move || {
+    Builder::new().name(name).stack_size(limits::stacks::PEER).spawn(move || {
         let mut last_words = LastWords::of(&call);
         let Call { peer, way, line, orders, office } = call;
-        let (farewell, writer) = Reader { peer, line, orders, office }.run(way);
-        last_words.farewell = farewell;
-        writer
+        last_words.farewell = Reader { peer, line, orders, office }.run(way);
     })
 }
 
@@ -176,6 +191,7 @@ impl LastWords {
 impl Drop for LastWords {
     fn drop(&mut self) {
         self.line.hang_up();
+        self.line.desk.clear();
         let gone = PeerNews::Gone(self.farewell.clone());
         // If main is gone, so is the need to tell it.
         publish(&self.notifications, self.peer, gone).ok();
@@ -240,10 +256,10 @@ struct Begun {
 /// and a page that was touched stays with the thread for as long as the peer does. That of an idle
 /// peer has two.
 impl Reader {
-    fn run(self, way: Way) -> (Farewell, WriterThread) {
+    fn run(self, way: Way) -> Farewell {
         let met = match self.meet(way) {
             Ok(met) => met,
-            Err(farewell) => return (farewell, None),
+            Err(farewell) => return farewell,
         };
         let Met { mut messenger, address, greeting, introduction: (torrent, context) } = met;
         // The metadata may have come while the handshakes were under way.
@@ -251,25 +267,21 @@ impl Reader {
         let extension = greeting.reserved.extension().then(|| self.our_extensions(&context));
         let Begun { mut inbound, outbound, connected } =
             self.begin(address, &greeting, context, extension);
+        let mut writer = Writer::new(&self, torrent, outbound, messenger.split());
+        let greeted = writer.greet();
         if let Err(gone) = self.publish(connected) {
-            return (gone.into(), None);
+            return gone.into();
         }
-        let writer = match self.start_writer(torrent, outbound, messenger.split()) {
-            Ok(writer) => writer,
-            Err(error) => {
-                let why = format!("no thread for its writer: {}", reason(&error));
-                return (ours(why), Some(Err(error)));
-            }
-        };
-        let Err(heard) = self.listen(messenger.as_mut(), &mut inbound);
+        let begun = greeted.and_then(|()| self.line.desk.begin(writer));
+        let Err(heard) = begun.and_then(|()| self.listen(messenger.as_mut(), &mut inbound));
         self.line.hang_up();
         let farewell = self.line.farewell.lock().take().unwrap_or(heard);
         for word in inbound.take_back() {
             if let Err(gone) = self.publish(PeerNews::Lost(word)) {
-                return (gone.into(), Some(Ok(writer)));
+                return gone.into();
             }
         }
-        (farewell, Some(Ok(writer)))
+        farewell
     }
 
     #[inline(never)]
@@ -302,27 +314,6 @@ impl Reader {
         Begun { inbound, outbound: Box::new(outbound), connected }
     }
 
-    #[inline(never)]
-    fn start_writer(
-        &self,
-        torrent: TorrentKey,
-        outbound: Box<Outbound>,
-        messenger: Box<dyn Messenger>,
-    ) -> io::Result<JoinHandle<()>> {
-        let writer = Writer {
-            line: Arc::clone(&self.line),
-            peer: self.peer,
-            torrent,
-            outbound,
-            messenger,
-            orders: self.orders.clone(),
-            office: Arc::clone(&self.office),
-            paced: None,
-        };
-        let name = format!("peer-{}-out", self.peer);
-        Builder::new().name(name).stack_size(limits::PEER_STACK).spawn(move || writer.run())
-    }
-
     /// Publishes what the peer says, until it ends.
     #[inline(never)]
     fn listen(
@@ -343,6 +334,9 @@ impl Reader {
             inbound.handle_time(now()).map_err(theirs)?;
             while let Some(news) = inbound.poll_news() {
                 self.publish(news)?;
+            }
+            if self.line.desk.claim_due(now()) {
+                self.line.desk.go_on()?;
             }
         }
     }
@@ -398,124 +392,6 @@ fn broken(breakdown: Breakdown) -> Farewell {
         Breakdown::Web { for_good: false, .. } => nobodys(breakdown),
         Breakdown::Wire(_) | Breakdown::Mse(_) | Breakdown::Web { .. } => theirs(breakdown),
     }
-}
-
-/// The writer: carries out main's orders, and says by itself what its machine finds to say.
-struct Writer {
-    peer: PeerKey,
-    torrent: TorrentKey,
-    outbound: Box<Outbound>,
-    messenger: Box<dyn Messenger>,
-    orders: Receiver<ToPeer>,
-    line: Arc<Line>,
-    office: Arc<Office>,
-    /// A block, or what is as large, that the rate limit lets go at this time. What else there is to
-    /// say goes before it: a download must not be slow because uploads are.
-    paced: Option<(Speech, Instant)>,
-}
-
-impl Writer {
-    /// Speaks until the connection ends, or main lets go of it.
-    fn run(mut self) {
-        let Err(farewell) = self.speak();
-        *self.line.farewell.lock() = farewell;
-        self.line.hang_up();
-    }
-
-    fn speak(&mut self) -> Result<Infallible, Option<Farewell>> {
-        loop {
-            self.say_all()?;
-            let look = self.outbound.poll_deadline(now());
-            let until = self.paced.as_ref().map_or(look, |(_, at)| look.min(*at));
-            match self.orders.recv_deadline(until) {
-                Ok(order) => self.outbound.handle_order(order),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err(None),
-            }
-        }
-    }
-
-    /// Says whatever there is to say just now.
-    fn say_all(&mut self) -> Result<(), Option<Farewell>> {
-        let mut uploads = 0;
-        self.take_orders();
-        while let Some(speech) = self.next_speech() {
-            match speech {
-                Speech::Message(message) | Speech::Metadata(message) => {
-                    self.messenger.send(&message).map_err(|error| does_not_read(&error))?;
-                }
-                Speech::Upload(block) => {
-                    self.upload(block)?;
-                    uploads += 1;
-                    if uploads % limits::UPLOADS_REPORTED == 0 {
-                        self.report()?;
-                        self.take_orders();
-                    }
-                }
-                Speech::Farewell => {
-                    self.messenger.flush().map_err(|error| does_not_read(&error))?;
-                    return Err(Some(nobodys("both sides have everything")));
-                }
-            }
-        }
-        self.messenger.flush().map_err(|error| does_not_read(&error))?;
-        self.report()
-    }
-
-    /// The next thing to do that the rate limit allows.
-    fn next_speech(&mut self) -> Option<Speech> {
-        let time = now();
-        if self.paced.as_ref().is_some_and(|(_, at)| time < *at) {
-            return self.outbound.poll_message(time);
-        }
-        if let Some((speech, _)) = self.paced.take() {
-            return Some(speech);
-        }
-        let speech = self.outbound.poll_speech(time)?;
-        match speech.payload_len().and_then(|len| self.office.up.take(len)) {
-            Some(at) => {
-                self.paced = Some((speech, at));
-                self.outbound.poll_message(time)
-            }
-            None => Some(speech),
-        }
-    }
-
-    fn upload(&mut self, block: Block) -> Result<(), Option<Farewell>> {
-        let (offset, len) = (self.outbound.offset_of(block), u64::from(block.len));
-        let parts = self.office.files.parts(self.torrent, offset, len, Access::Read);
-        let mut parts = parts.map_err(|error| Some(unreadable(&error)))?;
-        self.messenger.send_block(block, &mut parts).map_err(|unsent| match unsent {
-            Unsent::Data(error) => Some(unreadable(&error)),
-            Unsent::Line(error) => does_not_read(&error),
-        })?;
-        self.outbound.handle_uploaded(block.len);
-        Ok(())
-    }
-
-    fn take_orders(&mut self) {
-        self.orders.try_iter().for_each(|order| self.outbound.handle_order(order));
-    }
-
-    fn report(&mut self) -> Result<(), Option<Farewell>> {
-        if let Some((orders, uploaded)) = self.outbound.poll_performed() {
-            let performed = PeerNews::Performed { orders, uploaded };
-            publish(&self.office.notifications, self.peer, performed).map_err(|_gone| None)?;
-        }
-        Ok(())
-    }
-}
-
-/// A block that the files no longer hold: a promise that we cannot keep.
-fn unreadable(error: &io::Error) -> Farewell {
-    ours(format_args!("a block for it cannot be read: {error}"))
-}
-
-/// A failed write: the reader hears of a closed connection by itself; one that takes nothing is
-/// ended here.
-fn does_not_read(error: &io::Error) -> Option<Farewell> {
-    let seconds = limits::WRITE_TIMEOUT.as_secs();
-    is_time_out(error).then(|| theirs(format_args!("it read nothing for {seconds} s")))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use crate::actors::clock::now;
 use crate::actors::file_error::reason;
-use crate::actors::peer::{self, Call, Introduction, Line, Office, PeerThread, Way};
+use crate::actors::peer::{self, Call, Introduction, Line, Office, Way};
 use crate::bus::{Farewell, Fault, Notification, PeerNews, SocketNumber, ToPeer};
 use crate::formats::web_seed::WebSeed;
 use crate::words::address::Address;
@@ -25,6 +25,8 @@ pub(crate) enum ToPorter {
     Ask(PeerKey, WebSeed, Introduction, Ends),
     Admit(SocketNumber, PeerKey, Receiver<Introduction>, Ends),
     Refuse(SocketNumber),
+    /// Main has claimed this peer's writer from its desk, and it is to go on.
+    GoOn(Arc<Line>),
     Reap(PeerKey),
 }
 
@@ -67,7 +69,7 @@ impl PorterHandle {
         };
         let thread = Builder::new()
             .name("porter".into())
-            .stack_size(limits::PORTER_STACK)
+            .stack_size(limits::stacks::PORTER)
             .spawn(move || porter.run(&from_main, from_listener))?;
         Ok((Self { orders, thread: Some(thread) }, sockets))
     }
@@ -89,11 +91,17 @@ struct Porter {
     /// Accepted sockets about which main has not decided.
     waiting: BTreeMap<SocketNumber, TcpStream>,
     accepted: u64,
-    threads: BTreeMap<PeerKey, PeerThread>,
+    threads: BTreeMap<PeerKey, PeerThreads>,
     /// The system gave no more threads, a short time ago.
     shortage: Option<Shortage>,
     /// When the user was told of that.
     told_at: Option<Instant>,
+}
+
+/// The threads of a peer: its reader, and where to find the last one of its writer.
+struct PeerThreads {
+    reader: JoinHandle<()>,
+    line: Arc<Line>,
 }
 
 /// For a while no more peers are taken than there were when the system gave no more threads: each
@@ -122,7 +130,7 @@ impl Porter {
             }
         }
         let threads = mem::take(&mut self.threads).into_values();
-        threads.filter(|thread| thread.is_finished()).for_each(|thread| drop(join(thread)));
+        threads.filter(PeerThreads::are_over).for_each(|threads| drop(threads.join()));
     }
 
     fn carry_out(&mut self, order: ToPorter) {
@@ -144,6 +152,7 @@ impl Porter {
             ToPorter::Refuse(socket) => {
                 self.waiting.remove(&socket);
             }
+            ToPorter::GoOn(line) => line.go_on(),
             ToPorter::Reap(peer) => {
                 // Its last words were heard, so the thread is over or about to be.
                 self.reap(peer);
@@ -155,7 +164,7 @@ impl Porter {
     /// order to do so did not come through.
     fn start(&mut self, peer: PeerKey, way: Way, ends: Ends) {
         let is_over =
-            |(peer, thread): (&PeerKey, &PeerThread)| thread.is_finished().then_some(*peer);
+            |(peer, threads): (&PeerKey, &PeerThreads)| threads.are_over().then_some(*peer);
         let over: Vec<PeerKey> = self.threads.iter().filter_map(is_over).collect();
         for peer in over {
             self.reap(peer);
@@ -165,10 +174,11 @@ impl Porter {
             return self.say_gone(peer, "the system gave no threads for more peers");
         }
         let Ends { line, orders } = ends;
-        let call = Call { peer, way, line, orders, office: Arc::clone(&self.office) };
+        let office = Arc::clone(&self.office);
+        let call = Call { peer, way, line: Arc::clone(&line), orders, office };
         match peer::start(call) {
-            Ok(thread) => {
-                self.threads.insert(peer, thread);
+            Ok(reader) => {
+                self.threads.insert(peer, PeerThreads { reader, line });
             }
             Err(error) => {
                 self.say_gone(peer, &format!("no thread for it: {}", reason(&error)));
@@ -179,8 +189,8 @@ impl Porter {
 
     /// Joins the threads of a peer.
     fn reap(&mut self, peer: PeerKey) {
-        let thread = self.threads.remove(&peer);
-        if let Some(error) = thread.and_then(join) {
+        let threads = self.threads.remove(&peer);
+        if let Some(error) = threads.and_then(PeerThreads::join) {
             self.run_short(&error);
         }
     }
@@ -217,16 +227,17 @@ impl Porter {
     }
 }
 
-/// Joins both threads of a peer; why there was no writer, if the system gave no thread for it. Main
-/// has let go of the peer, so its writer is over or about to be.
-fn join(reader: PeerThread) -> Option<io::Error> {
-    // A thread that failed has said so on stderr.
-    match reader.join() {
-        Ok(Some(Ok(writer))) => {
-            writer.join().ok();
-            None
-        }
-        Ok(Some(Err(error))) => Some(error),
-        Ok(None) | Err(_) => None,
+impl PeerThreads {
+    /// Whether the reader has said its last words.
+    fn are_over(&self) -> bool {
+        self.reader.is_finished()
+    }
+
+    /// Joins both; why there was no writer, if the system gave no thread for it. Main has let go of the
+    /// peer, so its writer is over or about to be.
+    fn join(self) -> Option<io::Error> {
+        // A thread that failed has said so on stderr.
+        self.reader.join().ok();
+        self.line.join_writer()
     }
 }

@@ -151,7 +151,7 @@ impl ReactorHandle {
         };
         let thread = Builder::new()
             .name("reactor".into())
-            .stack_size(limits::REACTOR_STACK)
+            .stack_size(limits::stacks::REACTOR)
             .spawn(move || reactor.run())?;
         Ok(Self { orders: Some(orders), waker, thread: Some(thread) })
     }

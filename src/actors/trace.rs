@@ -76,7 +76,7 @@ impl TraceHandle {
         notifications: Sender<Notification>,
     ) -> io::Result<Self> {
         let (entries, queue) = bounded(limits::TRACE_MAX);
-        let builder = Builder::new().name("trace".into()).stack_size(limits::TRACE_STACK);
+        let builder = Builder::new().name("trace".into()).stack_size(limits::stacks::TRACE);
         let thread = builder.spawn(move || {
             let Err(error) = write_all(&queue, start, &*file) else { return };
             drop(queue);

@@ -23,7 +23,7 @@ use crate::bus::trackers::{AnnounceNumber, ToTracker, TrackerFailure, TrackerNew
 use crate::formats::announce::Answer;
 use crate::formats::url::Scheme;
 use crate::words::address::{Host, is_local};
-use crate::words::limits::trackers as limits;
+use crate::words::limits::{stacks, trackers as limits};
 
 use calls::Call;
 use datagrams::Datagrams;
@@ -68,7 +68,7 @@ impl CrierHandle {
         };
         let thread = Builder::new()
             .name("crier".into())
-            .stack_size(limits::CRIER_STACK)
+            .stack_size(stacks::CRIER)
             .spawn(move || crier.run(&from_main, &from_threads))?;
         Ok(Self { orders: Some(orders), waker, thread: Some(thread) })
     }
@@ -238,7 +238,7 @@ impl Crier {
         let (over, waker) = (self.over.clone(), Arc::clone(&self.waker));
         let thread = Builder::new()
             .name(format!("tracker-{place}"))
-            .stack_size(limits::ANNOUNCE_STACK)
+            .stack_size(stacks::ANNOUNCE)
             .spawn(move || {
                 let resolved = work();
                 // The channel has a place for each thread that there can be.

@@ -141,7 +141,7 @@ impl UsherHandle {
         let (orders, from_main) = bounded(ring::USHER_ORDERS_MAX);
         let usher = Usher { entry_points, book, news, publish };
         let (alive, ended) = bounded::<()>(0);
-        let thread = Builder::new().name("usher".into()).stack_size(limits::USHER_STACK).spawn(
+        let thread = Builder::new().name("usher".into()).stack_size(limits::stacks::USHER).spawn(
             move || {
                 usher.run(&from_main);
                 drop(alive);

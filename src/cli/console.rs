@@ -72,7 +72,7 @@ pub(super) fn start(
         drawn: false,
         told_at: None,
     };
-    let builder = Builder::new().name("console".into()).stack_size(limits::CONSOLE_STACK);
+    let builder = Builder::new().name("console".into()).stack_size(limits::stacks::CONSOLE);
     builder.spawn(move || console.run(events, preface))
 }
 

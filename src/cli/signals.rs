@@ -30,7 +30,7 @@ pub(super) fn call_on_signal(quit: impl FnOnce() + Send + 'static) -> Result<(),
         crossbeam_channel::after(limits::EXIT_MAX).recv().ok();
         process::exit(Exit::Interrupted as i32);
     };
-    let builder = Builder::new().name("signals".into()).stack_size(limits::SIGNALS_STACK);
+    let builder = Builder::new().name("signals".into()).stack_size(limits::stacks::SIGNALS);
     builder.spawn(publish).map_err(|error| no_thread("signals", &error))?;
     let seen = AtomicBool::new(false);
     let handle = move || {

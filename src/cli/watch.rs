@@ -42,7 +42,7 @@ impl WatcherHandle {
         let (stop, stopped) = bounded(0);
         let watcher =
             Watcher { dir, remote, started, make, folder: Folder::default(), unreadable: false };
-        let builder = Builder::new().name("watcher".into()).stack_size(limits::WATCHER_STACK);
+        let builder = Builder::new().name("watcher".into()).stack_size(limits::stacks::WATCHER);
         let thread = builder.spawn(move || watcher.run(&stopped))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }

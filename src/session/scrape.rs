@@ -41,7 +41,7 @@ pub fn scrape(
             answered.try_send((place, outcome)).ok();
         };
         let name = format!("tracker-{place}");
-        let builder = Builder::new().name(name).stack_size(limits::trackers::ANNOUNCE_STACK);
+        let builder = Builder::new().name(name).stack_size(limits::stacks::ANNOUNCE);
         match builder.spawn(ask) {
             Ok(_asking) => open += 1,
             Err(error) => *outcome = Err(format!("its thread cannot be started: {error}")),

@@ -8,6 +8,7 @@ pub mod mainline;
 pub mod metadata;
 pub mod pex;
 pub mod ring;
+pub mod stacks;
 pub mod trackers;
 
 // ---------------------------------------------------- Torrents: what is read, and what is made ---
@@ -149,6 +150,17 @@ pub const WEB_ASKED_MAX: usize = 2 * PIPELINE_MAX as usize + 2;
 
 /// A peer that takes nothing we write for so long is ended.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A writer that has carried out no order for so long may rest, without a thread. A thread that starts
+/// and ends costs some 160 µs.
+pub const WRITER_RESTS_AFTER: Duration = Duration::from_secs(10);
+
+/// It rests only if it will have nothing to say for so long. Its reader looks whether that is over at
+/// least every [`SAMPLE_EVERY`].
+pub const WRITER_RESTS_FOR: Duration = Duration::from_secs(20);
+
+/// Longest greeting after the handshake that the reader says itself: an empty socket takes more at once.
+pub const GREETING_LEN_MAX: usize = 8 * 1024;
 
 /// The shortest time limit of a read: zero would mean none.
 pub const READ_TIMEOUT_MIN: Duration = Duration::from_millis(1);
@@ -372,6 +384,10 @@ pub const FAREWELLS_MAX: usize = 16;
 /// that ends by itself waits so long for its peers, and for its storage until all is synced.
 pub const ENDING_MAX: Duration = Duration::from_secs(4);
 
+/// How long the end waits for the ushers, who may be writing their files; a name that one resolves can
+/// take longer, and is left: of the 5 s that an exit may take, it is a twentieth.
+pub const USHER_ENDING: Duration = Duration::from_millis(250);
+
 /// After a signal the process ends within this, whatever hangs: a disk, or who reads its output.
 pub const EXIT_MAX: Duration = Duration::from_millis(4_750);
 
@@ -437,9 +453,10 @@ pub const REDIAL_DELAY_MAX: Duration = Duration::from_secs(60);
 pub const PEERS_MAX: u32 = 32 * 1024;
 
 /// Orders that the porter may not have carried out for each place of the table of peers, so that
-/// none finds its channel full: the start of its tenant, and the end of the one before. (A tenant
-/// ends only when the porter has started it.)
-pub const PORTER_ORDERS_A_PEER: usize = 2;
+/// none finds its channel full: the start of its tenant, one of its writer, which rests again only
+/// when the porter has started it, and the end of the one before. (A tenant ends only when the porter
+/// has started it.)
+pub const PORTER_ORDERS_A_PEER: usize = 3;
 /// Those beside: a refusal for every socket of which main has not heard or not decided.
 pub const PORTER_ORDERS_SPARE: usize = NOTIFICATIONS_MAX + ACCEPTED_MAX;
 
@@ -528,49 +545,6 @@ pub const PROCESS_MEMORY: u64 = 8 * 1024 * 1024;
 
 /// One of so many parts of a machine's memory is ours: it has other work to do.
 pub const HOST_MEMORY_PARTS: u64 = 4;
-
-// ------------------------------ Stacks of threads; memory that is never touched is never taken ---
-
-/// Stack of a peer's thread. It needs some 10 KiB in a release build and 40 in a debug build;
-/// memory that is never touched is never taken.
-pub const PEER_STACK: usize = 128 * 1024;
-
-/// Stack of the porter.
-pub const PORTER_STACK: usize = 128 * 1024;
-
-/// Stack of the listener.
-pub const LISTENER_STACK: usize = 64 * 1024;
-
-/// Stack of a hasher; its buffer is on the heap.
-pub const HASHER_STACK: usize = 128 * 1024;
-
-/// Stack of the syncer.
-pub const SYNCER_STACK: usize = 128 * 1024;
-
-/// Stack of the storage thread.
-pub const STORAGE_STACK: usize = 256 * 1024;
-
-/// Stack of the reactor. A datagram of 1.5 KiB is read onto it; the rest is the nodes' heap.
-pub const REACTOR_STACK: usize = 256 * 1024;
-
-/// How long the end waits for the ushers, who may be writing their files; a name that one resolves can
-/// take longer, and is left: of the 5 s that an exit may take, it is a twentieth.
-pub const USHER_ENDING: Duration = Duration::from_millis(250);
-
-/// Stack of an usher: the system's resolver wants some 64 KiB of its own.
-pub const USHER_STACK: usize = 256 * 1024;
-
-/// Stack of the console.
-pub const CONSOLE_STACK: usize = 256 * 1024;
-
-/// Stack of the watcher, which reads torrents: bencode is nested [`TORRENT_DEPTH_MAX`] deep at most.
-pub const WATCHER_STACK: usize = 1024 * 1024;
-
-/// Stack of the thread that waits for signals.
-pub const SIGNALS_STACK: usize = 64 * 1024;
-
-/// Stack of the trace.
-pub const TRACE_STACK: usize = 128 * 1024;
 
 // ---------------------------------------------------------------------------- The command line ---
 

@@ -65,7 +65,7 @@ fn nanos(work: impl FnOnce()) -> f64 {
 }
 
 fn thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    let builder = Builder::new().name("peer-0-in".into()).stack_size(limits::PEER_STACK);
+    let builder = Builder::new().name("peer-0-in".into()).stack_size(limits::stacks::PEER);
     builder.spawn(work).unwrap()
 }
 

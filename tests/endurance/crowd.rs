@@ -159,11 +159,14 @@ fn a_crowd_of_idle_peers_costs_little_and_leaves_nothing() {
     drop(crowd);
     let after = assert_rests(id, before);
 
-    // Crowds that come after it need no more than one another: what is kept is used again.
+    // Crowds that come after it need no more than one another: what is kept is used again. Now that
+    // everything is here, those who want nothing have one thread each.
     let another = || {
         let crowd: Vec<_> =
             (0..count).map(|number| Idler::meet(address, &infohash, pieces, number)).collect();
-        let among = figures::memory_kb(id);
+        let (among, threads) = (figures::memory_kb(id), figures::threads(id));
+        let most = before[1] + count + CURIOUS + DIALS;
+        assert!((count..=most).contains(&threads), "{threads} threads for {count} peers");
         drop(crowd);
         (among, assert_rests(id, before))
     };

@@ -21,24 +21,24 @@ use crate::words::limits::BLOCK_LEN;
 const PIECES: u32 = 4;
 
 /// Main, as a peer's threads see it: a torrent of four pieces, of which we have the first.
-struct Main {
-    publisher: Publisher,
-    context: Arc<TorrentContext>,
+pub(super) struct Main {
+    pub(super) publisher: Publisher,
+    pub(super) context: Arc<TorrentContext>,
     office: Arc<Office>,
     notifications: Receiver<Notification>,
-    orders: Sender<ToPeer>,
-    line: Arc<Line>,
+    pub(super) orders: Sender<ToPeer>,
+    pub(super) line: Arc<Line>,
     from_main: Receiver<ToPeer>,
     _scratch: Scratch,
 }
 
 /// Long enough for any machine; nothing waits for it unless something is wrong.
-fn late() -> Instant {
+pub(super) fn late() -> Instant {
     now() + Duration::from_secs(30)
 }
 
 impl Main {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::limited(0)
     }
 
@@ -104,7 +104,7 @@ impl Main {
     }
 
     /// The next news, which must come.
-    fn news(&self) -> PeerNews {
+    pub(super) fn news(&self) -> PeerNews {
         match self.notifications.recv_deadline(late()).unwrap() {
             Notification::Peer(_, news) => news,
             other @ (Notification::Accepted { .. }
@@ -134,7 +134,7 @@ impl Main {
     }
 
     /// A writer on a Messenger in memory, and the other end.
-    fn writer(&self) -> (Writer, MemoryMessenger, Arc<PeerShared>) {
+    pub(super) fn writer(&self) -> (Box<Writer>, MemoryMessenger, Arc<PeerShared>) {
         let (near, far) = in_memory::pair();
         let theirs = SharedBitfield::zeros(PIECES);
         let shared = Arc::new(PeerShared::of(theirs));
@@ -142,16 +142,10 @@ impl Main {
         let outbound =
             Box::new(Outbound::new(context, Arc::clone(&shared), false, Vec::new(), now()));
         self.line.open(near.line());
-        let writer = Writer {
-            peer: made_up::peer(0),
-            torrent: made_up::torrent_key(0),
-            outbound,
-            messenger: Box::new(near),
-            orders: self.from_main.clone(),
-            line: Arc::clone(&self.line),
-            office: Arc::clone(&self.office),
-            paced: None,
-        };
+        let way = Way::Out("127.0.0.1:1".parse().unwrap(), self.introduction());
+        let Call { peer, line, orders, office, .. } = self.call(way);
+        let reader = Reader { peer, line, orders, office };
+        let writer = Writer::new(&reader, made_up::torrent_key(0), outbound, Box::new(near));
         (writer, far, shared)
     }
 
@@ -350,7 +344,8 @@ fn a_peer_is_told_of_our_node_and_our_extensions() {
         main.line.hang_up();
         while !matches!(main.news(), PeerNews::Gone(_)) {}
         drop((main.orders, main.from_main));
-        reader.join().unwrap().expect("it came to a writer").unwrap().join().unwrap();
+        reader.join().unwrap();
+        assert!(main.line.join_writer().is_none());
     }
 }
 
@@ -386,7 +381,8 @@ fn a_peer_is_dialled_talks_and_takes_back_what_it_had() {
     }
     assert_eq!(lost, 0b100, "what it told is taken back before its last words");
     drop((main.orders, main.from_main));
-    reader.join().unwrap().expect("it came to a writer").unwrap().join().unwrap();
+    reader.join().unwrap();
+    assert!(main.line.join_writer().is_none());
 }
 
 #[test]
@@ -407,7 +403,8 @@ fn whoever_dials_us_waits_to_be_introduced() {
     main.line.hang_up();
     main.last_words();
     drop((main.orders, main.from_main));
-    reader.join().unwrap().expect("it came to a writer").unwrap().join().unwrap();
+    reader.join().unwrap();
+    assert!(main.line.join_writer().is_none());
 }
 
 #[test]
@@ -431,7 +428,7 @@ fn a_handshake_that_fails_says_why() {
         far.write_all(answer).unwrap();
         drop(far);
         assert_eq!(main.last_words(), Farewell { reason: reason.into(), fault });
-        assert!(reader.join().unwrap().is_none(), "no writer was started");
+        reader.join().unwrap();
     }
 }
 
@@ -445,12 +442,12 @@ fn a_line_that_was_hung_up_stays_so() {
 }
 
 /// Somebody dials: the far end, and the reader of the near one.
-fn dialled(main: &Main) -> (TcpMessenger, Sender<Introduction>, PeerThread) {
+fn dialled(main: &Main) -> (TcpMessenger, Sender<Introduction>, JoinHandle<()>) {
     let (far, introduce, reader) = raw(main);
     (TcpMessenger::new(far).unwrap(), introduce, reader)
 }
 
-fn raw(main: &Main) -> (TcpStream, Sender<Introduction>, PeerThread) {
+fn raw(main: &Main) -> (TcpStream, Sender<Introduction>, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (introduce, introductions) = bounded(1);
@@ -460,11 +457,12 @@ fn raw(main: &Main) -> (TcpStream, Sender<Introduction>, PeerThread) {
 }
 
 /// Ends a reader that came to start a writer.
-fn end(main: Main, reader: PeerThread) {
+fn end(main: Main, reader: JoinHandle<()>) {
     main.line.hang_up();
     main.last_words();
     drop((main.orders, main.from_main));
-    reader.join().unwrap().expect("it came to a writer").unwrap().join().unwrap();
+    reader.join().unwrap();
+    assert!(main.line.join_writer().is_none());
 }
 
 #[test]
@@ -528,7 +526,7 @@ fn what_is_not_allowed_is_refused() {
     far.greet(&their_handshake(info_hash)).unwrap();
     let reason = "it is not encrypted, as --encryption require wants it";
     assert_eq!(main.last_words(), nobodys(reason));
-    assert!(reader.join().unwrap().is_none());
+    reader.join().unwrap();
 
     // Encryption where there is none.
     let main = Main::encrypting(Encryption::Off);
@@ -539,7 +537,7 @@ fn what_is_not_allowed_is_refused() {
     });
     assert_eq!(main.last_words(), nobodys("its first bytes are no BitTorrent handshake"));
     assert!(dial.join().unwrap().is_closed());
-    assert!(reader.join().unwrap().is_none());
+    reader.join().unwrap();
 
     // A torrent that is not here: main lets go of the introductions.
     let main = Main::new();
@@ -553,7 +551,7 @@ fn what_is_not_allowed_is_refused() {
     drop(introduce);
     assert_eq!(main.last_words(), ours("its torrent is not here"));
     assert!(dial.join().unwrap().is_closed());
-    assert!(reader.join().unwrap().is_none());
+    reader.join().unwrap();
 }
 
 #[test]
@@ -570,6 +568,6 @@ fn an_encrypted_handshake_that_fails_says_why() {
         far.write_all(said).unwrap();
         far.shutdown(Shutdown::Write).unwrap();
         assert_eq!(main.last_words(), nobodys(reason));
-        assert!(reader.join().unwrap().is_none());
+        reader.join().unwrap();
     }
 }

@@ -78,7 +78,7 @@ impl StorageHandle {
         };
         let thread = Builder::new()
             .name("storage".into())
-            .stack_size(limits::STORAGE_STACK)
+            .stack_size(limits::stacks::STORAGE)
             .spawn(move || storage.run(&from_main))?;
         Ok(Self { tasks, thread: Some(thread) })
     }

@@ -62,8 +62,10 @@ impl Syncer {
         let (jobs, from_storage) = bounded::<Job>(1);
         let (sender, reports) = bounded(1);
         let report = sender.clone();
-        let thread = Builder::new().name("syncer".into()).stack_size(limits::SYNCER_STACK).spawn(
-            move || {
+        let thread = Builder::new()
+            .name("syncer".into())
+            .stack_size(limits::stacks::SYNCER)
+            .spawn(move || {
                 for job in from_storage {
                     let synced = Synced { torrent: job.torrent, result: carry_out(&job, &files) };
                     // The lock goes when the storage lets go of its state, not a moment later.
@@ -74,8 +76,7 @@ impl Syncer {
                         return;
                     }
                 }
-            },
-        )?;
+            })?;
         let thread = Some((thread, sender));
         Ok(Self { jobs: Some(jobs), reports, is_busy: false, last: None, thread })
     }

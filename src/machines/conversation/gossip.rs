@@ -41,12 +41,11 @@ impl Gossip {
         if now < due {
             return None;
         }
+        self.due = Some(now + limits::pex::EVERY);
         let changes = self.reader.changes();
         if changes == Changes::default() {
-            self.due = Some(now + limits::pex::LOOK_EVERY);
             return None;
         }
-        self.due = Some(now + limits::pex::EVERY);
         let payload = message(&changes).emit();
         Some(Message::Extended { id: self.id, payload })
     }

@@ -204,7 +204,7 @@ impl Outbound {
         let keep_alive = gossip.map_or(keep_alive, |due| due.min(keep_alive));
         // Main publishes the last piece before it says that there will be no more, so whoever sees
         // that sees the piece too: the order of these two looks matters.
-        let growing = self.context.growing.load(Ordering::Acquire);
+        let growing = self.is_growing();
         if self.haves.has_news() {
             return now;
         }
@@ -212,6 +212,28 @@ impl Outbound {
             return keep_alive;
         }
         keep_alive.min(now + have_delay(self.context.writers.load(Ordering::Relaxed)))
+    }
+
+    /// Until when there is nothing to say if no order comes, if that is so long that no thread should
+    /// wait for it.
+    pub fn poll_rest(&self, now: Instant) -> Option<Instant> {
+        let is_done =
+            self.messages.is_empty() && self.uploads.is_empty() && self.metadata.is_empty();
+        let until = self.poll_deadline(now);
+        (is_done && !self.context.is_unknown() && until >= now + limits::WRITER_RESTS_FOR)
+            .then_some(until)
+    }
+
+    /// Whether the torrent may still gain pieces, of which the peer is told.
+    pub fn is_growing(&self) -> bool {
+        self.context.growing.load(Ordering::Acquire)
+    }
+
+    /// The bytes of what there is to say just now beside blocks.
+    pub fn greeting_len(&self) -> usize {
+        let mut bytes = Vec::new();
+        self.messages.iter().for_each(|message| message.emit(&mut bytes));
+        bytes.len()
     }
 
     /// Where `block` begins in the torrent, in bytes.

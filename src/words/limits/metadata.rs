@@ -64,6 +64,3 @@ pub const METADATA_TOLD_AFTER: Duration = Duration::from_secs(30);
 
 /// Orders that the clerk may not have carried out: one for each try of several torrents.
 pub const CLERK_ORDERS_MAX: usize = 64;
-
-/// Stack of the clerk, who reads torrents.
-pub const CLERK_STACK: usize = 1024 * 1024;

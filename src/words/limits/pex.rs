@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-/// Time between two messages of peer exchange to one peer (BEP 11: "no more than 1 PEX message per
-/// minute").
+/// Time between two messages of peer exchange to one peer, and between two looks whether there is
+/// anything to tell (BEP 11: "no more than 1 PEX message per minute").
 pub const EVERY: Duration = Duration::from_secs(60);
 /// Time before the first one.
 pub const AFTER: Duration = Duration::from_secs(5);
-/// Time between two looks whether there is anything to tell, while there is not.
-pub const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// Peers that came, and peers that went, of one message (BEP 11).
 pub const NAMED_MAX: usize = 50;
 /// The same of a message that we take; libtorrent's first one has 100.

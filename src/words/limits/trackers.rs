@@ -85,12 +85,6 @@ pub const BACK_OFF: Duration = Duration::from_millis(100);
 /// Peers of one notification, as of the ring's.
 pub const FOUND_WORD: usize = 16;
 
-/// Stack of a thread that announces: the system's resolver wants some 64 KiB, TLS as much.
-pub const ANNOUNCE_STACK: usize = 256 * 1024;
-
-/// Stack of the thread that starts them.
-pub const CRIER_STACK: usize = 64 * 1024;
-
 // ---------------------------------------------------------------------------------------- UDP ---
 
 /// Longest datagram of a tracker that is read; [`PEERS_ANSWERED_MAX`] peers of IPv6 have 3,620 bytes.

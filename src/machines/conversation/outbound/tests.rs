@@ -378,3 +378,35 @@ fn when_the_metadata_is_here_the_writer_goes_on_with_it() {
     let len = u32::try_from(known.metainfo.info_bytes().len()).unwrap();
     assert_eq!((handshake.id(UT_METADATA), handshake.metadata_len), (Some(1), Some(len)));
 }
+
+#[test]
+fn whoever_has_nothing_to_say_for_long_may_rest() {
+    let mut peer = speaking("##", "..");
+    let (start, rests) = (peer.start, |peer: &Speaking| peer.outbound.poll_rest(peer.start));
+    let stop_growing = |peer: &Speaking| {
+        peer.outbound.context.growing.store(false, Ordering::Release);
+    };
+    stop_growing(&peer);
+    assert_eq!(rests(&peer), None, "it has not greeted");
+    assert_eq!(peer.outbound.greeting_len(), 4 + 1 + 1, "a bit field of one byte");
+    peer.says();
+    assert_eq!(rests(&peer), Some(start + KEEP_ALIVE_EVERY));
+    let block = peer.outbound.context.metainfo.block(PieceIndex(0), 0);
+    peer.ordered(&[ToPeer::Upload(block)]);
+    assert_eq!(rests(&peer), None, "there is a block to send");
+    peer.says();
+    peer.ordered(&[ToPeer::Exchange { id: 1, peer: made_up::peer(0), near: false }]);
+    peer.says();
+    assert_eq!(rests(&peer), None, "it tells soon who is here");
+    peer.says_after(limits::pex::AFTER);
+    let rests = peer.outbound.poll_rest(start + limits::pex::AFTER);
+    assert_eq!(rests, Some(start + limits::pex::AFTER + limits::pex::EVERY));
+
+    let mut peer = speaking("#.", "..");
+    peer.says();
+    assert_eq!(peer.outbound.poll_rest(start), None, "pieces may come");
+    stop_growing(&peer);
+    assert!(peer.outbound.poll_rest(start).is_some());
+    peer.verifies(1);
+    assert_eq!(peer.outbound.poll_rest(start), None, "the last one has come");
+}
