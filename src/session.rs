@@ -389,6 +389,7 @@ impl Session {
                     return Err(order);
                 }
                 if ends.line.claim_writer() {
+                    // Given back the order ends the connection, so it does not matter that it was given.
                     let go_on = ToPorter::GoOn(Arc::clone(&ends.line));
                     return self.porter.orders.try_send(go_on).map_err(|_full| order);
                 }

@@ -1,7 +1,7 @@
 //! The two threads of one peer: one that blocks on TCP and publishes, one that writes.
 //!
-//! The reader never writes (but for the handshake and what follows it, which an empty socket always
-//! takes), the writer never reads: two clients that both block in `write` would otherwise wait for each
+//! The reader never writes (but for the handshake and a short greeting behind it, which the socket takes
+//! at once), the writer never reads: two clients that both block in `write` would otherwise wait for each
 //! other for ever. The reader makes the connection and the writer, whose thread lasts only while there
 //! is something to say (see [`writer`]); the reader's last words are `Gone`. Main then lets go of the
 //! writer's channel, which ends the writer, and the porter joins both.
@@ -143,10 +143,14 @@ impl Line {
         }
     }
 
-    /// Joins the last thread of the writer, of which main has let go. Gives why the system had none for
-    /// it, if that is how it ended.
-    pub(crate) fn join_writer(&self) -> Option<io::Error> {
-        self.desk.join()
+    /// The last thread of the writer, of which main has let go.
+    pub(crate) fn take_writer(&self) -> Option<JoinHandle<()>> {
+        self.desk.take_thread()
+    }
+
+    /// Why the system gave the writer no thread, if that is how it ended; told once.
+    pub(crate) fn take_shortage(&self) -> Option<io::Error> {
+        self.desk.take_shortage()
     }
 
     /// Ends the connection, or the one that is being made, without waiting.
@@ -191,6 +195,7 @@ impl LastWords {
 impl Drop for LastWords {
     fn drop(&mut self) {
         self.line.hang_up();
+        // Whoever lies down from now on sees that the line has ended.
         self.line.desk.clear();
         let gone = PeerNews::Gone(self.farewell.clone());
         // If main is gone, so is the need to tell it.

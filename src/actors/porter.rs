@@ -64,6 +64,7 @@ impl PorterHandle {
             waiting: BTreeMap::new(),
             accepted: 0,
             threads: BTreeMap::new(),
+            late: Vec::new(),
             shortage: None,
             told_at: None,
         };
@@ -92,6 +93,8 @@ struct Porter {
     waiting: BTreeMap<SocketNumber, TcpStream>,
     accepted: u64,
     threads: BTreeMap<PeerKey, PeerThreads>,
+    /// Threads of writers whose peers are gone. One that waits for a slow disk must not hold up others.
+    late: Vec<JoinHandle<()>>,
     /// The system gave no more threads, a short time ago.
     shortage: Option<Shortage>,
     /// When the user was told of that.
@@ -129,11 +132,13 @@ impl Porter {
                 },
             }
         }
-        let threads = mem::take(&mut self.threads).into_values();
-        threads.filter(PeerThreads::are_over).for_each(|threads| drop(threads.join()));
+        let over = mem::take(&mut self.threads).into_values().filter(PeerThreads::are_over);
+        over.for_each(|threads| self.join(threads));
+        self.join_late();
     }
 
     fn carry_out(&mut self, order: ToPorter) {
+        self.join_late();
         match order {
             ToPorter::Dial(peer, to, introduction, ends) => {
                 self.start(peer, Way::Out(to, introduction), ends);
@@ -152,7 +157,10 @@ impl Porter {
             ToPorter::Refuse(socket) => {
                 self.waiting.remove(&socket);
             }
-            ToPorter::GoOn(line) => line.go_on(),
+            ToPorter::GoOn(line) => {
+                line.go_on();
+                self.look_for_shortage(&line);
+            }
             ToPorter::Reap(peer) => {
                 // Its last words were heard, so the thread is over or about to be.
                 self.reap(peer);
@@ -187,10 +195,29 @@ impl Porter {
         }
     }
 
-    /// Joins the threads of a peer.
+    /// Joins the threads of a peer, of which main has let go.
     fn reap(&mut self, peer: PeerKey) {
-        let threads = self.threads.remove(&peer);
-        if let Some(error) = threads.and_then(PeerThreads::join) {
+        if let Some(threads) = self.threads.remove(&peer) {
+            self.join(threads);
+        }
+    }
+
+    /// The reader has said its last words, so it is over or about to be; the writer is, unless it waits
+    /// for the disk. A thread that failed has said so on stderr.
+    fn join(&mut self, threads: PeerThreads) {
+        threads.reader.join().ok();
+        self.late.extend(threads.line.take_writer());
+        self.look_for_shortage(&threads.line);
+    }
+
+    fn join_late(&mut self) {
+        for thread in self.late.extract_if(.., |thread| thread.is_finished()) {
+            thread.join().ok();
+        }
+    }
+
+    fn look_for_shortage(&mut self, line: &Line) {
+        if let Some(error) = line.take_shortage() {
             self.run_short(&error);
         }
     }
@@ -231,13 +258,5 @@ impl PeerThreads {
     /// Whether the reader has said its last words.
     fn are_over(&self) -> bool {
         self.reader.is_finished()
-    }
-
-    /// Joins both; why there was no writer, if the system gave no thread for it. Main has let go of the
-    /// peer, so its writer is over or about to be.
-    fn join(self) -> Option<io::Error> {
-        // A thread that failed has said so on stderr.
-        self.reader.join().ok();
-        self.line.join_writer()
     }
 }

@@ -159,8 +159,9 @@ pub const WRITER_RESTS_AFTER: Duration = Duration::from_secs(10);
 /// least every [`SAMPLE_EVERY`].
 pub const WRITER_RESTS_FOR: Duration = Duration::from_secs(20);
 
-/// Longest greeting after the handshake that the reader says itself: an empty socket takes more at once.
-pub const GREETING_LEN_MAX: usize = 8 * 1024;
+/// Longest greeting after the handshake that the reader says itself: the least that Linux leaves a socket
+/// for what it has not sent is more, where memory is short.
+pub const GREETING_LEN_MAX: usize = 4 * 1024;
 
 /// The shortest time limit of a read: zero would mean none.
 pub const READ_TIMEOUT_MIN: Duration = Duration::from_millis(1);

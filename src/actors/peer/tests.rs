@@ -150,7 +150,7 @@ impl Main {
     }
 
     /// A reader on a Messenger in memory listens to the other end, until it ends.
-    fn reader(&self) -> (JoinHandle<Farewell>, MemoryMessenger, Arc<PeerShared>) {
+    pub(super) fn reader(&self) -> (JoinHandle<Farewell>, MemoryMessenger, Arc<PeerShared>) {
         let (mut near, far) = in_memory::pair();
         let theirs = SharedBitfield::zeros(PIECES);
         let shared = Arc::new(PeerShared::of(theirs));
@@ -167,15 +167,25 @@ impl Main {
     }
 }
 
-fn thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+pub(super) fn thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
     Builder::new().name("other".into()).spawn(work).unwrap()
+}
+
+/// Main has let go of the peer: its writer ends, and has had whatever thread it needed.
+pub(super) fn join_writer(line: &Line) {
+    if let Some(writer) = line.take_writer() {
+        writer.join().unwrap();
+    }
+    assert!(line.take_shortage().is_none());
 }
 
 fn hears(far: &mut dyn Messenger) -> Message {
     far.receive(PIECES, late()).unwrap().unwrap()
 }
 
-fn says(far: &mut dyn Messenger, message: &Message) {
+pub(super) fn says(far: &mut dyn Messenger, message: &Message) {
     far.send(message).unwrap();
     far.flush().unwrap();
 }
@@ -345,7 +355,7 @@ fn a_peer_is_told_of_our_node_and_our_extensions() {
         while !matches!(main.news(), PeerNews::Gone(_)) {}
         drop((main.orders, main.from_main));
         reader.join().unwrap();
-        assert!(main.line.join_writer().is_none());
+        join_writer(&main.line);
     }
 }
 
@@ -382,7 +392,7 @@ fn a_peer_is_dialled_talks_and_takes_back_what_it_had() {
     assert_eq!(lost, 0b100, "what it told is taken back before its last words");
     drop((main.orders, main.from_main));
     reader.join().unwrap();
-    assert!(main.line.join_writer().is_none());
+    join_writer(&main.line);
 }
 
 #[test]
@@ -404,7 +414,7 @@ fn whoever_dials_us_waits_to_be_introduced() {
     main.last_words();
     drop((main.orders, main.from_main));
     reader.join().unwrap();
-    assert!(main.line.join_writer().is_none());
+    join_writer(&main.line);
 }
 
 #[test]
@@ -462,7 +472,7 @@ fn end(main: Main, reader: JoinHandle<()>) {
     main.last_words();
     drop((main.orders, main.from_main));
     reader.join().unwrap();
-    assert!(main.line.join_writer().is_none());
+    join_writer(&main.line);
 }
 
 #[test]

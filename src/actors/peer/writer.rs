@@ -6,9 +6,8 @@
 //! grows does not rest, since it looks at the have log.
 
 use std::io;
-use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
@@ -26,7 +25,10 @@ use crate::machines::conversation::{Outbound, Speech};
 use crate::words::id::{Block, PeerKey, TorrentKey};
 use crate::words::limits;
 
-/// Where a writer is while it has no thread.
+/// Where a writer is while it has no thread; and what is known of the threads that it had.
+///
+/// It belongs to a [`Line`], which the writer knows as well: the last words of the reader break that
+/// ring, by [`clear`](Self::clear).
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     /// A writer rests. Whoever makes this false has to see to it that it goes on.
@@ -47,6 +49,7 @@ struct Sheet {
 impl Desk {
     /// Whether a writer rests, and the caller, and nobody else, is to let it go on. Waits for nobody.
     pub(super) fn claim(&self) -> bool {
+        fence(Ordering::SeqCst);
         self.rests.load(Ordering::SeqCst) && self.rests.swap(false, Ordering::SeqCst)
     }
 
@@ -87,6 +90,7 @@ impl Desk {
             self.rests.store(true, Ordering::SeqCst);
         }
         // Main orders, then looks here; we lie down, then look for orders. One of us sees the other.
+        fence(Ordering::SeqCst);
         if orders.is_empty() || !self.claim() {
             return None;
         }
@@ -100,13 +104,14 @@ impl Desk {
         drop(resting);
     }
 
-    /// Joins the writer's last thread, of which main has let go. Gives why the system had none for it, if
-    /// that is how it ended.
-    pub(super) fn join(&self) -> Option<io::Error> {
-        let Sheet { thread, shortage, .. } = mem::take(&mut *self.sheet.lock());
-        // A thread that failed has said so on stderr.
-        thread.and_then(|thread| thread.join().ok());
-        shortage
+    /// The writer's last thread, of which main has let go.
+    pub(super) fn take_thread(&self) -> Option<JoinHandle<()>> {
+        self.sheet.lock().thread.take()
+    }
+
+    /// Why the system gave no thread, told once.
+    pub(super) fn take_shortage(&self) -> Option<io::Error> {
+        self.sheet.lock().shortage.take()
     }
 }
 
@@ -168,15 +173,19 @@ impl Writer {
         })
     }
 
-    /// Says what is said first, from the reader's thread: it is short enough for a socket that is empty,
-    /// and nothing has been ordered yet.
+    /// Says what is said first, from the reader's thread: if it is so short that a socket takes it that
+    /// has said nothing but a handshake, and if there is to be no thread for more. Nothing has been
+    /// ordered yet.
     #[inline(never)]
     pub(super) fn greet(&mut self) -> Result<(), Farewell> {
         if self.outbound.is_growing() || self.outbound.greeting_len() > limits::GREETING_LEN_MAX {
             return Ok(());
         }
-        // Of a closed connection the reader hears by itself.
-        self.say_all().or_else(|farewell| farewell.map_or(Ok(()), Err))
+        self.say_all().or_else(|farewell| {
+            // Of a closed connection the reader hears by itself.
+            self.line.hang_up();
+            farewell.map_or(Ok(()), Err)
+        })
     }
 
     /// Until when there will be nothing to say, unless main orders something; `None` if that would not

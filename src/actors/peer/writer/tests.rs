@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::tests::{Main, late};
+use crossbeam_channel::bounded;
+
+use super::super::tests::{Main, join_writer, late, says, thread};
 use super::*;
 use crate::actors::messenger::in_memory::MemoryMessenger;
 use crate::formats::wire::Message;
@@ -32,7 +34,7 @@ impl Resting {
         self.main.orders.try_send(order).unwrap();
     }
 
-    fn has_thread(&self) -> bool {
+    fn has_had_thread(&self) -> bool {
         self.desk().sheet.lock().thread.is_some()
     }
 
@@ -43,7 +45,7 @@ impl Resting {
         let Self { main, .. } = self;
         let line = Arc::clone(&main.line);
         drop(main);
-        assert!(line.join_writer().is_none());
+        join_writer(&line);
         assert_eq!(Arc::strong_count(&line), 1, "nothing of the writer is left");
     }
 }
@@ -56,13 +58,13 @@ fn hears(far: &mut MemoryMessenger) -> Message {
 fn whoever_has_nothing_to_say_rests_until_an_order_comes() {
     let (mut peer, writer) = Resting::new();
     peer.desk().begin(writer).unwrap();
-    assert!(!peer.has_thread());
+    assert!(!peer.has_had_thread());
     peer.orders(ToPeer::Unchoke);
     assert!(peer.desk().claim(), "it rests");
     assert!(!peer.desk().claim(), "and one alone lets it go on");
     peer.main.line.go_on();
     assert_eq!(hears(&mut peer.far), Message::Unchoke);
-    assert!(peer.has_thread());
+    assert!(peer.has_had_thread());
     peer.orders(ToPeer::Choke);
     assert!(!peer.desk().claim(), "it does not rest right after an order");
     assert_eq!(hears(&mut peer.far), Message::Choke);
@@ -78,29 +80,30 @@ fn an_order_that_comes_while_a_writer_lies_down_is_not_lost() {
     assert!(!peer.desk().claim());
     drop(writer);
     peer.end();
-    // Of all the moments between: each order is met by the writer, or by a claim.
+    // At the same time: each order is met by the writer, or by main's claim, and never by both.
     let (mut peer, mut writer) = Resting::new();
-    for _ in 0..2_000 {
-        let line = Arc::clone(&peer.main.line);
-        let lies_down = move || line.desk.lay_down(writer, late());
-        let thread = Builder::new().name("other".into()).spawn(lies_down).unwrap();
+    let (to_lie_down, writers) = bounded::<Box<Writer>>(1);
+    let (to_main, given_back) = bounded(1);
+    let line = Arc::clone(&peer.main.line);
+    let lies_down = thread(move || {
+        for writer in writers {
+            to_main.try_send(line.desk.lay_down(writer, late())).unwrap();
+        }
+    });
+    for _ in 0..20_000 {
+        to_lie_down.try_send(writer).unwrap();
         peer.orders(ToPeer::Unchoke);
         let claimed = peer.desk().claim();
-        writer = match thread.join().unwrap() {
-            Some(writer) => {
-                assert!(!claimed, "two would let it go on");
-                writer
-            }
-            None => {
-                assert!(claimed || peer.desk().claim(), "nobody would let it go on");
-                peer.desk().sheet.lock().resting.take().unwrap().0
-            }
-        };
+        let back = given_back.recv().unwrap();
+        assert_eq!(claimed, back.is_none(), "one of the two lets it go on");
+        let resting = || peer.desk().sheet.lock().resting.take().unwrap().0;
+        writer = back.unwrap_or_else(resting);
         writer.say_all().unwrap();
         assert_eq!(hears(&mut peer.far), Message::Unchoke);
         assert!(matches!(peer.main.news(), PeerNews::Performed { orders: 1, .. }));
     }
-    drop(writer);
+    drop((writer, to_lie_down));
+    lies_down.join().unwrap();
     peer.end();
 }
 
@@ -117,6 +120,39 @@ fn a_writer_goes_on_when_it_is_time_for_what_it_says_by_itself() {
 }
 
 #[test]
+fn the_reader_lets_a_writer_go_on_that_is_due() {
+    let (peer, writer) = Resting::new();
+    let (reader, mut far, _shared) = peer.main.reader();
+    assert!(peer.desk().lay_down(writer, now()).is_none());
+    says(&mut far, &Message::Interested);
+    assert!(matches!(peer.main.news(), PeerNews::Interested));
+    says(&mut far, &Message::NotInterested);
+    assert!(matches!(peer.main.news(), PeerNews::NotInterested));
+    assert!(peer.has_had_thread());
+    far.line().hang_up();
+    reader.join().unwrap();
+    peer.end();
+}
+
+#[test]
+fn a_greeting_that_may_not_fit_is_said_by_the_writer() {
+    let main = Main::new();
+    main.context.growing.store(false, Ordering::Release);
+    let (mut writer, mut far, _shared) = main.writer();
+    let payload = vec![0; limits::GREETING_LEN_MAX];
+    let long = Message::Extended { id: 1, payload };
+    let context = Arc::clone(&main.context);
+    let shared = Arc::new(crate::bus::PeerShared::new(4));
+    writer.outbound = Box::new(Outbound::new(context, shared, false, vec![long], now()));
+    writer.greet().unwrap();
+    assert!(writer.rest_until(now()).is_none(), "it has everything to say");
+    main.line.desk.begin(writer).unwrap();
+    assert!(matches!(hears(&mut far), Message::Bitfield(_)));
+    assert!(matches!(hears(&mut far), Message::Extended { id: 1, .. }));
+    Resting { main, far }.end();
+}
+
+#[test]
 fn whoever_looks_at_the_have_log_has_a_thread() {
     let main = Main::new();
     let (mut writer, mut far, _shared) = main.writer();
@@ -127,7 +163,7 @@ fn whoever_looks_at_the_have_log_has_a_thread() {
     let mut peer = Resting { main, far };
     publish(&mut peer.main.publisher);
     assert!(matches!(hears(&mut peer.far), Message::Have(_)));
-    assert!(peer.has_thread());
+    assert!(peer.has_had_thread());
     peer.end();
 }
 
@@ -143,6 +179,6 @@ fn the_end_of_a_connection_ends_a_writer_that_rests() {
     assert!(peer.desk().lay_down(writer, late()).is_none());
     assert!(!peer.desk().claim());
     peer.main.line.go_on();
-    assert!(!peer.has_thread());
+    assert!(!peer.has_had_thread());
     peer.end();
 }
