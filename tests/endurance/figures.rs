@@ -23,11 +23,12 @@ pub(super) fn open_files(pid: u32) -> u64 {
     fs::read_dir(&path).unwrap_or_else(|error| panic!("{path}: {error}")).count() as u64
 }
 
-/// How often its threads have waited, and so have been woken.
+/// How often those of its threads that there are have waited, and so have been woken.
 pub(super) fn wakings(pid: u32) -> u64 {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let ids = tasks.map(|task| task.unwrap().file_name().into_string().unwrap());
-    ids.map(|id| field(pid, &format!("task/{id}/status"), "voluntary_ctxt_switches:")).sum()
+    // One that ends meanwhile is passed over.
+    let texts = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("status")).ok());
+    texts.map(|text| field_of(&text, "voluntary_ctxt_switches:").unwrap_or(0)).sum()
 }
 
 /// CPU time in ticks of a hundredth of a second, of all its threads.
@@ -41,9 +42,12 @@ pub(super) fn ticks(pid: u32) -> u64 {
 
 fn field(pid: u32, file: &str, name: &str) -> u64 {
     let text = read(pid, file);
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    number.unwrap_or_else(|| panic!("/proc/{pid}/{file} has no {name}\n{text}"))
+    field_of(&text, name).unwrap_or_else(|| panic!("/proc/{pid}/{file} has no {name}\n{text}"))
+}
+
+fn field_of(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 fn read(pid: u32, file: &str) -> String {

@@ -186,7 +186,7 @@ fn whoever_is_idle_touches_no_disk() {
         assert!(process.is_running());
         let after = Account::of(process.id());
         let (ticks, read) = (after.ticks - before.ticks, after.read - before.read);
-        let wakings = after.wakings - before.wakings;
+        let wakings = after.wakings.saturating_sub(before.wakings);
         println!("{idle} s: {ticks} ticks, {wakings} wakings, {read} bytes read");
         assert_eq!(after.disk, before.disk, "the disk was written to, or read");
         // Main wakes the thread of the ring for a lookup by eight bytes to an eventfd, ever more
