@@ -44,7 +44,7 @@ pub struct Picker {
     spoilt: Bitfield,
     /// Who sent the blocks of some of them when they were wrong for the first time.
     suspects: BTreeMap<PieceIndex, Senders>,
-    /// How often a peer was left without anything because of that.
+    /// How often a peer was left without anything because of that, since one of them was right.
     denials: u32,
     /// The pieces that were given up, until the storage has forgotten their blocks.
     leaving: BTreeSet<PieceIndex>,
@@ -254,7 +254,9 @@ impl Picker {
         }
         self.take(piece, steps);
         self.spoilt.clear(piece);
-        self.suspects.remove(&piece);
+        if self.suspects.remove(&piece).is_some() {
+            self.denials = 0;
+        }
     }
 
     /// `piece` is not wanted.
@@ -378,7 +380,6 @@ impl Picker {
         let lease = self.spoilt.get(piece).then(|| Lease::of(place.peer));
         if lease.is_some() {
             place.alone = Some(piece);
-            self.denials = 0;
         } else {
             self.hungry.insert(piece);
         }
