@@ -37,13 +37,6 @@ fn everyone_honest_becomes_complete() {
     }
 }
 
-/// A swarm in which somebody once waited for ever: for a block that only silent seeders were asked for,
-/// who took turns, since the others had taken part when its piece was wrong.
-#[test]
-fn who_once_waited_for_ever_becomes_complete() {
-    attempt(NAME, 1_068_262_557_620, world::run);
-}
-
 #[test]
 fn of_ten_peers_the_three_that_send_garbage_are_banned_and_no_other() {
     let (mut banned, mut swarms) = (0, 0);

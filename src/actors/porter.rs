@@ -65,6 +65,7 @@ impl PorterHandle {
             accepted: 0,
             threads: BTreeMap::new(),
             late: Vec::new(),
+            places,
             shortage: None,
             told_at: None,
         };
@@ -93,8 +94,10 @@ struct Porter {
     waiting: BTreeMap<SocketNumber, TcpStream>,
     accepted: u64,
     threads: BTreeMap<PeerKey, PeerThreads>,
-    /// Threads of writers whose peers are gone. One that waits for a slow disk must not hold up others.
+    /// Threads of writers whose peers are gone. One that waits for a slow disk must not hold up others,
+    /// unless they are as many as there may be peers.
     late: Vec<JoinHandle<()>>,
+    places: usize,
     /// The system gave no more threads, a short time ago.
     shortage: Option<Shortage>,
     /// When the user was told of that.
@@ -211,6 +214,9 @@ impl Porter {
     }
 
     fn join_late(&mut self) {
+        while self.late.len() > self.places {
+            self.late.swap_remove(0).join().ok();
+        }
         for thread in self.late.extract_if(.., |thread| thread.is_finished()) {
             thread.join().ok();
         }

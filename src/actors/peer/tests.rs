@@ -439,6 +439,7 @@ fn a_handshake_that_fails_says_why() {
         drop(far);
         assert_eq!(main.last_words(), Farewell { reason: reason.into(), fault });
         reader.join().unwrap();
+        assert!(main.line.take_writer().is_none(), "no writer was started");
     }
 }
 
@@ -537,6 +538,7 @@ fn what_is_not_allowed_is_refused() {
     let reason = "it is not encrypted, as --encryption require wants it";
     assert_eq!(main.last_words(), nobodys(reason));
     reader.join().unwrap();
+    assert!(main.line.take_writer().is_none());
 
     // Encryption where there is none.
     let main = Main::encrypting(Encryption::Off);
@@ -548,6 +550,7 @@ fn what_is_not_allowed_is_refused() {
     assert_eq!(main.last_words(), nobodys("its first bytes are no BitTorrent handshake"));
     assert!(dial.join().unwrap().is_closed());
     reader.join().unwrap();
+    assert!(main.line.take_writer().is_none());
 
     // A torrent that is not here: main lets go of the introductions.
     let main = Main::new();
@@ -562,6 +565,7 @@ fn what_is_not_allowed_is_refused() {
     assert_eq!(main.last_words(), ours("its torrent is not here"));
     assert!(dial.join().unwrap().is_closed());
     reader.join().unwrap();
+    assert!(main.line.take_writer().is_none());
 }
 
 #[test]
@@ -579,5 +583,6 @@ fn an_encrypted_handshake_that_fails_says_why() {
         far.shutdown(Shutdown::Write).unwrap();
         assert_eq!(main.last_words(), nobodys(reason));
         reader.join().unwrap();
+        assert!(main.line.take_writer().is_none());
     }
 }

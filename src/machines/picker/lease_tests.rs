@@ -62,6 +62,21 @@ fn who_took_part_is_asked_when_nobody_else_has_it_or_wants_to() {
 }
 
 #[test]
+fn silent_ones_who_take_turns_keep_nobody_away_for_ever() {
+    let mut game = Game::new(1, 9).peers(&["#", "#", "#", "#"]);
+    spoil(&mut game, [0, 1, 1, 1]);
+    let max = limits::DENIALS_MAX as usize;
+    let is_passed_over = |turn: &usize| {
+        let silent = 2 + turn % 2;
+        assert_eq!(game.pick(silent, 4), "0:0+4");
+        assert_eq!(abandons(&mut game, silent), None);
+        game.pick(1, 4) == "later"
+    };
+    assert_eq!((0..=max).take_while(is_passed_over).count(), max);
+    assert_eq!(game.drawn(), "????", "who took part is asked");
+}
+
+#[test]
 fn another_begins_anew_when_the_one_goes() {
     let mut game = Game::new(1, 1).peers(&["#", "#", "#", "#"]);
     spoil(&mut game, [0, 1, 1, 1]);
