@@ -515,8 +515,9 @@ pub const HASHERS_MAX: usize = 16;
 /// How long the storage waits when the system gives it no thread to hash what is there.
 pub const CHECK_BACK_OFF: Duration = Duration::from_secs(1);
 
-/// What is read from a file at once to be hashed: more is not faster, and each hasher has one.
-pub const HASH_READ_LEN: usize = 256 * 1024;
+/// What is read from a file at once to be hashed: little enough that it is still in the core's own
+/// cache when it is hashed. Each hasher has one.
+pub const HASH_READ_LEN: usize = 64 * 1024;
 
 /// Bytes that a hasher looks at before it tells what it found.
 pub const PORTION_LEN: u32 = 4 * 1024 * 1024;
