@@ -2,10 +2,11 @@
 //! when it is still named.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rondalla::machines::chord::Shape;
+use rondalla::words::id::InfoHash;
 use rondalla::words::rng::Rng;
 
 use super::chord::settled;
@@ -47,6 +48,15 @@ struct Outcome {
     /// Sharers that were found, and for how many seconds those had been gone that were.
     found: u32,
     gone: Figures,
+}
+
+/// A lookup that is under way.
+struct Asked {
+    at: Duration,
+    id: MemberId,
+    info_hash: InfoHash,
+    /// Those who shared the torrent then, and had told of it.
+    sharers: Vec<SocketAddr>,
 }
 
 impl Outcome {
@@ -101,40 +111,43 @@ fn churn<T: Tracker>(mut scenario: Scenario<T>, plan: Plan) -> Outcome {
     }
     scenario.world.remind(plan.every, LOOKUP);
     let torrents: Vec<_> = (0..n / 2).map(|_| scenario.some_info_hash()).collect();
-    // Since when somebody has shared it. An announce is under way for a moment.
-    let mut shared_since = vec![Duration::ZERO; torrents.len()];
+    // An announce is under way for a moment.
+    let mut announced_at = BTreeMap::new();
     let mut outcome = Outcome::default();
     let mut gone_at: BTreeMap<IpAddr, Duration> = BTreeMap::new();
     // Who is asked has its time to find.
-    let mut asked: VecDeque<(Duration, MemberId, usize)> = VecDeque::new();
+    let mut asked: VecDeque<Asked> = VecDeque::new();
     let end = scenario.world.now() + plan.time;
     while let Some(script) = scenario.next_script(end) {
         let now = scenario.world.now();
         if script == LOOKUP {
             scenario.world.remind(plan.every, LOOKUP);
-            while let Some((at, id, nth)) = asked.pop_front_if(|(at, ..)| *at + 30 * SECOND <= now)
-            {
-                outcome.see(&mut scenario, &gone_at, at, id, torrents[nth]);
+            while let Some(done) = asked.pop_front_if(|it| it.at + 30 * SECOND <= now) {
+                outcome.see(&mut scenario, &gone_at, &done);
             }
             for _ in 0..plan.lookups {
-                let nth = below(&mut scenario.rng, torrents.len());
-                let is_shared = scenario.central.peers(torrents[nth]).is_some();
-                if is_shared && shared_since[nth] + ANNOUNCE_TAKES <= now {
+                let info_hash = torrents[below(&mut scenario.rng, torrents.len())];
+                let has_told = |peer: &SocketAddr| {
+                    announced_at
+                        .get(&(info_hash, peer.ip()))
+                        .is_some_and(|at| *at + ANNOUNCE_TAKES <= now)
+                };
+                let peers = scenario.central.peers(info_hash).into_iter().flatten().copied();
+                let sharers: Vec<_> = peers.filter(has_told).collect();
+                if !sharers.is_empty() {
                     let id = scenario.anyone();
                     // What two lookups of one member find at a time cannot be told apart.
-                    if !asked.iter().any(|(_, asker, of)| (*asker, *of) == (id, nth)) {
-                        scenario.lookup(id, torrents[nth]);
-                        asked.push_back((now, id, nth));
+                    if !asked.iter().any(|it| (it.id, it.info_hash) == (id, info_hash)) {
+                        scenario.lookup(id, info_hash);
+                        asked.push_back(Asked { at: now, id, info_hash, sharers });
                     }
                 }
             }
             while scenario.central.entries() < n / 2 {
-                let nth = below(&mut scenario.rng, torrents.len());
-                if scenario.central.peers(torrents[nth]).is_none() {
-                    shared_since[nth] = now;
-                }
+                let info_hash = torrents[below(&mut scenario.rng, torrents.len())];
                 let id = scenario.anyone();
-                scenario.announce(id, torrents[nth]);
+                announced_at.entry((info_hash, scenario.world.address(id).ip())).or_insert(now);
+                scenario.announce(id, info_hash);
             }
             continue;
         }
@@ -175,15 +188,14 @@ fn below(rng: &mut Rng, len: usize) -> usize {
 }
 
 impl Outcome {
-    /// Looks at what `id` has found since `at`.
+    /// Looks at what `asked` has found.
     fn see<T: Tracker>(
         &mut self,
         scenario: &mut Scenario<T>,
         gone_at: &BTreeMap<IpAddr, Duration>,
-        at: Duration,
-        id: MemberId,
-        info_hash: rondalla::words::id::InfoHash,
+        asked: &Asked,
     ) {
+        let Asked { at, id, info_hash, .. } = *asked;
         let found = scenario.found.remove(&(id, info_hash)).unwrap_or_default();
         let report = scenario.ended.remove(&(id, info_hash));
         for peer in &found {
@@ -191,9 +203,12 @@ impl Outcome {
             let gone = gone_at.get(&peer.ip()).filter(|gone| **gone <= at);
             gone.into_iter().for_each(|gone| self.gone.add((at - *gone).as_secs_f64()));
         }
-        // Who went in the meantime, asker or sharer, is not counted.
-        let Some(there) = scenario.central.peers(info_hash) else { return };
-        if scenario.world.machine(id).is_some() {
+        // Who went in the meantime, asker or sharer, is not counted; nor is a sharer that came.
+        let stayed = |peer: &&SocketAddr| {
+            scenario.central.peers(info_hash).is_some_and(|it| it.contains(peer))
+        };
+        let there: Vec<_> = asked.sharers.iter().filter(stayed).collect();
+        if !there.is_empty() && scenario.world.machine(id).is_some() {
             self.lookups += 1;
             self.missed += u32::from(!there.iter().any(|peer| found.contains(peer)));
             self.costs.add(report.as_ref());

@@ -299,8 +299,11 @@ impl Node {
 
     /// It is time to ask a sharer whether it still is one.
     pub(super) fn handle_validate_due(&mut self, info_hash: InfoHash, address: SocketAddr) {
-        let Some(entry) = self.keeping.store.get(info_hash, address) else { return };
-        let Some(announced_from) = entry.announced_from else { return };
+        let Some(entry) = self.keeping.store.get_mut(info_hash, address) else { return };
+        let Some(announced_from) = entry.announced_from else {
+            entry.ask_at = None;
+            return;
+        };
         if entry.ask_at.is_none_or(|at| at > self.now) {
             return;
         }

@@ -99,7 +99,9 @@ impl Store {
     ) -> Result<(), Full> {
         if let Some(held) = self.get_mut(info_hash, address) {
             if entry.proved_at >= held.proved_at {
-                let announced_from = entry.announced_from.or(held.announced_from);
+                // Whether it takes pings the sharer says itself, and may say otherwise than before.
+                let said = entry.told_at.map(|_| entry.announced_from);
+                let announced_from = said.unwrap_or(held.announced_from);
                 let told_at = entry.told_at.or(held.told_at);
                 *held = Entry { announced_from, told_at, ask_at: held.ask_at, ..entry };
             }
@@ -399,11 +401,14 @@ mod tests {
     fn a_copy_keeps_the_address_that_may_be_pinged() {
         let (mut store, now, _) = start();
         let at = address(10, 0, 0, 1, 1);
-        let announced = Entry { announced_from: Some(at), ..entry(now - Duration::from_secs(9)) };
+        let announced = Entry::told(false, now - Duration::from_secs(9), Some(at));
         store.insert(ME, hash(1), at, announced).unwrap();
         store.insert(ME, hash(1), at, entry(now)).unwrap();
         let held = store.get(hash(1), at).unwrap();
         assert_eq!((held.announced_from, held.proved_at), (Some(at), now));
+        // It has lost its place, and cannot be asked any longer.
+        store.insert(ME, hash(1), at, Entry::told(false, now, None)).unwrap();
+        assert_eq!(store.get(hash(1), at).unwrap().announced_from, None);
     }
 
     #[test]
