@@ -203,14 +203,15 @@ impl Outcome {
             let gone = gone_at.get(&peer.ip()).filter(|gone| **gone <= at);
             gone.into_iter().for_each(|gone| self.gone.add((at - *gone).as_secs_f64()));
         }
-        // Who went in the meantime, asker or sharer, is not counted; nor is a sharer that came.
-        let stayed = |peer: &&SocketAddr| {
-            scenario.central.peers(info_hash).is_some_and(|it| it.contains(peer))
-        };
-        let there: Vec<_> = asked.sharers.iter().filter(stayed).collect();
-        if !there.is_empty() && scenario.world.machine(id).is_some() {
+        // A lookup counts if the asker is still there, and somebody whom it had to find. It may have
+        // found another: one who has gone since, or whose announce was on its way.
+        let now = scenario.central.peers(info_hash);
+        let is_there = |peer: &SocketAddr| now.is_some_and(|it| it.contains(peer));
+        let had_to_be_found = asked.sharers.iter().any(is_there);
+        if had_to_be_found && scenario.world.machine(id).is_some() {
             self.lookups += 1;
-            self.missed += u32::from(!there.iter().any(|peer| found.contains(peer)));
+            let shares = |peer: &SocketAddr| asked.sharers.contains(peer) || is_there(peer);
+            self.missed += u32::from(!found.iter().any(shares));
             self.costs.add(report.as_ref());
         }
     }

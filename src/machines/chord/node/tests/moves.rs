@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::network::{Network, hash, place};
 use super::seconds;
 use crate::formats::krpc::{Body, Message, Query};
+use crate::machines::chord::store::Entry;
 use crate::machines::chord::{News, Role, Settings};
 use crate::words::limits::ring as limits;
 
@@ -69,6 +70,27 @@ fn who_has_moved_behind_a_router_has_no_place_any_longer() {
     assert!(!network.node(to).is_member() && !network.is_named_by_anyone(to));
     assert_eq!(who_shares(&mut network, members[8]), [to.ip()]);
     network.assert_ideal();
+}
+
+#[test]
+fn who_takes_no_pings_for_a_while_is_asked_afterwards() {
+    let mut network = Network::new(15);
+    let owner = network.grow(1)[0];
+    let sharer = SocketAddr::new(place(2).ip(), 7000);
+    let mut tell = |from: Option<SocketAddr>| {
+        network.order(owner, |node, now| {
+            assert!(node.keep(hash(1), sharer, Entry::told(true, now, from)));
+        });
+        let asked_at = |network: &Network| {
+            network.node(owner).keeping.store.get(hash(1), sharer).and_then(|it| it.ask_at)
+        };
+        let first = asked_at(&network);
+        network.pass(limits::VALIDATE_EVERY * 6 / 5 + seconds(5));
+        (first, asked_at(&network))
+    };
+    assert!(matches!(tell(Some(place(2))), (Some(first), Some(next)) if next > first));
+    assert!(matches!(tell(None), (Some(_), None)), "a client is not asked");
+    assert!(matches!(tell(Some(place(2))), (Some(first), Some(next)) if next > first));
 }
 
 #[test]

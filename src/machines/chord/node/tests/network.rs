@@ -193,7 +193,7 @@ impl Network {
         &self.nodes[&at]
     }
 
-    fn order(&mut self, at: SocketAddr, order: impl FnOnce(&mut Node, Instant)) {
+    pub(super) fn order(&mut self, at: SocketAddr, order: impl FnOnce(&mut Node, Instant)) {
         order(self.nodes.get_mut(&at).unwrap(), self.now);
         self.collect(at);
     }
