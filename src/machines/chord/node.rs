@@ -357,9 +357,18 @@ impl Node {
         while self.requests.contains(transaction) {
             transaction = transaction.wrapping_add(1);
         }
-        let sent_at = self.now;
-        let silence = None;
-        let pending = Pending { to, purpose, query, token, sent_at, tries: 0, tries_max, silence };
+        let (now, silence) = (self.now, None);
+        let pending = Pending {
+            to,
+            purpose,
+            query,
+            token,
+            asked_at: now,
+            sent_at: now,
+            tries: 0,
+            tries_max,
+            silence,
+        };
         self.requests.insert(transaction, pending);
         self.send_request(transaction);
         true

@@ -59,6 +59,8 @@ pub(super) struct Pending {
     pub(super) purpose: Purpose,
     pub(super) query: Query,
     pub(super) token: Option<Token>,
+    /// When it was sent first, and last.
+    pub(super) asked_at: Instant,
     pub(super) sent_at: Instant,
     /// How often it was sent.
     pub(super) tries: u32,
@@ -81,6 +83,16 @@ pub(super) struct Requests {
     pending: BTreeMap<u32, Pending>,
     peers: BTreeMap<SocketAddr, Peer>,
     by_touch: BTreeSet<(Instant, SocketAddr)>,
+    /// The smoothed time from a question to its answer and its variation, over all who answer: who is
+    /// on a slow line himself has to wait for everybody.
+    usual: Option<(Duration, Duration)>,
+}
+
+/// One more measurement (RFC 6298).
+fn smoothed(known: Option<(Duration, Duration)>, took: Duration) -> (Duration, Duration) {
+    known.map_or((took, took / 2), |(smooth, varies)| {
+        ((smooth * 7 + took) / 8, (varies * 3 + smooth.abs_diff(took)) / 4)
+    })
 }
 
 impl Requests {
@@ -116,15 +128,13 @@ impl Requests {
         }
         let pending = self.pending.remove(&transaction)?;
         let took = now.saturating_duration_since(pending.sent_at);
+        let in_all = now.saturating_duration_since(pending.asked_at);
+        self.usual = Some(smoothed(self.usual, in_all));
         let peer = self.touch(now, from);
         peer.silent_at = None;
         // The answer to a question that was sent twice tells no round trip (Karn).
         if pending.tries == 1 {
-            let (smooth, varies) = peer.round_trip.map_or((took, took / 2), |(smooth, varies)| {
-                let error = smooth.abs_diff(took);
-                ((smooth * 7 + took) / 8, (varies * 3 + error) / 4)
-            });
-            peer.round_trip = Some((smooth, varies));
+            peer.round_trip = Some(smoothed(peer.round_trip, took));
         }
         Some((pending, took))
     }
@@ -132,7 +142,9 @@ impl Requests {
     /// How long to wait for `peer`, which has been asked `tries` times.
     pub(super) fn wait(&self, peer: SocketAddr, tries: u32) -> Duration {
         let known = self.peers.get(&peer).and_then(|peer| peer.round_trip);
-        let first = known.map_or(limits::WAIT_FIRST, |(smooth, varies)| smooth + varies * 4);
+        let longest = |(smooth, varies): (Duration, Duration)| smooth + varies * 4;
+        let stranger = self.usual.map_or(limits::WAIT_FIRST, longest).max(limits::WAIT_FIRST);
+        let first = known.map_or(stranger, longest);
         let doubled = first.saturating_mul(1 << tries.min(4));
         doubled.clamp(limits::WAIT_MIN, limits::WAIT_MAX)
     }
@@ -206,6 +218,7 @@ mod tests {
                 purpose: Purpose::Courtesy,
                 query: Query::Leave,
                 token: None,
+                asked_at: now,
                 sent_at: now,
                 tries: 1,
                 tries_max: 1,
@@ -222,6 +235,10 @@ mod tests {
         assert_eq!(requests.wait(to.address, 0), limits::WAIT_MIN);
         assert!((ms(101)..limits::HEDGE).contains(&requests.patience(to.address)));
         assert!(requests.wait(to.address, 1) > limits::WAIT_MIN);
+        let stranger = "10.0.0.3:1".parse().unwrap();
+        assert_eq!(requests.wait(stranger, 0), limits::WAIT_FIRST);
+        requests.usual = Some((ms(1200), ms(100)));
+        assert_eq!(requests.wait(stranger, 0), ms(1600));
         requests.silent(now, to.address);
         assert!(requests.is_suspect(now + limits::SUSPECT_FOR / 2, to.address));
         assert!(!requests.is_suspect(now + limits::SUSPECT_FOR, to.address));

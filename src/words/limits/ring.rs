@@ -109,8 +109,8 @@ pub const REQUESTS_MAX: usize = 256;
 /// Peers whose round trips and silences are remembered.
 pub const PEERS_REMEMBERED: usize = 1024;
 
-/// The shortest and the longest time to wait for an answer, and that for a stranger's (RFC 6298 with
-/// bounds for datagrams).
+/// The shortest and the longest time to wait for an answer, and the shortest for a stranger's (RFC 6298
+/// with bounds for datagrams).
 pub const WAIT_MIN: Duration = Duration::from_millis(200);
 /// See [`WAIT_MIN`].
 pub const WAIT_MAX: Duration = Duration::from_secs(3);

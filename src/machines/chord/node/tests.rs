@@ -1,5 +1,6 @@
 //! Rings of nodes on a network in memory: a few lines that carry datagrams and let time pass.
 
+mod far;
 mod moves;
 mod network;
 

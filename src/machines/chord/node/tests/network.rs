@@ -9,6 +9,7 @@ use crate::machines::chord::node::Node;
 use crate::machines::chord::store::Entry;
 use crate::machines::chord::{Contact, News, Settings, Shape, Sharer, Transmit};
 use crate::words::id::InfoHash;
+use crate::words::limits::ring as limits;
 use crate::words::ring_id::RingId;
 use crate::words::rng::Rng;
 
@@ -51,6 +52,8 @@ pub(super) struct Network {
     pub(super) doubled_percent: u32,
     /// Nodes that hear only from those to whom they have just spoken, as behind a router.
     pub(super) deaf: BTreeSet<SocketAddr>,
+    /// Nodes so far away that an answer takes longer than a stranger's is waited for.
+    pub(super) far: BTreeSet<SocketAddr>,
     mappings: BTreeMap<(SocketAddr, SocketAddr), Instant>,
     /// Nodes that cannot reach the others.
     one_side: BTreeSet<SocketAddr>,
@@ -72,6 +75,7 @@ impl Network {
             lost_percent: 0,
             doubled_percent: 0,
             deaf: BTreeSet::new(),
+            far: BTreeSet::new(),
             mappings: BTreeMap::new(),
             one_side: BTreeSet::new(),
         }
@@ -297,6 +301,8 @@ impl Network {
             for _ in 0..copies {
                 if !self.rng.chance(self.lost_percent, 100) {
                     let delay = Duration::from_millis(u64::from(10 + self.rng.below(60)));
+                    let is_far = self.far.contains(&at) || self.far.contains(&to);
+                    let delay = if is_far { delay + limits::WAIT_FIRST * 3 / 5 } else { delay };
                     let key = (self.now + delay, self.rng.next_u64());
                     self.under_way.insert(key, (from, to, bytes.clone()));
                 }
