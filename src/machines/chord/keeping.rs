@@ -324,7 +324,8 @@ impl Node {
         let purpose = Purpose::Validate(info_hash, address);
         let query = Query::Ping(Some(info_hash));
         // Twice: whoever is on a slow line answers after the first wait.
-        if !bucket.take(now, 1) || !self.ask(to, query, None, purpose, 2) {
+        if self.requests.is_busy() || !bucket.take(now, 1) || !self.ask(to, query, None, purpose, 2)
+        {
             return self.ask_after(info_hash, address, limits::PUSH_DELAY);
         }
         if !is_local(ip) {

@@ -1,6 +1,6 @@
 //! Questions that wait for their answers, and what is known of those who were asked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -83,21 +83,19 @@ pub(super) struct Requests {
     pending: BTreeMap<u32, Pending>,
     peers: BTreeMap<SocketAddr, Peer>,
     by_touch: BTreeSet<(Instant, SocketAddr)>,
-    /// The smoothed time from a question to its answer and its variation, over all who answer: who is
-    /// on a slow line himself has to wait for everybody.
-    usual: Option<(Duration, Duration)>,
-}
-
-/// One more measurement (RFC 6298).
-fn smoothed(known: Option<(Duration, Duration)>, took: Duration) -> (Duration, Duration) {
-    known.map_or((took, took / 2), |(smooth, varies)| {
-        ((smooth * 7 + took) / 8, (varies * 3 + smooth.abs_diff(took)) / 4)
-    })
+    /// How long the last answers took, each from when its question was sent first; those of sharers
+    /// without a place do not count. Who is on a slow line itself waits long for every one of them.
+    lately: VecDeque<Duration>,
 }
 
 impl Requests {
     pub(super) fn is_full(&self) -> bool {
         self.pending.len() >= limits::REQUESTS_MAX
+    }
+
+    /// Whether what can wait should.
+    pub(super) fn is_busy(&self) -> bool {
+        self.pending.len() >= limits::REQUESTS_MAX / 2
     }
 
     pub(super) fn contains(&self, transaction: u32) -> bool {
@@ -128,13 +126,19 @@ impl Requests {
         }
         let pending = self.pending.remove(&transaction)?;
         let took = now.saturating_duration_since(pending.sent_at);
-        let in_all = now.saturating_duration_since(pending.asked_at);
-        self.usual = Some(smoothed(self.usual, in_all));
+        if !matches!(pending.purpose, Purpose::Validate(..)) {
+            self.lately.truncate(limits::ANSWERS_COMPARED - 1);
+            self.lately.push_front(now.saturating_duration_since(pending.asked_at));
+        }
         let peer = self.touch(now, from);
         peer.silent_at = None;
         // The answer to a question that was sent twice tells no round trip (Karn).
         if pending.tries == 1 {
-            peer.round_trip = Some(smoothed(peer.round_trip, took));
+            let (smooth, varies) = peer.round_trip.map_or((took, took / 2), |(smooth, varies)| {
+                let error = smooth.abs_diff(took);
+                ((smooth * 7 + took) / 8, (varies * 3 + error) / 4)
+            });
+            peer.round_trip = Some((smooth, varies));
         }
         Some((pending, took))
     }
@@ -142,9 +146,9 @@ impl Requests {
     /// How long to wait for `peer`, which has been asked `tries` times.
     pub(super) fn wait(&self, peer: SocketAddr, tries: u32) -> Duration {
         let known = self.peers.get(&peer).and_then(|peer| peer.round_trip);
-        let longest = |(smooth, varies): (Duration, Duration)| smooth + varies * 4;
-        let stranger = self.usual.map_or(limits::WAIT_FIRST, longest).max(limits::WAIT_FIRST);
-        let first = known.map_or(stranger, longest);
+        let quickest = self.lately.iter().min().copied().unwrap_or_default();
+        let stranger = limits::WAIT_FIRST.max(quickest * 3 / 2);
+        let first = known.map_or(stranger, |(smooth, varies)| smooth + varies * 4);
         let doubled = first.saturating_mul(1 << tries.min(4));
         doubled.clamp(limits::WAIT_MIN, limits::WAIT_MAX)
     }
@@ -194,6 +198,7 @@ impl Requests {
 
     pub(super) fn check(&self) {
         assert!(self.pending.len() <= limits::REQUESTS_MAX);
+        assert!(self.lately.len() <= limits::ANSWERS_COMPARED);
         assert!(self.peers.len() <= limits::PEERS_REMEMBERED);
         assert_eq!(self.peers.len(), self.by_touch.len());
     }
@@ -237,8 +242,10 @@ mod tests {
         assert!(requests.wait(to.address, 1) > limits::WAIT_MIN);
         let stranger = "10.0.0.3:1".parse().unwrap();
         assert_eq!(requests.wait(stranger, 0), limits::WAIT_FIRST);
-        requests.usual = Some((ms(1200), ms(100)));
-        assert_eq!(requests.wait(stranger, 0), ms(1600));
+        requests.lately = VecDeque::from([ms(1200); limits::ANSWERS_COMPARED]);
+        assert_eq!(requests.wait(stranger, 0), ms(1800));
+        requests.lately[3] = ms(100);
+        assert_eq!(requests.wait(stranger, 0), limits::WAIT_FIRST, "one that is quick says enough");
         requests.silent(now, to.address);
         assert!(requests.is_suspect(now + limits::SUSPECT_FOR / 2, to.address));
         assert!(!requests.is_suspect(now + limits::SUSPECT_FOR, to.address));

@@ -116,6 +116,8 @@ pub const WAIT_MIN: Duration = Duration::from_millis(200);
 pub const WAIT_MAX: Duration = Duration::from_secs(3);
 /// See [`WAIT_MIN`].
 pub const WAIT_FIRST: Duration = Duration::from_secs(1);
+/// A stranger is waited for half as long again as the quickest of so many answers took.
+pub const ANSWERS_COMPARED: usize = 8;
 
 /// Silences after which a neighbour is dead. To take a live one for dead costs more than to wait.
 pub const TRIES: u32 = 3;
@@ -205,9 +207,9 @@ pub const ENTRY_LIFETIME: Duration = Duration::from_secs(30 * 60);
 pub const ENTRY_FRESH: Duration = Duration::from_secs(15 * 60);
 /// The owner asks a sharer so often whether it still is one.
 pub const VALIDATE_EVERY: Duration = Duration::from_secs(5 * 60);
-/// Validating pings a second, in all.
+/// Sharers that are asked in a second, in all; each at most twice.
 pub const VALIDATE_RATE: u32 = 20;
-/// One global address is not pinged more often than this.
+/// One global address is not pinged more often than this, but for the second time.
 pub const VALIDATE_IP_EVERY: Duration = Duration::from_secs(60);
 /// Members announce again after this ±20 %, before their entries are too old to be handed out.
 pub const ANNOUNCE_EVERY: Duration = Duration::from_secs(12 * 60);
