@@ -32,9 +32,10 @@ pub(super) struct Announced {
     /// Who was told of our entry, each with the token that it gave: at most
     /// [`limits::HOLDERS_ASKED`].
     at: Vec<(Contact, Token)>,
-    /// How many of them have not answered yet, and whether one has it.
+    /// How many of them have not answered yet, whether one has it, and whether the owner is among them.
     asked: u32,
     stored: bool,
+    owned: bool,
     /// How the lookup of the announce that is under way went.
     report: Option<Report>,
     /// The timer of the next announce.
@@ -112,6 +113,7 @@ impl Node {
             at: Vec::new(),
             asked: 0,
             stored: false,
+            owned: false,
             report: None,
             timer: None,
         };
@@ -178,12 +180,13 @@ impl Node {
         }
     }
 
-    /// The lookup of an announce has ended: the owner, and others that hold what it holds. One of them
-    /// may take our entry and forget it at once, so several are told.
+    /// The lookup of an announce has ended: the owner, if it was found, and others that hold what it
+    /// holds. One of them may take our entry and forget it at once, so several are told.
     pub(super) fn handle_holders_found(
         &mut self,
         info_hash: InfoHash,
         holders: &[(Contact, Option<Token>)],
+        owned: bool,
         report: Report,
     ) {
         let me = self.me();
@@ -193,6 +196,7 @@ impl Node {
         announced.at.clear();
         announced.asked = 1;
         announced.stored = false;
+        announced.owned = owned;
         for (holder, token) in holders {
             if *holder == me && me.address.ip().is_unspecified() {
                 // Nobody has told us yet where we are: nobody could be told it.
@@ -227,13 +231,13 @@ impl Node {
         announced.stored |= stored;
         announced.asked = announced.asked.saturating_sub(1);
         if announced.asked == 0 {
-            let stored = announced.stored;
-            self.handle_announced_everywhere(info_hash, stored);
+            let (stored, owned) = (announced.stored, announced.owned);
+            self.handle_announced_everywhere(info_hash, stored, owned);
         }
     }
 
-    fn handle_announced_everywhere(&mut self, info_hash: InfoHash, stored: bool) {
-        let every = match (stored, self.is_member()) {
+    fn handle_announced_everywhere(&mut self, info_hash: InfoHash, stored: bool, owned: bool) {
+        let every = match (stored && owned, self.is_member()) {
             (false, _) => limits::ANNOUNCE_RETRY,
             (true, true) => limits::ANNOUNCE_EVERY,
             (true, false) => limits::ANNOUNCE_EVERY_CLIENT,

@@ -40,7 +40,7 @@ pub struct Node {
     /// The nodes before the predecessor, the nearest first: what the predecessor said, for replicas
     /// and never for the ring.
     pub(super) before: Vec<Contact>,
-    /// Nodes after us of whom the head does not speak.
+    /// Nodes after us of which the head's word alone says that they live, or that they do not.
     pub(super) witnesses: Witnesses,
     /// What the head last answered, so that it can answer "the same".
     pub(super) head_state: Option<(Contact, State)>,

@@ -35,7 +35,7 @@ pub(super) enum Purpose {
     Merge,
     /// Whether a member of that neighbourhood lives.
     MergeAlive,
-    /// Whether a node lives of whom the head does not speak.
+    /// Whether a node lives that the head does not name, or whom it names and nobody has heard of.
     Witness,
     /// To be pinged later.
     PingBack,

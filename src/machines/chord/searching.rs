@@ -212,13 +212,16 @@ impl Node {
                 self.news.push_back(News::Finished(info_hash, lookup.report(false)));
             }
             Goal::Announce(info_hash) => {
-                let owner = owner.map(|owner| (owner, end.and_then(|end| end.token)));
-                let others = lookup.answered().filter(|(it, _)| Some(*it) != owner.map(|it| it.0));
                 let shape = self.settings.shape;
-                let others = others.take(limits::HOLDERS_ASKED.min(shape.before + shape.from) - 1);
-                let at: Vec<_> =
-                    owner.into_iter().chain(others.filter(|_| owner.is_some())).collect();
-                self.handle_holders_found(info_hash, &at, lookup.report(false));
+                let count = limits::HOLDERS_ASKED.min(shape.before + shape.from);
+                let owner = owner.map(|owner| (owner, end.and_then(|end| end.token)));
+                // The textbook's owner alone has an entry. And where nobody has found it, only how
+                // dense the ring is tells who is near.
+                let is_told = shape.quick && (owner.is_some() || lookup.knows_density());
+                let others = lookup.nearest_answered().filter(|_| is_told);
+                let others = others.filter(|(it, _)| Some(*it) != owner.map(|it| it.0));
+                let at: Vec<_> = owner.into_iter().chain(others).take(count).collect();
+                self.handle_holders_found(info_hash, &at, owner.is_some(), lookup.report(false));
             }
             Goal::Join => self.handle_join_found(owner),
             Goal::Finger(_) => {}

@@ -138,11 +138,14 @@ impl Node {
         let (rules, now) = (self.rules(), self.now);
         let (ring, requests) = (&mut self.ring, &self.requests);
         let is_suspect = |contact: &Contact| requests.is_suspect(now, contact.address);
+        let asked = ring.candidate().or_else(|| ring.head()).filter(|_| ring.is_stabilising());
         ring.handle_view(rules, from, &view, is_suspect, &mut steps);
         if self.ring.head() == Some(from) {
             self.head_state = Some((from, state));
+            if asked == Some(from) {
+                self.compare_with_head(&list);
+            }
         }
-        self.compare_with_head(&list);
         if changed && self.ring.successors() != list {
             self.handle_new_list();
         }
@@ -319,7 +322,8 @@ impl Node {
         let list = self.ring.successors();
         let Some(last) = list.last() else { return 1 };
         let count = list.len() as u64;
-        if list.len() < self.settings.shape.successors {
+        // One that is shorter and does not go all round lacks those who did not answer, or its head.
+        if self.is_list_whole() == Some(true) {
             return count + 1;
         }
         let first = self.before.last().copied().or_else(|| self.ring.predecessor());
@@ -454,8 +458,9 @@ impl Node {
         for finger in self.fingers.heard() {
             self.requests.settle(self.now, finger.address, round_trip(finger));
         }
-        for next in self.ring.successors().iter().chain(predecessor.as_ref()) {
+        for next in self.ring.successors().to_vec().iter().chain(predecessor.as_ref()) {
             self.requests.settle(self.now, next.address, round_trip(*next));
+            self.note_witness(*next, Reason::Answered(self.now));
         }
         self.become_member();
     }

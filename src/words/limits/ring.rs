@@ -154,15 +154,23 @@ pub const HEDGE: Duration = Duration::from_millis(150);
 pub const HEDGE_MIN: Duration = Duration::from_millis(20);
 
 /// Nodes within the reach of the list of successors that are remembered though its head does not name
-/// them: a whole list of them, and as many of whom it is not known yet whether they live.
+/// them: a whole list of them, and as many of whom it is not known yet whether they live. As many are
+/// remembered of those whom it names, and of those who did not answer.
 pub const WITNESSES_MAX: usize = 2 * SUCCESSORS;
-/// How often such a node is asked whether it lives: a list of them costs a question in six seconds, and
-/// only those beside a head that lies.
+/// How often a node that the head does not name is asked whether it lives: a list of them costs a
+/// question in six seconds, and only those beside a head that lies.
 pub const WITNESS_EVERY: Duration = Duration::from_secs(120);
 /// How long it is kept beyond that: two rounds of stabilisation, in one of which it is asked.
 pub const WITNESS_GRACE: Duration = Duration::from_secs(30);
-/// How many are asked in one round: a list of them within five rounds.
+/// How many are asked in one round, and how many of those whom the head names and of whom nothing is
+/// known: a list of them within five rounds.
 pub const WITNESSES_ASKED: usize = 4;
+/// After so long one of these that did not answer is asked again, then after twice as long, and so on.
+pub const SILENT_WAIT: Duration = Duration::from_secs(15);
+/// The longest of these times, and how long it is remembered that there was one.
+pub const SILENT_WAIT_MAX: Duration = Duration::from_secs(900);
+/// So many that did not answer lately make us wary of the next name.
+pub const SILENT_FEW: usize = 4;
 
 /// The four nodes before a key and its owner are within so many times the distance of two nodes: the
 /// chance that they are not is 5 % (Poisson, 9). Then a lookup tries another way, too.

@@ -33,12 +33,35 @@ impl Lookup {
         before.take(limits::REPLICAS_BEFORE).chain(after.take(limits::REPLICAS_FROM))
     }
 
-    /// The holders that answered, each with its token.
-    pub(in crate::machines::chord) fn answered(
+    /// The holders that answered.
+    fn answered(&self) -> impl Iterator<Item = &Candidate> {
+        let answered = self.holders().filter(|(_, it)| it.standing == Standing::Answered);
+        answered.map(|(_, holder)| holder)
+    }
+
+    /// Whether it knows how dense the ring is, and so who is too far from the target to hold anything.
+    pub(in crate::machines::chord) fn knows_density(&self) -> bool {
+        self.gap.is_some()
+    }
+
+    /// Those near the target that answered, each with its token: who is to be told of an entry, even
+    /// where nobody has found out who else is there, or whether they are.
+    pub(in crate::machines::chord) fn nearest_answered(
         &self,
     ) -> impl Iterator<Item = (Contact, Option<Token>)> {
-        let answered = self.holders().filter(|(_, it)| it.standing == Standing::Answered);
-        answered.map(|(_, holder)| (holder.contact, holder.token))
+        let far = self.gap.map(|gap| gap.times(limits::SPAN_USUAL));
+        let has_answered = |it: &Candidate| it.standing == Standing::Answered;
+        let is_near = move |distance: RingId| far.is_none_or(|far| distance <= far);
+        let is_holder = move |(distance, it): &(&RingId, &Candidate)| {
+            has_answered(it) && is_near(**distance) && Some(**distance) != self.ourselves
+        };
+        let before = self.candidates.range(..RingId::part(2)).filter(is_holder);
+        let before = before.map(|(_, it)| it).take(limits::REPLICAS_BEFORE);
+        let after = self.after().filter(move |(_, it)| {
+            has_answered(it) && is_near(self.target.clockwise_to(it.contact.id))
+        });
+        let after = after.map(|(_, it)| it).take(limits::REPLICAS_FROM);
+        before.chain(after).map(|it| (it.contact, it.token))
     }
 
     /// Those whose answers it waits for, as far as they were named: the nearest after the target and
