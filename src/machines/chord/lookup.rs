@@ -14,6 +14,7 @@
 //! Some of those who answer lie: `doubts` says when nobody is believed yet.
 
 mod doubts;
+mod twins;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -26,6 +27,8 @@ use crate::words::address::may_name;
 use crate::words::id::InfoHash;
 use crate::words::limits::ring as limits;
 use crate::words::ring_id::RingId;
+
+use twins::{Twins, one_a_place};
 
 /// What a lookup is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +95,8 @@ pub(super) struct Lookup {
     /// Nodes by their distance to the target, clockwise: those just before it come first, those just
     /// after it last.
     candidates: BTreeMap<RingId, Candidate>,
+    /// Others who were named in a candidate's place.
+    twins: Twins,
     /// Who is said to be responsible, the last word first asked for.
     claimed: Option<Contact>,
     /// The nearest node before the target that answered.
@@ -137,6 +142,7 @@ impl Lookup {
             started: now,
             quick,
             candidates: BTreeMap::new(),
+            twins: Twins::default(),
             claimed: None,
             nearest: None,
             outstanding: 0,
@@ -190,10 +196,15 @@ impl Lookup {
         let (standing, slow_at) = (Standing::Untried, self.started);
         let new = Candidate { contact, standing, slow_at, listed: false, depth, way, token: None };
         let candidate = self.candidates.entry(distance).or_insert(new);
-        candidate.way = way;
-        if self.ourselves == Some(distance) {
-            self.ourselves = None;
-            *candidate = new;
+        if candidate.contact == contact {
+            candidate.way = way;
+            if self.ourselves == Some(distance) {
+                self.ourselves = None;
+                *candidate = new;
+            }
+        } else {
+            self.twins.keep(distance, new);
+            self.let_twin_in(distance);
         }
         if self.candidates.len() > limits::CANDIDATES_MAX {
             self.drop_farthest();
@@ -222,6 +233,17 @@ impl Lookup {
         };
         if let Some(distance) = farthest(false).or_else(|| farthest(true)) {
             self.candidates.remove(&distance);
+            self.twins.forget(distance);
+        }
+    }
+
+    /// Whoever was silent makes room for another in its place.
+    fn let_twin_in(&mut self, distance: RingId) {
+        if let Some(candidate) = self.candidates.get_mut(&distance)
+            && candidate.standing == Standing::Silent
+            && let Some(twin) = self.twins.next(distance)
+        {
+            *candidate = twin;
         }
     }
 
@@ -403,7 +425,7 @@ impl Lookup {
         candidate.standing = Standing::Answered;
         let (depth, way) = (candidate.depth, candidate.way);
         self.outstanding -= 1;
-        for contact in after {
+        for contact in one_a_place(after) {
             self.insert(contact, depth + 1, way);
             let at = contact.id.clockwise_to(self.target);
             let is_after = distance < RingId::part(2) && at >= RingId::part(2);
@@ -434,8 +456,8 @@ impl Lookup {
         if is_before && way == self.other_ways {
             self.nearest_on_way = self.nearest_on_way.into_iter().chain([distance]).min();
         }
-        for node in heard.nodes.iter().chain(heard.owner.as_ref()) {
-            self.insert(*node, depth + 1, way);
+        for node in one_a_place(heard.owner.iter().chain(&heard.nodes).copied()) {
+            self.insert(node, depth + 1, way);
         }
         let room = limits::SHARERS_MAX.saturating_sub(self.found.len());
         let by = from.address.ip();
@@ -522,8 +544,10 @@ impl Lookup {
         let asked = self.candidates.get_mut(&distance).filter(|it| it.standing == Standing::Asked);
         if let Some(candidate) = asked.filter(|candidate| candidate.contact == silent) {
             candidate.standing = Standing::Silent;
+            self.twins.note_silent(silent);
             self.outstanding -= 1;
             self.timeouts += 1;
+            self.let_twin_in(distance);
             self.settle(now);
         }
     }
@@ -565,6 +589,7 @@ impl Lookup {
         let asked = self.candidates.values().filter(|it| it.standing == Standing::Asked).count();
         assert_eq!(asked, self.outstanding as usize);
         assert!(self.found.len() <= limits::SHARERS_MAX);
+        self.twins.check();
     }
 }
 

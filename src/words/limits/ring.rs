@@ -132,6 +132,9 @@ pub const LOOKUPS_WAITING_MAX: usize = 4096;
 
 /// Nodes that one lookup knows.
 pub const CANDIDATES_MAX: usize = 64;
+/// Others that it knows in the place of one of them: each answer names one a place, and of the few
+/// that a lookup hears most are honest.
+pub const TWINS_MAX: usize = 4;
 /// Requests of one lookup: far more than any path is long.
 pub const LOOKUP_REQUESTS_MAX: u32 = 48;
 

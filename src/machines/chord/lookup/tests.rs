@@ -212,3 +212,52 @@ fn an_announce_in_a_ring_of_two_ends_at_the_owner_wherever_that_is() {
         assert_eq!(lookup.end().and_then(|end| end.owner), Some(node(10)));
     }
 }
+
+/// Somebody else in the place of that node.
+fn twin(of: u8, port: u16) -> Contact {
+    Contact { address: ([10, 0, 0, of], port).into(), ..node(of) }
+}
+
+#[test]
+fn a_twin_that_there_is_not_hides_nobody() {
+    let (mut lookup, now) = lookup(true);
+    [40, 30, 20].into_iter().for_each(|at| lookup.add(node(at)));
+    assert_eq!(lookup.poll(now, patience), Some(node(40)));
+    // It lies: one answer brings one twin of each node, however many it names.
+    let (first, second) = (twin(51, 9), twin(51, 17));
+    let nodes = vec![first, second, twin(50, 9), twin(50, 17)];
+    lookup.handle_answer(now, node(40), &Heard { nodes, owner: Some(first), ..Heard::default() });
+    assert_eq!(lookup.poll(now, patience), Some(first));
+    let now = now + limits::HEDGE;
+    assert_eq!(lookup.poll(now, patience), Some(twin(50, 9)), "beside the slow one");
+    lookup.handle_silent(now, twin(50, 9));
+    lookup.handle_silent(now, first);
+    assert_eq!(lookup.poll(now, patience), Some(node(30)));
+    lookup.handle_answer(now, node(30), &heard(&[50, 51], Some(51)));
+    let next: Vec<_> = std::iter::from_fn(|| lookup.poll(now, patience)).collect();
+    assert!(next.contains(&node(51)), "{next:?}");
+    lookup.handle_answer(now, node(51), &heard(&[], Some(51)));
+    lookup.check();
+    assert_eq!(lookup.end().and_then(|end| end.owner), Some(node(51)));
+}
+
+#[test]
+fn who_was_named_after_its_twin_is_asked_when_that_is_silent() {
+    let (mut lookup, now) = lookup(true);
+    [40, 30].into_iter().for_each(|at| lookup.add(node(at)));
+    assert_eq!(lookup.poll(now, patience), Some(node(40)));
+    let now = now + limits::HEDGE;
+    assert_eq!(lookup.poll(now, patience), Some(node(30)), "40 is slow");
+    let ghost = twin(51, 9);
+    let heard_of = |owner| Heard { nodes: Vec::new(), owner: Some(owner), ..Heard::default() };
+    lookup.handle_answer(now, node(40), &heard_of(ghost));
+    assert_eq!(lookup.poll(now, patience), Some(ghost));
+    lookup.handle_answer(now, node(30), &heard_of(node(51)));
+    lookup.handle_silent(now, ghost);
+    assert_eq!(lookup.poll(now, patience), Some(node(51)));
+    // The ghost is named again, and not asked again.
+    lookup.handle_silent(now, node(51));
+    lookup.add(ghost);
+    assert_eq!(lookup.poll(now, patience).filter(|it| it.id == ghost.id), None);
+    lookup.check();
+}
