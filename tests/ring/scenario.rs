@@ -62,9 +62,10 @@ impl<T: Tracker> Scenario<T> {
         let host = self.world.internet.add_host(nat);
         let address = self.world.internet.address(host);
         let ppm = i32::try_from(self.rng.below(401)).expect("it is small") - 200;
-        let (seed, now) = (self.rng.next_u64(), self.world.instant());
+        let (seed, clock) = (self.rng.next_u64(), Clock { ppm });
+        let now = self.world.instant_by(clock);
         let tracker = start(address, seed, now);
-        self.world.start(host, Clock { ppm }, Member::new(tracker, vice, seed, now))
+        self.world.start(host, clock, Member::new(tracker, vice, seed, now))
     }
 
     /// A member comes and joins through those who can be reached by anybody.

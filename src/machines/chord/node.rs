@@ -277,6 +277,12 @@ impl Node {
                     } else {
                         self.handle_answer(&pending, answer, took);
                     }
+                } else if let Some((late, took)) =
+                    self.requests.late(self.now, message.transaction, from)
+                {
+                    if !message.client {
+                        self.heard(late, took);
+                    }
                 } else {
                     self.dropped.unasked += 1;
                 }

@@ -69,6 +69,15 @@ pub(super) struct Pending {
     pub(super) silence: Option<(Instant, u64)>,
 }
 
+/// A question that was given up.
+#[derive(Clone, Copy, Debug)]
+struct GivenUp {
+    transaction: u32,
+    to: Contact,
+    asked_at: Instant,
+    tries: u32,
+}
+
 /// What is known of a peer (RFC 6298: smoothed round trip and its variation).
 #[derive(Clone, Copy, Debug)]
 struct Peer {
@@ -86,6 +95,8 @@ pub(super) struct Requests {
     /// How long the last answers took, each from when its question was sent first; those of sharers
     /// without a place do not count. Who is on a slow line itself waits long for every one of them.
     lately: VecDeque<Duration>,
+    /// The last that were given up: an answer that is late after all tells how long to wait.
+    given_up: VecDeque<GivenUp>,
 }
 
 impl Requests {
@@ -110,10 +121,6 @@ impl Requests {
         self.pending.get_mut(&transaction)
     }
 
-    pub(super) fn remove(&mut self, transaction: u32) -> Option<Pending> {
-        self.pending.remove(&transaction)
-    }
-
     /// Takes the question that `from` answers under `transaction`.
     pub(super) fn answered(
         &mut self,
@@ -130,17 +137,38 @@ impl Requests {
             self.lately.truncate(limits::ANSWERS_COMPARED - 1);
             self.lately.push_front(now.saturating_duration_since(pending.asked_at));
         }
+        self.note_answer(now, from, took, pending.tries);
+        Some((pending, took))
+    }
+
+    /// Takes the answer of `from` to a question that was given up: who gave it, and how long it took.
+    /// Where lines have become slower than they were, none would ever be in time otherwise.
+    pub(super) fn late(
+        &mut self,
+        now: Instant,
+        transaction: u32,
+        from: SocketAddr,
+    ) -> Option<(Contact, Duration)> {
+        let is_it = |it: &GivenUp| it.transaction == transaction && it.to.address == from;
+        let at = self.given_up.iter().position(is_it)?;
+        let GivenUp { to, asked_at, tries, .. } = self.given_up.remove(at)?;
+        let took = now.saturating_duration_since(asked_at);
+        self.note_answer(now, from, took, tries);
+        Some((to, took))
+    }
+
+    /// `from` lives, and its answer took so long.
+    fn note_answer(&mut self, now: Instant, from: SocketAddr, took: Duration, tries: u32) {
         let peer = self.touch(now, from);
         peer.silent_at = None;
         // The answer to a question that was sent twice tells no round trip (Karn).
-        if pending.tries == 1 {
+        if tries == 1 {
             let (smooth, varies) = peer.round_trip.map_or((took, took / 2), |(smooth, varies)| {
                 let error = smooth.abs_diff(took);
                 ((smooth * 7 + took) / 8, (varies * 3 + error) / 4)
             });
             peer.round_trip = Some((smooth, varies));
         }
-        Some((pending, took))
     }
 
     /// How long to wait for `peer`, which has been asked `tries` times.
@@ -165,9 +193,14 @@ impl Requests {
         self.peers.get(&peer)?.round_trip.map(|(smooth, _)| smooth)
     }
 
-    /// `peer` did not answer in time.
-    pub(super) fn silent(&mut self, now: Instant, peer: SocketAddr) {
-        self.touch(now, peer).silent_at = Some(now);
+    /// Nobody waits for the answer to this question any longer.
+    pub(super) fn give_up(&mut self, now: Instant, transaction: u32) -> Option<Pending> {
+        let pending = self.pending.remove(&transaction)?;
+        let Pending { to, asked_at, tries, .. } = pending;
+        self.given_up.truncate(limits::GIVEN_UP_REMEMBERED - 1);
+        self.given_up.push_front(GivenUp { transaction, to, asked_at, tries });
+        self.touch(now, to.address).silent_at = Some(now);
+        Some(pending)
     }
 
     /// Whether `peer` was silent lately, and not heard of since.
@@ -199,6 +232,7 @@ impl Requests {
     pub(super) fn check(&self) {
         assert!(self.pending.len() <= limits::REQUESTS_MAX);
         assert!(self.lately.len() <= limits::ANSWERS_COMPARED);
+        assert!(self.given_up.len() <= limits::GIVEN_UP_REMEMBERED);
         assert!(self.peers.len() <= limits::PEERS_REMEMBERED);
         assert_eq!(self.peers.len(), self.by_touch.len());
     }
@@ -207,6 +241,21 @@ impl Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A question to `to` that was sent once.
+    fn pending(to: Contact, at: Instant) -> Pending {
+        Pending {
+            to,
+            purpose: Purpose::Courtesy,
+            query: Query::Leave,
+            token: None,
+            asked_at: at,
+            sent_at: at,
+            tries: 1,
+            tries_max: 1,
+            silence: None,
+        }
+    }
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "an instant cannot be made up")]
@@ -218,19 +267,8 @@ mod tests {
         assert_eq!(requests.wait(to.address, 0), limits::WAIT_FIRST);
         assert_eq!(requests.patience(to.address), limits::HEDGE);
         for (n, took) in [100, 100, 100, 100, 100, 100].into_iter().enumerate() {
-            let pending = Pending {
-                to,
-                purpose: Purpose::Courtesy,
-                query: Query::Leave,
-                token: None,
-                asked_at: now,
-                sent_at: now,
-                tries: 1,
-                tries_max: 1,
-                silence: None,
-            };
             let transaction = u32::try_from(n).unwrap();
-            requests.insert(transaction, pending);
+            requests.insert(transaction, pending(to, now));
             let other = "10.0.0.2:1".parse().unwrap();
             assert!(requests.answered(now, transaction, other).is_none());
             let answered = requests.answered(now + ms(took), transaction, to.address);
@@ -246,7 +284,8 @@ mod tests {
         assert_eq!(requests.wait(stranger, 0), ms(1800));
         requests.lately[3] = ms(100);
         assert_eq!(requests.wait(stranger, 0), limits::WAIT_FIRST, "one that is quick says enough");
-        requests.silent(now, to.address);
+        requests.insert(9, pending(to, now));
+        requests.give_up(now, 9);
         assert!(requests.is_suspect(now + limits::SUSPECT_FOR / 2, to.address));
         assert!(!requests.is_suspect(now + limits::SUSPECT_FOR, to.address));
     }
@@ -258,8 +297,33 @@ mod tests {
         let mut requests = Requests::default();
         for n in 0..u32::try_from(limits::PEERS_REMEMBERED).unwrap() + 100 {
             let ip = std::net::Ipv4Addr::from(0x0a00_0000 + n);
-            requests.silent(now + Duration::from_millis(n.into()), SocketAddr::from((ip, 1)));
+            requests.insert(n, pending(Contact::at((ip, 1).into()), now));
+            requests.give_up(now + Duration::from_millis(n.into()), n);
             requests.check();
         }
+    }
+
+    /// A line that was quick and becomes slow: of what takes longer than the wait, nothing would ever
+    /// be in time.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an instant cannot be made up")]
+    fn an_answer_that_is_late_tells_how_long_to_wait() {
+        let now = Instant::now();
+        let to = Contact::at("10.0.0.1:1".parse().unwrap());
+        let mut requests = Requests::default();
+        let ms = Duration::from_millis;
+        requests.settle(now, to.address, ms(20));
+        assert_eq!(requests.wait(to.address, 0), limits::WAIT_MIN);
+        requests.insert(1, pending(to, now));
+        assert!(requests.give_up(now + limits::WAIT_MIN, 1).is_some());
+        let late = now + ms(600);
+        assert!(requests.is_suspect(late, to.address));
+        assert_eq!(requests.answered(late, 1, to.address).map(|(_, took)| took), None);
+        let stranger = "10.0.0.2:1".parse().unwrap();
+        assert_eq!(requests.late(late, 1, stranger), None, "it was not asked");
+        assert_eq!(requests.late(late, 1, to.address), Some((to, ms(600))));
+        assert_eq!(requests.late(late, 1, to.address), None, "it answers once");
+        assert!(!requests.is_suspect(late, to.address));
+        assert!(requests.wait(to.address, 0) > ms(600));
     }
 }

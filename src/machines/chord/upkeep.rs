@@ -276,10 +276,8 @@ impl Node {
             self.send_request(transaction);
             return;
         }
-        let Some(Pending { purpose, .. }) = self.requests.remove(transaction) else {
-            return;
-        };
-        self.requests.silent(self.now, to.address);
+        let given_up = self.requests.give_up(self.now, transaction);
+        let Some(Pending { purpose, .. }) = given_up else { return };
         self.fingers.remove(to);
         self.membership.live.retain(|contact| *contact != to);
         self.handle_failure(purpose, to);

@@ -118,6 +118,8 @@ pub const WAIT_MAX: Duration = Duration::from_secs(3);
 pub const WAIT_FIRST: Duration = Duration::from_secs(1);
 /// A stranger is waited for half as long again as the quickest of so many answers took.
 pub const ANSWERS_COMPARED: usize = 8;
+/// Questions that were given up, whose answers are recognised if they come after all.
+pub const GIVEN_UP_REMEMBERED: usize = 64;
 
 /// Silences after which a neighbour is dead. To take a live one for dead costs more than to wait.
 pub const TRIES: u32 = 3;

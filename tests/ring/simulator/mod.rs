@@ -159,7 +159,12 @@ impl<M: Machine> World<M> {
 
     /// The time as a machine with a right clock sees it.
     pub(crate) fn instant(&self) -> Instant {
-        self.began + self.now
+        self.instant_by(Clock::default())
+    }
+
+    /// The time as this clock shows it.
+    pub(crate) fn instant_by(&self, clock: Clock) -> Instant {
+        self.began + clock.shows(self.now)
     }
 
     /// Those who are there.
