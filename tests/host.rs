@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::folder::Folder;
 use crate::support::rondalla::{self, listening};
-use crate::support::{Noise, Running, Scratch, Tree, write_noise};
+use crate::support::{Noise, Running, Scratch, Tree, number, write_noise};
 
 /// A torrent with its data.
 struct Shared {
@@ -113,6 +113,17 @@ struct Group(Vec<PathBuf>);
 impl Group {
     /// One below the root of each hierarchy that has `pids` or `memory`, with these bounds.
     fn new(pids: u64, memory: u64) -> Self {
+        Self::of(pids, memory, None)
+    }
+
+    /// The same, with so many hundredths of one core.
+    fn with_cpu(pids: u64, memory: u64, percent: u64) -> Self {
+        Self::of(pids, memory, Some(percent))
+    }
+
+    fn of(pids: u64, memory: u64, percent: Option<u64>) -> Self {
+        // Of a period of 100 ms, as it is unless it is changed.
+        let quota = percent.map(|percent| percent * 1000);
         let name = format!("rondalla-test-{}", std::process::id());
         let root = Path::new("/sys/fs/cgroup");
         let controllers = fs::read_to_string(root.join("cgroup.controllers"));
@@ -120,12 +131,22 @@ impl Group {
             Ok(controllers) => {
                 assert!(controllers.contains("pids") && controllers.contains("memory"));
                 fs::write(root.join("cgroup.subtree_control"), "+pids +memory").unwrap();
-                vec![(root.to_owned(), "pids.max", pids), (root.to_owned(), "memory.max", memory)]
+                let cpu = quota.map(|quota| {
+                    fs::write(root.join("cgroup.subtree_control"), "+cpu").unwrap();
+                    (root.to_owned(), "cpu.max", quota)
+                });
+                let bounds =
+                    [(root.to_owned(), "pids.max", pids), (root.to_owned(), "memory.max", memory)];
+                bounds.into_iter().chain(cpu).collect::<Vec<_>>()
             }
-            Err(_) => vec![
-                (root.join("pids"), "pids.max", pids),
-                (root.join("memory"), "memory.limit_in_bytes", memory),
-            ],
+            Err(_) => {
+                let bounds = [
+                    (root.join("pids"), "pids.max", pids),
+                    (root.join("memory"), "memory.limit_in_bytes", memory),
+                ];
+                let cpu = quota.map(|quota| (root.join("cpu"), "cpu.cfs_quota_us", quota));
+                bounds.into_iter().chain(cpu).collect()
+            }
         };
         let mut folders = Vec::new();
         for (hierarchy, file, bound) in hierarchies {
@@ -141,6 +162,15 @@ impl Group {
     fn enter(&self) -> String {
         let enter = |folder: &PathBuf| format!("echo $$ >{}/cgroup.procs", folder.display());
         self.0.iter().map(enter).collect::<Vec<_>>().join(" && ")
+    }
+
+    /// The number behind `word` in the first of these files that is there.
+    fn count(&self, files: &[&str], word: &str) -> u64 {
+        let paths =
+            self.0.iter().flat_map(|folder| files.iter().map(move |file| folder.join(file)));
+        let text = paths.flat_map(fs::read_to_string).next().expect("one of them is there");
+        let counts = text.lines().filter_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
+        counts.map(|count| count.parse().unwrap()).next().expect(&text)
     }
 }
 
@@ -173,6 +203,54 @@ fn a_control_group_brings_the_defaults_down() {
     assert_eq!(fewer.wait_for_exit().code(), Some(0), "{}", fewer.stderr());
     let stderr = fewer.stderr();
     assert!(stderr.lines().any(|line| line == "max-peers 11: pids.max is 40"), "{stderr}");
+}
+
+/// `MIB` (1,024 in full, 64 by default) come from `SEEDERS` (50) to whoever has a quarter of a core, 32
+/// MiB and 256 processes and threads, and are given on.
+#[test]
+#[ignore = "needs root and control groups"]
+fn a_small_host_downloads_from_fifty_seeders_and_stays_inside_its_bounds() {
+    let (mib, count) = (number("MIB").unwrap_or(64), number("SEEDERS").unwrap_or(50));
+    let scratch = Scratch::new();
+    let source = scratch.folder("source").join("films");
+    fs::create_dir(&source).unwrap();
+    write_noise(&source.join("film"), mib << 20, &mut Noise::new(2));
+    let torrent = scratch.path("films.torrent");
+    rondalla::create(&source, &torrent, &["--piece-length", "1M"]);
+    let shared = Shared { torrent, source };
+    // One has looked at it all; the others believe what it remembers.
+    let (mut first, _) = shared.seeder(&scratch, "first");
+    first.wait_for_event("checked");
+    assert!(first.terminate().success());
+    let seeders: Vec<_> = (0..count)
+        .map(|n| {
+            let name = format!("seeder{n}");
+            let mut copy = Command::new("cp");
+            copy.arg("-r").arg(scratch.path("first.state"));
+            assert!(copy.arg(scratch.path(&format!("{name}.state"))).status().unwrap().success());
+            shared.seeder(&scratch, &name)
+        })
+        .collect();
+    let group = Group::with_cpu(256, 32 << 20, 25);
+    let mut command = shared.download(&scratch, "small", behind(&group.enter()));
+    command.args(["--seed", "--json", "--no-chord"]);
+    for (_, peer) in &seeders {
+        command.args(["--peer", peer]);
+    }
+    let mut small = Running::start(&scratch, "small", &mut command);
+    let peer = listening(&mut small).to_string();
+    println!("{}", small.wait_for_event("finished"));
+    let killed = group.count(&["memory.events", "memory.oom_control"], "oom_kill");
+    let refused = group.count(&["pids.events"], "max");
+    assert_eq!((killed, refused), (0, 0), "{}", small.stderr());
+    let mut command = shared.download(&scratch, "other", rondalla::command());
+    command.args(["--peer", &peer, "--no-chord"]);
+    let mut other = Running::start(&scratch, "other", &mut command);
+    assert_eq!(other.wait_for_exit().code(), Some(0), "{}", other.stderr());
+    assert!(small.terminate().success());
+    for name in ["small", "other"] {
+        Tree::of(&shared.source).assert_is_at(&scratch.path(name).join("films"));
+    }
 }
 
 /// A folder of its own below the system's for temporary files, which another user may use, with a
