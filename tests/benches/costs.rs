@@ -1,4 +1,5 @@
-//! What the architecture costs on this machine: threads, notifications, orders, the have log.
+//! What the architecture costs on this machine: threads, notifications, orders, the have log; and what
+//! no architecture can save.
 //! `cargo bench` prints a table of each; `cargo bench -- log` of those whose name has `log` in it.
 //! `cargo bench -- crowds FILE` draws what a peer costs in crowds of any size.
 
@@ -12,6 +13,7 @@
 #![allow(clippy::print_stdout, reason = "it is what the tables go to")]
 
 mod handlers;
+mod loops;
 #[path = "../../examples/pictures/plot.rs"]
 mod plot;
 
@@ -39,8 +41,13 @@ fn main() {
         let picture = picture(&memory(), &steps());
         file.iter().for_each(|file| std::fs::write(file, &picture).unwrap());
     };
-    let benches: [(&str, &dyn Fn()); 4] =
-        [("crowds", &crowds), ("threads", &threads), ("channel", &channel), ("log", &log)];
+    let benches: [(&str, &dyn Fn()); 5] = [
+        ("crowds", &crowds),
+        ("threads", &threads),
+        ("channel", &channel),
+        ("log", &log),
+        ("loops", &loops::loops),
+    ];
     for (name, bench) in benches {
         if wanted.as_ref().is_none_or(|wanted| name.contains(&**wanted)) {
             bench();
