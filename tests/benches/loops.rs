@@ -11,19 +11,23 @@ use rustix::fs::sendfile;
 use rustix::net::{SendFlags, send};
 use sha1::{Digest, Sha1};
 
-use rondalla::words::limits::{BLOCK_LEN, WRITE_CALL_BLOCKS};
+use rondalla::words::limits::BLOCK_LEN;
+use rondalla::words::rng::Rng;
 
 use crate::{median, thread};
 
 const BLOCKS: u32 = 65_536;
 const PIECE_BLOCKS: u32 = 64;
+/// Blocks of one call that writes, as in the client.
+const CALL_BLOCKS: u32 = 2;
 const RUNS: usize = 5;
 
 /// 1 GiB over loopback, given and taken block by block.
 pub(crate) fn loops() {
     let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join("loops-source");
     let mut file = File::create(&source).unwrap();
-    let piece: Vec<u8> = (0..PIECE_BLOCKS * BLOCK_LEN).map(|n| (n * 31 >> 7) as u8).collect();
+    let mut piece = vec![0; (PIECE_BLOCKS * BLOCK_LEN) as usize];
+    Rng::new(1).fill(&mut piece);
     (0..BLOCKS / PIECE_BLOCKS).for_each(|_| file.write_all(&piece).unwrap());
     println!("| 1 GiB by a bare loop | processor s |\n| --- | --- |");
     let run =
@@ -52,7 +56,7 @@ fn give(source: &Path) -> f64 {
     let before = processor();
     for block in 0..BLOCKS {
         send(&near, &[0; 13], SendFlags::MORE).unwrap();
-        send_file(&near, &file, block, BLOCK_LEN as usize);
+        send_file(&near, &file, block, BLOCK_LEN);
     }
     let took = processor() - before;
     drop(near);
@@ -67,22 +71,22 @@ fn take(source: &Path) -> f64 {
         let file = File::open(source).unwrap();
         let pieces = (0..BLOCKS).step_by(PIECE_BLOCKS as usize);
         pieces.for_each(|block| {
-            send_file(&near, &file, block, (PIECE_BLOCKS * BLOCK_LEN) as usize);
+            send_file(&near, &file, block, PIECE_BLOCKS * BLOCK_LEN);
         });
     });
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("loops-copy");
     let file = File::create(&path).unwrap();
-    let mut buffer = vec![0; BLOCK_LEN as usize * WRITE_CALL_BLOCKS];
+    let mut buffer = vec![0; (CALL_BLOCKS * BLOCK_LEN) as usize];
     let (mut hash, mut at) = (Sha1::new(), 0);
     let before = processor();
-    for call in 1..=BLOCKS / WRITE_CALL_BLOCKS as u32 {
+    for call in 1..=BLOCKS / CALL_BLOCKS {
         for block in buffer.chunks_mut(BLOCK_LEN as usize) {
             far.read_exact(block).unwrap();
             hash.update(&*block);
         }
         file.write_all_at(&buffer, at).unwrap();
         at += buffer.len() as u64;
-        if call * WRITE_CALL_BLOCKS as u32 % PIECE_BLOCKS == 0 {
+        if (call * CALL_BLOCKS).is_multiple_of(PIECE_BLOCKS) {
             std::hint::black_box(hash.finalize_reset());
         }
     }
@@ -93,11 +97,10 @@ fn take(source: &Path) -> f64 {
 }
 
 /// So many bytes of the file from a block on.
-fn send_file(stream: &TcpStream, file: &File, block: u32, len: usize) {
-    let mut at = u64::from(block) * u64::from(BLOCK_LEN);
-    let end = at + len as u64;
-    while at < end {
-        sendfile(stream, file, Some(&mut at), (end - at) as usize).unwrap();
+fn send_file(stream: &TcpStream, file: &File, block: u32, len: u32) {
+    let (mut at, mut left) = (u64::from(block) * u64::from(BLOCK_LEN), len as usize);
+    while left > 0 {
+        left -= sendfile(stream, file, Some(&mut at), left).unwrap();
     }
 }
 
