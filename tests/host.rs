@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::folder::Folder;
 use crate::support::rondalla::{self, listening};
@@ -124,7 +125,9 @@ impl Group {
     fn of(pids: u64, memory: u64, percent: Option<u64>) -> Self {
         // Of a period of 100 ms, as it is unless it is changed.
         let quota = percent.map(|percent| percent * 1000);
-        let name = format!("rondalla-test-{}", std::process::id());
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("rondalla-test-{}-{number}", std::process::id());
         let root = Path::new("/sys/fs/cgroup");
         let controllers = fs::read_to_string(root.join("cgroup.controllers"));
         let hierarchies = match controllers {
@@ -239,14 +242,20 @@ fn a_small_host_downloads_from_fifty_seeders_and_stays_inside_its_bounds() {
     }
     let mut small = Running::start(&scratch, "small", &mut command);
     let peer = listening(&mut small).to_string();
-    println!("{}", small.wait_for_event("finished"));
-    let killed = group.count(&["memory.events", "memory.oom_control"], "oom_kill");
-    let refused = group.count(&["pids.events"], "max");
-    assert_eq!((killed, refused), (0, 0), "{}", small.stderr());
+    let finished = small.wait_for_event("finished");
     let mut command = shared.download(&scratch, "other", rondalla::command());
     command.args(["--peer", &peer, "--no-chord"]);
     let mut other = Running::start(&scratch, "other", &mut command);
     assert_eq!(other.wait_for_exit().code(), Some(0), "{}", other.stderr());
+    let killed = group.count(&["memory.events", "memory.oom_control"], "oom_kill");
+    let refused = group.count(&["pids.events"], "max");
+    assert_eq!((killed, refused), (0, 0), "{}", small.stderr());
+    let status = fs::read_to_string(format!("/proc/{}/status", small.id())).unwrap();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM:")).expect(&status);
+    let progress = small.events().into_iter().filter(|event| event["event"] == "progress");
+    let peers = progress.filter_map(|progress| progress["peers"].as_u64()).max();
+    println!("{mib} MiB from {peers:?} peers in {} s, {peak}", finished["seconds"]);
+    assert!(peers.is_some_and(|peers| peers * 2 > count), "{}", small.stdout());
     assert!(small.terminate().success());
     for name in ["small", "other"] {
         Tree::of(&shared.source).assert_is_at(&scratch.path(name).join("films"));
