@@ -477,8 +477,11 @@ impl Lookup {
             Some(owner) => {
                 // A node that is nearer knows better; one that was silent is none to hand on to.
                 let at = owner.id.clockwise_to(self.target);
-                let dead =
-                    self.candidates.get(&at).is_some_and(|it| it.standing == Standing::Silent);
+                let is_dead = |it: &Candidate| match it.contact == owner {
+                    true => it.standing == Standing::Silent,
+                    false => self.twins.is_silent(owner),
+                };
+                let dead = self.candidates.get(&at).is_some_and(is_dead);
                 let heir = self.claimed.is_some() && dead;
                 if !heir {
                     self.claimed = Some(owner);

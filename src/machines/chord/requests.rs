@@ -153,6 +153,9 @@ impl Requests {
         let at = self.given_up.iter().position(is_it)?;
         let GivenUp { to, asked_at, tries, .. } = self.given_up.remove(at)?;
         let took = now.saturating_duration_since(asked_at);
+        if took > limits::LATE_MAX {
+            return None;
+        }
         self.note_answer(now, from, took, tries);
         Some((to, took))
     }
@@ -325,5 +328,8 @@ mod tests {
         assert_eq!(requests.late(late, 1, to.address), None, "it answers once");
         assert!(!requests.is_suspect(late, to.address));
         assert!(requests.wait(to.address, 0) > ms(600));
+        requests.insert(2, pending(to, now));
+        requests.give_up(late, 2);
+        assert_eq!(requests.late(now + limits::LATE_MAX + ms(1), 2, to.address), None);
     }
 }

@@ -11,7 +11,7 @@
 //! answered, and not before.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::formats::krpc::{Query, State};
@@ -82,6 +82,9 @@ struct Silent {
 
 /// The distance of a node from us, and its address: several may claim one place.
 type Key = (RingId, SocketAddr);
+
+/// No address comes before it.
+const LOWEST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Those of one node.
 #[derive(Debug, Default)]
@@ -156,6 +159,12 @@ impl Witnesses {
             Reason::Listed => 1,
             Reason::Answered(_) => 2,
         };
+        // Many addresses have one place: whoever has them must not fill the room with them.
+        let mut same_place =
+            self.hidden.range((key.0, LOWEST)..).take_while(|(at, _)| at.0 == key.0);
+        if same_place.nth(limits::WITNESSES_A_PLACE - 1).is_some() {
+            return;
+        }
         if self.hidden.len() >= limits::WITNESSES_MAX {
             let value = |(key, it): (Key, Reason)| (reason(it), std::cmp::Reverse(key));
             let all = self.hidden.iter().map(|(at, it)| (*at, it.reason));
@@ -515,6 +524,23 @@ mod tests {
     }
 
     #[test]
+    fn one_host_cannot_fill_the_room_with_its_many_addresses() {
+        let (mut node, _) = first_of(40);
+        let list = node.ring.successors().to_vec();
+        let one = list[5];
+        for n in 1..=40 {
+            let address = SocketAddr::new(one.address.ip(), one.address.port() + 8 * n);
+            let twin = Contact { address, ..one };
+            node.note_witness(twin, Reason::Named);
+            node.handle_witness(twin, true);
+        }
+        lie(&mut node, &list[19..]);
+        let hides = |one: &&Contact| node.witnesses.hidden.values().any(|it| it.contact == **one);
+        assert_eq!(list[1..19].iter().filter(hides).count(), 17, "all but that one");
+        node.check();
+    }
+
+    #[test]
     fn only_silence_of_those_whom_the_head_names_makes_wary() {
         let (mut node, members) = first_of(40);
         let list = lie(&mut node, &members[25..26]);
@@ -536,7 +562,8 @@ mod tests {
         list.iter().for_each(|one| node.handle_witness(*one, true));
         node.ring = Ring::settled(node.me(), node.ring.predecessor(), list.clone());
         asked(&mut node);
-        node.compare_with_head(&list);
+        node.witnesses.proofs.clear();
+        node.compare_with_head(&list[..1]);
         node.ask_witnesses();
         assert_eq!(asked(&mut node), BTreeSet::new());
         assert_eq!(node.ring.successors(), list);

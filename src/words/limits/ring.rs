@@ -120,6 +120,8 @@ pub const WAIT_FIRST: Duration = Duration::from_secs(1);
 pub const ANSWERS_COMPARED: usize = 8;
 /// Questions that were given up, whose answers are recognised if they come after all.
 pub const GIVEN_UP_REMEMBERED: usize = 64;
+/// After so long an answer tells nothing of the line.
+pub const LATE_MAX: Duration = Duration::from_secs(10);
 
 /// Silences after which a neighbour is dead. To take a live one for dead costs more than to wait.
 pub const TRIES: u32 = 3;
@@ -162,6 +164,8 @@ pub const HEDGE_MIN: Duration = Duration::from_millis(20);
 /// them: a whole list of them, and as many of whom it is not known yet whether they live. As many are
 /// remembered of those whom it names, and of those who did not answer.
 pub const WITNESSES_MAX: usize = 2 * SUCCESSORS;
+/// Of them in one place.
+pub const WITNESSES_A_PLACE: usize = 2;
 /// How often a node that the head does not name is asked whether it lives: a list of them costs a
 /// question in six seconds, and only those beside a head that lies.
 pub const WITNESS_EVERY: Duration = Duration::from_secs(120);

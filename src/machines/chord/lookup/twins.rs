@@ -24,7 +24,7 @@ pub(super) struct Twins {
 impl Twins {
     /// Another has this place: keeps `twin` for when that is silent, if there is room.
     pub(super) fn keep(&mut self, distance: RingId, twin: Candidate) {
-        if self.silent.contains(&twin.contact.address) {
+        if self.is_silent(twin.contact) {
             return;
         }
         let waiting = self.waiting.entry(distance).or_default();
@@ -37,6 +37,11 @@ impl Twins {
     /// `contact` did not answer.
     pub(super) fn note_silent(&mut self, contact: Contact) {
         self.silent.insert(contact.address);
+    }
+
+    /// Whether `contact` was asked and did not answer.
+    pub(super) fn is_silent(&self, contact: Contact) -> bool {
+        self.silent.contains(&contact.address)
     }
 
     /// Who comes next in this place.
