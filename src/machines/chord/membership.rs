@@ -424,6 +424,12 @@ impl Node {
         let mut known: Vec<_> = known.into_values().collect();
         self.rng.shuffle(&mut known);
         known.truncate(limits::PING_BACKS);
+        if known.is_empty() {
+            // Whoever answers is known the next time.
+            let ties = self.membership.weak_ties.keys();
+            let ways: Vec<_> = self.membership.entry_points.iter().chain(ties).copied().collect();
+            self.greet(&ways);
+        }
         self.membership.ping_backs.clear();
         self.membership.ping_backs_asked = Some(self.now);
         for contact in known {

@@ -4,15 +4,20 @@
 use std::net::SocketAddr;
 
 use crate::formats::krpc::{Answer, Body, Query, Refusal, Route, State};
-use crate::machines::chord::Contact;
 use crate::machines::chord::membership::Standing;
 use crate::machines::chord::node::{Asked, Node};
 use crate::machines::chord::store::Entry;
+use crate::machines::chord::{Contact, Role};
 use crate::words::id::InfoHash;
 use crate::words::limits::ring as limits;
 use crate::words::ring_id::{RingId, between};
 
 impl Node {
+    /// Whether there is nobody whom a client could ask.
+    fn knows_nobody(&self) -> bool {
+        self.membership.live.is_empty() && self.fingers.heard().next().is_none()
+    }
+
     /// Whoever is no member is not to be asked, but for a sign of life.
     pub(super) fn handle_query(&mut self, asked: &Asked, query: Query) {
         let is_member = match self.membership.standing {
@@ -20,8 +25,16 @@ impl Node {
             Standing::Member => true,
             Standing::Starting | Standing::Client | Standing::Joining => false,
         };
+        let may_join = self.settings.role == Role::Member;
+        if !is_member && may_join && asked.from != self.me().address && self.knows_nobody() {
+            // It has lost its way, and somebody knows it.
+            self.membership.add_weak_tie(self.now, asked.from);
+        }
         match query {
             Query::Ping(info_hash) => self.handle_ping(asked, info_hash),
+            // Where nobody has a place yet all are clients, and would wait for each other for ever.
+            Query::PingBack if may_join => self.handle_ping_back_wanted(asked),
+            Query::PingBack => {}
             _ if !is_member => {}
             Query::GetState { digest, rectify } => {
                 let state = self.state();
@@ -64,7 +77,6 @@ impl Node {
                     self.refuse(asked.from, asked.transaction, Refusal::Token, asked.len);
                 }
             }
-            Query::PingBack => self.handle_ping_back_wanted(asked),
         }
     }
 

@@ -352,7 +352,9 @@ impl Node {
     /// Looks for a finger that is missing; else at the one of which nothing was heard for longest.
     pub(super) fn handle_fingers_due(&mut self) {
         if self.membership.standing != Standing::Member {
-            return;
+            // It may be one again.
+            let after = self.jitter(limits::FINGER_REFRESH_EVERY);
+            return self.start_timer(after, Timer::Fingers);
         }
         self.widen_fingers();
         let nodes = self.nodes_estimate();

@@ -160,10 +160,14 @@ impl Witnesses {
             Reason::Answered(_) => 2,
         };
         // Many addresses have one place: whoever has them must not fill the room with them.
-        let mut same_place =
-            self.hidden.range((key.0, LOWEST)..).take_while(|(at, _)| at.0 == key.0);
-        if same_place.nth(limits::WITNESSES_A_PLACE - 1).is_some() {
-            return;
+        let in_place = self.hidden.range((key.0, LOWEST)..).take_while(|(at, _)| at.0 == key.0);
+        let in_place: Vec<_> = in_place.map(|(at, it)| (reason(it.reason), *at)).collect();
+        if in_place.len() >= limits::WITNESSES_A_PLACE {
+            let Some((least, worst)) = in_place.into_iter().min() else { return };
+            if least >= reason(witness.reason) {
+                return;
+            }
+            self.hidden.remove(&worst);
         }
         if self.hidden.len() >= limits::WITNESSES_MAX {
             let value = |(key, it): (Key, Reason)| (reason(it), std::cmp::Reverse(key));

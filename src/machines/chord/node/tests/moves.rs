@@ -127,6 +127,24 @@ fn who_has_lost_everybody_on_the_way_is_back_at_its_new_address() {
     network.assert_ideal();
 }
 
+/// A ring of one takes anybody's word for where it is. Then nobody has a place, it and whoever comes
+/// through it, until they ping each other back.
+#[test]
+fn the_first_of_a_ring_survives_a_lie_about_its_address() {
+    let mut network = Network::new(15);
+    let at = |n: u8| SocketAddr::from(([20 + n, n, 1, 1], 6881));
+    let first = network.start(at(0), Settings::default(), &[]);
+    network.order(first, |node, _| node.handle_seen(at(8), Some(at(9))));
+    assert_eq!(standings(&network, first), [News::Joined(first), News::Client]);
+    let others = [1, 2].map(|n| network.start(at(n), Settings::default(), &[first]));
+    network.announce(others[0], hash(1), 7000, true);
+    network.pass(seconds(3600));
+    network.assert_ideal();
+    assert_eq!(network.node(first).successors().len(), 2);
+    assert_eq!(network.node(first).me().address, first);
+    assert_eq!(who_shares(&mut network, others[1]), [others[0].ip()]);
+}
+
 #[test]
 fn who_asked_at_its_new_address_before_it_knew_it_is_nobodys_neighbour_there() {
     let mut network = Network::new(15);
