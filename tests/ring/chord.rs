@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rondalla::machines::chord::{Contact, Node, Settings, Shape};
+use rondalla::words::id::InfoHash;
 use rondalla::words::ring_id::RingId;
 use rondalla::words::rng::Rng;
 
@@ -16,7 +17,24 @@ use super::with_seeds;
 
 #[test]
 fn the_ring_comes_to_hold_what_a_central_tracker_holds() {
-    with_seeds(comes_to_rest::<Node>);
+    with_seeds(|seed| {
+        let scenario = comes_to_rest::<Node>(seed);
+        // Whoever is behind a router may have a place as well, for as long as that lets others in.
+        let internet = &scenario.world.internet;
+        let is_open = |it: &&Contact| !internet.is_behind_router(it.address);
+        let members = scenario.world.machines().filter(|(_, it)| it.machine.is_member());
+        let mut ring: Vec<_> =
+            members.map(|(_, it)| it.machine.me()).filter(|it| is_open(&it)).collect();
+        ring.sort_unstable();
+        assert!(ring.len() > 10, "{} of 40 have a place", ring.len());
+        for (_, member) in scenario.world.machines() {
+            let node = &member.machine;
+            if let Some(at) = ring.iter().position(|it| *it == node.me()) {
+                let next = &ring[(at + 1) % ring.len()];
+                assert_eq!(node.successors().iter().find(is_open), Some(next));
+            }
+        }
+    });
 }
 
 /// A ring that has been quiet for long.
@@ -108,7 +126,10 @@ fn figures_of_the_textbook() {
     let (costs, wrong) = lookups(&mut scenario, 8192);
     // The published path ends at the node before the key; ours asks the owner, too.
     let (mean, p99) = (costs.hops.mean() - 1.0, costs.hops.at(0.99) - 1.0);
-    println!("base 2, one successor, N 4096: {mean:.2} hops (p99 {p99:.0}), wrong {wrong}");
+    let of_six = costs.hops.share(7.0, 8.0);
+    println!(
+        "base 2, one successor, N 4096: {mean:.2} hops (p99 {p99:.0}, six {of_six:.3} of all), wrong {wrong}"
+    );
     assert!((mean - 5.9).abs() <= 0.2);
     assert_eq!(wrong, 0);
 }
@@ -220,22 +241,35 @@ fn figures_of_an_idle_ring() {
     assert!(each(bytes) <= 40.0 && each(sent) <= 0.6);
 }
 
+/// A ring of which half has just died, and what was announced to it.
+fn halved(seed: u64) -> (Scenario<Node>, Vec<InfoHash>) {
+    let mut scenario = settled(1000, Shape::default(), Weather::fair(), seed);
+    let info_hashes: Vec<_> = (0..1000).map(|_| scenario.some_info_hash()).collect();
+    let mut ids: Vec<_> = scenario.world.members().collect();
+    scenario.rng.shuffle(&mut ids);
+    let (dying, living) = ids.split_at(500);
+    for (info_hash, id) in info_hashes.iter().zip(living.iter().cycle()) {
+        scenario.announce(*id, *info_hash);
+    }
+    scenario.pass(MINUTE);
+    dying.iter().for_each(|id| scenario.crash(*id));
+    (scenario, info_hashes)
+}
+
 /// Half of a thousand die at once: an entry is lost if all its eight holders were among them.
 #[test]
 #[ignore = "needs a minute"]
 fn figures_when_half_the_ring_dies() {
     let (mut lost, mut all) = (0, 0);
     for seed in 0..8 {
-        let mut scenario = settled(1000, Shape::default(), Weather::fair(), seed);
-        let info_hashes: Vec<_> = (0..1000).map(|_| scenario.some_info_hash()).collect();
-        let mut ids: Vec<_> = scenario.world.members().collect();
-        scenario.rng.shuffle(&mut ids);
-        let (dying, living) = ids.split_at(500);
-        for (info_hash, id) in info_hashes.iter().zip(living.iter().cycle()) {
-            scenario.announce(*id, *info_hash);
-        }
-        scenario.pass(MINUTE);
-        dying.iter().for_each(|id| scenario.crash(*id));
+        let (mut scenario, _) = halved(seed);
+        let (costs, wrong) = lookups(&mut scenario, 2000);
+        let (hops, timeouts) = (costs.hops.mean(), costs.timeouts.mean());
+        println!(
+            "half of 1000 died just now: {hops:.2} hops, {timeouts:.2} timeouts, {wrong} wrong"
+        );
+        assert_eq!(wrong, 0, "of 2000");
+        let (mut scenario, info_hashes) = halved(seed);
         let held = scenario.held();
         lost += info_hashes.iter().filter(|hash| held.peers(**hash).is_none()).count();
         all += info_hashes.len();
@@ -275,7 +309,7 @@ fn figures_of_two_rings_that_merge() {
     }
     println!("two rings of 500 ({apart} of 1000 misplaced): one ring after {} s", after.as_secs());
     assert!(apart > 500, "they were two rings");
-    assert_eq!(misplaced(&scenario), 0);
+    assert!(misplaced(&scenario) == 0 && after <= 5 * MINUTE);
 }
 
 /// SIGCOMM 2001, figure 8: how evenly the ring is shared out.

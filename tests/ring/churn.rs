@@ -48,6 +48,9 @@ struct Outcome {
     /// Sharers that were found, and for how many seconds those had been gone that were.
     found: u32,
     gone: Figures,
+    /// From time to time: entries of the central tracker, those of them that no member holds, and those
+    /// that members hold besides.
+    differences: Vec<(Duration, [usize; 3])>,
 }
 
 /// A lookup that is under way.
@@ -69,6 +72,19 @@ impl Outcome {
             self.costs.hops.mean(),
             self.costs.timeouts.mean(),
         );
+    }
+
+    /// What the members hold beside what a central tracker would, as a picture in text.
+    fn print_differences(&self, name: &str) {
+        for (at, [all, missing, besides]) in &self.differences {
+            let minutes = at.as_secs() / 60;
+            println!(
+                "{name}: {minutes:4} min  {all} entries, {missing:2} missing {}  {besides:3} of those who are gone {}",
+                "-".repeat(*missing),
+                // One sign for five.
+                "+".repeat(besides.div_ceil(5)),
+            );
+        }
     }
 
     /// How long the sharers had been gone that were found all the same, as a picture in text.
@@ -117,11 +133,16 @@ fn churn<T: Tracker>(mut scenario: Scenario<T>, plan: Plan) -> Outcome {
     let mut gone_at: BTreeMap<IpAddr, Duration> = BTreeMap::new();
     // Who is asked has its time to find.
     let mut asked: VecDeque<Asked> = VecDeque::new();
+    let mut look_at = scenario.world.now() + plan.time / 12;
     let end = scenario.world.now() + plan.time;
     while let Some(script) = scenario.next_script(end) {
         let now = scenario.world.now();
         if script == LOOKUP {
             scenario.world.remind(plan.every, LOOKUP);
+            if now >= look_at {
+                look_at = now + plan.time / 12;
+                outcome.differences.push((now, difference(&scenario)));
+            }
             while let Some(done) = asked.pop_front_if(|it| it.at + 30 * SECOND <= now) {
                 outcome.see(&mut scenario, &gone_at, &done);
             }
@@ -176,6 +197,17 @@ fn churn<T: Tracker>(mut scenario: Scenario<T>, plan: Plan) -> Outcome {
     let name = format!("{}, {n} members, {} h", T::NAME, plan.time.as_secs() / 3600);
     outcome.print(&name, scenario.world.events());
     outcome
+}
+
+/// Entries of the central tracker, those that no member holds, and those that members hold besides.
+fn difference<T: Tracker>(scenario: &Scenario<T>) -> [usize; 3] {
+    let (held, central) = (scenario.held(), &scenario.central);
+    let both = central.torrents().map(|info_hash| {
+        let (one, other) = (central.peers(info_hash), held.peers(info_hash));
+        one.zip(other).map_or(0, |(one, other)| one.intersection(other).count())
+    });
+    let both: usize = both.sum();
+    [central.entries(), central.entries() - both, held.entries() - both]
 }
 
 /// A time between two events of which there are so many a second, by chance.
@@ -238,6 +270,7 @@ fn a_ring_whose_members_come_and_go_keeps_what_it_holds() {
 fn figures_of_churn() {
     let hours = number("HOURS").map_or(2, |hours| u32::try_from(hours).unwrap());
     let outcome = churn(settled(1000, Shape::default(), Weather::fair(), 6), debian(hours * HOUR));
+    outcome.print_differences("Chord");
     outcome.print_ages("Chord");
     assert!(outcome.lookups > 5000 && outcome.missed * 1000 <= outcome.lookups);
     assert!(outcome.gone.at(1.0) <= 900.0, "an entry is handed out for 15 minutes");
@@ -251,6 +284,7 @@ fn figures_of_churn_of_kademlia() {
     let mut network = kademlia::settled(1000, 6);
     network.pass(4 * MINUTE);
     let outcome = churn(network, debian(hours * HOUR));
+    outcome.print_differences("Kademlia");
     outcome.print_ages("Kademlia");
     assert!(outcome.gone.at(1.0) > 900.0, "it tells of those who have been gone for longer");
 }

@@ -93,7 +93,7 @@ impl Machine for Talker {
 
 fn say(world: &mut World<Talker>, from: usize, to: SocketAddr, text: &[u8]) {
     let bytes = text.to_vec();
-    world.order(from, |talker, _| talker.outbox.push(Datagram { to, bytes }));
+    world.order(from, |talker, _| talker.outbox.push(Datagram { to, bytes, aside: false }));
     world.pass(5 * SECOND);
 }
 
@@ -150,7 +150,7 @@ fn datagrams_are_lost_doubled_and_overtaken_as_often_as_the_weather_says() {
     let to = world.address(ids[1]);
     for n in 0..2000_u32 {
         let bytes = n.to_be_bytes().to_vec();
-        world.order(ids[0], |talker, _| talker.outbox.push(Datagram { to, bytes }));
+        world.order(ids[0], |talker, _| talker.outbox.push(Datagram { to, bytes, aside: false }));
         world.pass(SECOND / 20);
     }
     world.pass(5 * SECOND);

@@ -184,8 +184,8 @@ impl<T: Tracker> Scenario<T> {
     }
 }
 
-/// Members come, announce, crash; the weather is foul; then all is quiet.
-pub(super) fn comes_to_rest<T: Tracker>(seed: u64) {
+/// Members come, announce, crash; the weather is foul; then all is quiet. Gives what it has come to.
+pub(super) fn comes_to_rest<T: Tracker>(seed: u64) -> Scenario<T> {
     let mut scenario = Scenario::<T>::new(Weather::foul(), Addresses::Global, seed);
     scenario.world.checks = seed == 0;
     let nats = [NatKind::FullCone, NatKind::Restricted, NatKind::Symmetric];
@@ -217,11 +217,19 @@ pub(super) fn comes_to_rest<T: Tracker>(seed: u64) {
         }
         scenario.arrive(None, None);
     }
+    // All that is wrong ends.
     scenario.world.internet.weather = Weather::fair();
+    let ids: Vec<_> = scenario.world.members().collect();
+    for id in ids {
+        if scenario.world.machine(id).is_some_and(|it| !it.is_honest()) {
+            scenario.crash(id);
+        }
+    }
     scenario.pass(50 * MINUTE);
     assert_eq!(scenario.held(), scenario.central, "all nodes together hold what the one holds");
     let (complete, asked) = scenario.audit(20);
     assert_eq!(complete, asked, "a lookup finds everybody who announced");
+    scenario
 }
 
 /// What many lookups cost.

@@ -140,7 +140,7 @@ impl Plot {
             }
             Body::Query(..) | Body::Answer(_) | Body::Error(_) => return datagram,
         }
-        Datagram { to: datagram.to, bytes: message.encode(0) }
+        Datagram { bytes: message.encode(0), ..datagram }
     }
 }
 
@@ -164,7 +164,7 @@ impl<M: Machine> Member<M> {
         let body = Body::Answer(plot.answer(query)?);
         let (transaction, seen) = (message.transaction, Some(from));
         let answer = Message { transaction, seen, client: false, body };
-        Some(Datagram { to: from, bytes: answer.encode(0) })
+        Some(Datagram { to: from, bytes: answer.encode(0), aside: false })
     }
 
     pub(crate) fn is_honest(&self) -> bool {
@@ -182,7 +182,7 @@ impl<M: Machine> Machine for Member<M> {
         if self.vice == Some(Vice::Echoing) {
             let victim = self.rng.below(u32::try_from(self.victims.len()).expect("64 at most"));
             let to = self.victims[victim as usize];
-            self.underway.push(Datagram { to, bytes: bytes.to_vec() });
+            self.underway.push(Datagram { to, bytes: bytes.to_vec(), aside: false });
         }
         if let Some(lie) = self.lie(from, bytes) {
             self.underway.push(lie);
@@ -203,7 +203,11 @@ impl<M: Machine> Machine for Member<M> {
                 let victim = self.rng.below(u32::try_from(self.victims.len()).expect("64 at most"));
                 let mut bytes = vec![0; self.rng.below(1600) as usize];
                 self.rng.fill(&mut bytes);
-                self.underway.push(Datagram { to: self.victims[victim as usize], bytes });
+                self.underway.push(Datagram {
+                    to: self.victims[victim as usize],
+                    bytes,
+                    aside: false,
+                });
             }
         }
     }

@@ -145,6 +145,11 @@ impl Internet {
         self.by_ip.get(&address.ip()).copied()
     }
 
+    /// Whether the host of an address is behind a router that keeps others out.
+    pub(crate) fn is_behind_router(&self, address: SocketAddr) -> bool {
+        self.host_at(address).is_some_and(|host| self.hosts[host].nat.is_some())
+    }
+
     /// Puts a host on one side of a partition: only those of one side hear one another.
     pub(crate) fn set_side(&mut self, host: HostId, side: u32) {
         self.hosts[host].side = side;

@@ -12,6 +12,8 @@ use rondalla::words::rng::Rng;
 pub(crate) struct Datagram {
     pub(crate) to: SocketAddr,
     pub(crate) bytes: Vec<u8>,
+    /// It leaves from another port than all others do.
+    pub(crate) aside: bool,
 }
 
 /// A machine that speaks in datagrams.
@@ -84,7 +86,7 @@ impl Machine for kademlia::Node {
 
     fn poll_transmit(&mut self) -> Option<Datagram> {
         let kademlia::Transmit { to, bytes } = self.poll_transmit()?;
-        Some(Datagram { to, bytes })
+        Some(Datagram { to, bytes, aside: false })
     }
 
     fn poll_news(&mut self) -> Option<kademlia::News> {
@@ -164,8 +166,8 @@ impl Machine for chord::Node {
     }
 
     fn poll_transmit(&mut self) -> Option<Datagram> {
-        let chord::Transmit { to, bytes, .. } = self.poll_transmit()?;
-        Some(Datagram { to, bytes })
+        let chord::Transmit { to, bytes, aside } = self.poll_transmit()?;
+        Some(Datagram { to, bytes, aside })
     }
 
     fn poll_news(&mut self) -> Option<chord::News> {

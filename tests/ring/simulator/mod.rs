@@ -325,10 +325,13 @@ impl<M: Machine> World<M> {
         }
         loop {
             let member = self.members[id].as_mut().expect("the member is there");
-            let Some(Datagram { to, bytes }) = member.machine.poll_transmit() else { break };
+            let Some(Datagram { to, bytes, aside }) = member.machine.poll_transmit() else { break };
             member.traffic.sent += 1;
             member.traffic.bytes += bytes.len() as u64;
-            let passage = self.internet.send(self.now, host, to);
+            let mut passage = self.internet.send(self.now, host, to);
+            if aside {
+                passage.from.set_port(passage.from.port() ^ 1);
+            }
             // Most datagrams arrive once, so the bytes are copied for the second only.
             let [first, second] = passage.arrivals;
             if let Some(delay) = second {
