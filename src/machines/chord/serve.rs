@@ -18,7 +18,7 @@ impl Node {
         self.membership.live.is_empty() && self.fingers.heard().next().is_none()
     }
 
-    /// Whoever is no member is not to be asked, but for a sign of life.
+    /// Whoever is no member is not to be asked, but for a sign of life and to ping back.
     pub(super) fn handle_query(&mut self, asked: &Asked, query: Query) {
         let is_member = match self.membership.standing {
             Standing::Left => return,
