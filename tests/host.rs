@@ -126,8 +126,8 @@ impl Group {
         // Of a period of 100 ms, as it is unless it is changed.
         let quota = percent.map(|percent| percent * 1000);
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("rondalla-test-{}-{number}", std::process::id());
+        let nth = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("rondalla-test-{}-{nth}", std::process::id());
         let root = Path::new("/sys/fs/cgroup");
         let controllers = fs::read_to_string(root.join("cgroup.controllers"));
         let hierarchies = match controllers {
@@ -179,7 +179,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Twice the same folder where there is one hierarchy.
+        // The same folder for each bound where there is one hierarchy.
         self.0.iter().for_each(|folder| drop(fs::remove_dir(folder)));
     }
 }

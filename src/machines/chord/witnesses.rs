@@ -42,18 +42,6 @@ struct Witness {
     asked_at: Option<Instant>,
 }
 
-impl Silent {
-    /// Whether it may be asked again.
-    fn is_due(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.asked_at) >= self.wait
-    }
-
-    /// Whether it makes us wary.
-    fn is_remembered(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.asked_at) < limits::SILENT_WAIT_MAX
-    }
-}
-
 impl Witness {
     fn answered_at(&self) -> Option<Instant> {
         match self.reason {
@@ -78,6 +66,18 @@ struct Silent {
     asked_at: Instant,
     /// After which it is asked again, if the head still names it.
     wait: Duration,
+}
+
+impl Silent {
+    /// Whether it may be asked again.
+    fn is_due(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.asked_at) >= self.wait
+    }
+
+    /// Whether it makes us wary.
+    fn is_remembered(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.asked_at) < limits::SILENT_WAIT_MAX
+    }
 }
 
 /// The distance of a node from us, and its address: several may claim one place.

@@ -15,22 +15,26 @@ use crate::words::limits::ring as limits;
 use crate::words::ring_id::RingId;
 
 impl Lookup {
-    /// Those that hold the target's entries, as far as they were named and are not known to be silent:
-    /// the nearest before it, then the nearest after it. Whoever is too far away is none.
-    fn holders(&self) -> impl Iterator<Item = (RingId, &Candidate)> {
+    /// Of those who are wanted the nearest before the target, then the nearest after it: as many as hold
+    /// its entries. Whoever is too far away is none.
+    fn nearest(
+        &self,
+        is_wanted: impl Fn(&Candidate) -> bool + Copy,
+    ) -> impl Iterator<Item = (RingId, &Candidate)> {
         let far = self.gap.map(|gap| gap.times(limits::SPAN_USUAL));
         let is_near = move |distance: RingId| far.is_none_or(|far| distance <= far);
-        let named = move |(distance, it): &(&RingId, &Candidate)| {
-            let is_live = it.standing != Standing::Silent && Some(**distance) != self.ourselves;
-            is_live && is_near(**distance)
-        };
-        let is_live_after = move |(_, it): &(RingId, &Candidate)| {
-            it.standing != Standing::Silent && is_near(self.target.clockwise_to(it.contact.id))
-        };
-        let before = self.candidates.range(..RingId::part(2)).filter(named);
-        let before = before.map(|(distance, candidate)| (*distance, candidate));
-        let after = self.after().filter(is_live_after);
+        let before = self.candidates.range(..RingId::part(2)).map(|(at, it)| (*at, it));
+        let before = before
+            .filter(move |(at, it)| is_wanted(it) && Some(*at) != self.ourselves && is_near(*at));
+        let after = self.after().filter(move |(_, it)| {
+            is_wanted(it) && is_near(self.target.clockwise_to(it.contact.id))
+        });
         before.take(limits::REPLICAS_BEFORE).chain(after.take(limits::REPLICAS_FROM))
+    }
+
+    /// Those that hold the target's entries, as far as they were named and are not known to be silent.
+    fn holders(&self) -> impl Iterator<Item = (RingId, &Candidate)> {
+        self.nearest(|it| it.standing != Standing::Silent)
     }
 
     /// The holders that answered.
@@ -49,19 +53,8 @@ impl Lookup {
     pub(in crate::machines::chord) fn nearest_answered(
         &self,
     ) -> impl Iterator<Item = (Contact, Option<Token>)> {
-        let far = self.gap.map(|gap| gap.times(limits::SPAN_USUAL));
-        let has_answered = |it: &Candidate| it.standing == Standing::Answered;
-        let is_near = move |distance: RingId| far.is_none_or(|far| distance <= far);
-        let is_holder = move |(distance, it): &(&RingId, &Candidate)| {
-            has_answered(it) && is_near(**distance) && Some(**distance) != self.ourselves
-        };
-        let before = self.candidates.range(..RingId::part(2)).filter(is_holder);
-        let before = before.map(|(_, it)| it).take(limits::REPLICAS_BEFORE);
-        let after = self.after().filter(move |(_, it)| {
-            has_answered(it) && is_near(self.target.clockwise_to(it.contact.id))
-        });
-        let after = after.map(|(_, it)| it).take(limits::REPLICAS_FROM);
-        before.chain(after).map(|it| (it.contact, it.token))
+        let answered = self.nearest(|it| it.standing == Standing::Answered);
+        answered.map(|(_, it)| (it.contact, it.token))
     }
 
     /// Those whose answers it waits for, as far as they were named: the nearest after the target and
