@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::support::{Noise, Scratch, rondalla, write_noise};
 
-/// The second octet of the addresses of each town of this process, so that towns do not meet.
+/// The second octet of the addresses of the next town of this process, so that towns do not meet.
 static TOWNS: AtomicU8 = AtomicU8::new(100);
 
 /// How long anything may take before the test fails.
@@ -51,16 +51,14 @@ impl Town {
     /// Networks `nets`, each with a router to a backbone; with one net there is no router.
     pub(crate) fn new(nets: &[Net]) -> Self {
         images();
-        let octet = TOWNS.fetch_add(1, Ordering::Relaxed);
-        let prefix = format!("rondalla-test-{}-{octet}", std::process::id());
-        let (scratch, nets) = (Scratch::new(), nets.to_vec());
-        fs::create_dir(scratch.path("torrents")).unwrap();
-        let (rate, containers) = (clock_rate(), Vec::new());
-        let mut town = Self { scratch, prefix, octet, nets, rate, containers };
-        for (n, name) in (0..).zip(["backbone"].into_iter().chain(nets_names(&town.nets))) {
-            let subnet = format!("10.{octet}.{n}.0/24");
-            docker(&["network", "create", "--subnet", &subnet, &town.network(name)]);
-        }
+        let mut town = loop {
+            match Self::lay_out(nets) {
+                Ok(town) => break town,
+                // Somebody else on this host has the addresses; the next octet is another try.
+                Err(error) if error.contains("overlaps") => {}
+                Err(error) => panic!("{error}"),
+            }
+        };
         if town.nets.len() > 1 {
             for n in 0..town.nets.len() {
                 town.router(n);
@@ -69,7 +67,23 @@ impl Town {
         town
     }
 
-    /// The same, for what takes a quarter of an hour of the ring's time.
+    /// The networks alone, with the next addresses that no town of this process has had.
+    fn lay_out(nets: &[Net]) -> Result<Self, String> {
+        let octet = TOWNS.fetch_add(1, Ordering::Relaxed);
+        assert!(octet < u8::MAX, "no addresses are left for a town");
+        let prefix = format!("rondalla-test-{}-{octet}", std::process::id());
+        let (scratch, nets) = (Scratch::new(), nets.to_vec());
+        fs::create_dir(scratch.path("torrents")).unwrap();
+        let (rate, containers) = (clock_rate(), Vec::new());
+        let town = Self { scratch, prefix, octet, nets, rate, containers };
+        for (n, name) in (0..).zip(["backbone"].into_iter().chain(nets_names(&town.nets))) {
+            let subnet = format!("10.{octet}.{n}.0/24");
+            try_docker(&["network", "create", "--subnet", &subnet, &town.network(name)])?;
+        }
+        Ok(town)
+    }
+
+    /// A new town for what takes a quarter of an hour of the ring's time.
     pub(crate) fn hurried(nets: &[Net]) -> Self {
         let mut town = Self::new(nets);
         town.rate = town.rate.max(HURRIED);
@@ -381,11 +395,18 @@ pub(crate) fn pass(time: Duration) {
 
 /// What `docker ARGUMENTS` prints.
 pub(crate) fn docker(arguments: &[&str]) -> String {
+    try_docker(arguments).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The same, or what it says against it.
+fn try_docker(arguments: &[&str]) -> Result<String, String> {
     let output = Command::new("docker").args(arguments).output();
     let output = output.unwrap_or_else(|error| panic!("docker: {error}; install Docker Engine"));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "docker {}: {errors}", arguments.join(" "));
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("docker {}: {errors}", arguments.join(" ")));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Builds the images, once; with `AS_BUILT` set, those that are there are taken.
