@@ -11,9 +11,11 @@
 //! after it; and where all that were named are silent, it goes on from the successors of the
 //! nearest that is not, which may be ourselves.
 //!
-//! Some of those who answer lie: `doubts` says when nobody is believed yet.
+//! Some of those who answer lie: `doubts` says when nobody is believed yet, `namers` who is not.
 
+mod candidates;
 mod doubts;
+mod namers;
 mod twins;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +30,7 @@ use crate::words::id::InfoHash;
 use crate::words::limits::ring as limits;
 use crate::words::ring_id::RingId;
 
+use namers::Namers;
 use twins::{Twins, one_a_place};
 
 /// What a lookup is for.
@@ -97,6 +100,7 @@ pub(super) struct Lookup {
     candidates: BTreeMap<RingId, Candidate>,
     /// Others who were named in a candidate's place.
     twins: Twins,
+    namers: Namers,
     /// Who is said to be responsible, the last word first asked for.
     claimed: Option<Contact>,
     /// The nearest node before the target that answered.
@@ -143,6 +147,7 @@ impl Lookup {
             quick,
             candidates: BTreeMap::new(),
             twins: Twins::default(),
+            namers: Namers::default(),
             claimed: None,
             nearest: None,
             outstanding: 0,
@@ -191,62 +196,6 @@ impl Lookup {
         }
     }
 
-    fn insert(&mut self, contact: Contact, depth: u32, way: u32) {
-        let distance = contact.id.clockwise_to(self.target);
-        let (standing, slow_at) = (Standing::Untried, self.started);
-        let new = Candidate { contact, standing, slow_at, listed: false, depth, way, token: None };
-        let candidate = self.candidates.entry(distance).or_insert(new);
-        if candidate.contact == contact {
-            candidate.way = way;
-            if self.ourselves == Some(distance) {
-                self.ourselves = None;
-                *candidate = new;
-            }
-        } else {
-            self.twins.keep(distance, new);
-            self.let_twin_in(distance);
-        }
-        if self.candidates.len() > limits::CANDIDATES_MAX {
-            self.drop_farthest();
-        }
-    }
-
-    /// Drops the farthest from the target on either side; those that we knew ourselves last, since a
-    /// liar may name any number of others.
-    fn drop_farthest(&mut self) {
-        // It is in the middle of the map.
-        let middle = RingId::part(2);
-        let farthest = |is_given: bool| {
-            let may_go = |(_, it): &(&RingId, &Candidate)| {
-                it.standing != Standing::Asked && is_given == (it.depth == 0)
-            };
-            let after = self.candidates.range(middle..).find(may_go).map(|(distance, _)| *distance);
-            let before = self.candidates.range(..middle).rev().find(may_go);
-            let before = before.map(|(distance, _)| *distance);
-            match (before, after) {
-                (Some(before), Some(after)) => {
-                    let gap = after.clockwise_to(RingId::default());
-                    Some(if gap > before { after } else { before })
-                }
-                (before, after) => before.or(after),
-            }
-        };
-        if let Some(distance) = farthest(false).or_else(|| farthest(true)) {
-            self.candidates.remove(&distance);
-            self.twins.forget(distance);
-        }
-    }
-
-    /// Whoever was silent makes room for another in its place.
-    fn let_twin_in(&mut self, distance: RingId) {
-        if let Some(candidate) = self.candidates.get_mut(&distance)
-            && candidate.standing == Standing::Silent
-            && let Some(twin) = self.twins.next(distance)
-        {
-            *candidate = twin;
-        }
-    }
-
     /// Whether it has no node to begin with.
     pub(super) fn is_empty(&self) -> bool {
         self.candidates.is_empty()
@@ -273,6 +222,9 @@ impl Lookup {
         let may_ask = self.requests < limits::LOOKUP_REQUESTS_MAX;
         let Some(distance) = next.or(other).filter(|_| may_ask) else {
             if self.outstanding == 0 {
+                if may_ask && self.believe_again() {
+                    return self.poll(now, patience);
+                }
                 self.give_up(now);
             }
             return None;
@@ -322,25 +274,6 @@ impl Lookup {
         let after = self.candidates.range(RingId::part(2)..).rev();
         let silent = after.take_while(|(_, it)| it.standing == Standing::Silent).count();
         self.unlisted().filter(|_| silent >= limits::CONTACTS_ANSWERED / 2)
-    }
-
-    /// Those after the target, the nearest first, without us, whom nobody named.
-    fn after(&self) -> impl Iterator<Item = (RingId, &Candidate)> {
-        let after = self.candidates.range(RingId::part(2)..).rev();
-        let named = after.filter(|(distance, _)| Some(**distance) != self.ourselves);
-        named.map(|(distance, candidate)| (*distance, candidate))
-    }
-
-    /// The nearest after the target that is not known to be silent, if it has answered.
-    fn heir(&self) -> Option<Candidate> {
-        let (_, heir) = self.after().find(|(_, it)| it.standing != Standing::Silent)?;
-        (heir.standing == Standing::Answered).then_some(*heir)
-    }
-
-    /// The first to be asked after the target that is nearer than all that answered.
-    fn nearer_heir(&self) -> Option<RingId> {
-        let mut nearer = self.after().take_while(|(_, it)| it.standing != Standing::Answered);
-        nearer.find(|(_, it)| it.standing == Standing::Untried).map(|(distance, _)| distance)
     }
 
     /// The claimed owner; while it is asked and slow, whoever is next to it; else the nearest before
@@ -425,12 +358,15 @@ impl Lookup {
         candidate.standing = Standing::Answered;
         let (depth, way) = (candidate.depth, candidate.way);
         self.outstanding -= 1;
-        for contact in one_a_place(after) {
+        let named: Vec<_> = one_a_place(after).collect();
+        self.namers.note(distance, &named);
+        for contact in named {
             self.insert(contact, depth + 1, way);
             let at = contact.id.clockwise_to(self.target);
             let is_after = distance < RingId::part(2) && at >= RingId::part(2);
             self.covered = self.covered.into_iter().chain(is_after.then_some(at)).min();
         }
+        self.judge_namers();
     }
 
     /// `from` answered. What it names that was not named before comes back.
@@ -456,7 +392,9 @@ impl Lookup {
         if is_before && way == self.other_ways {
             self.nearest_on_way = self.nearest_on_way.into_iter().chain([distance]).min();
         }
-        for node in one_a_place(heard.owner.iter().chain(&heard.nodes).copied()) {
+        let named: Vec<_> = one_a_place(heard.owner.iter().chain(&heard.nodes).copied()).collect();
+        self.namers.note(distance, &named);
+        for node in named {
             self.insert(node, depth + 1, way);
         }
         let room = limits::SHARERS_MAX.saturating_sub(self.found.len());
@@ -502,6 +440,7 @@ impl Lookup {
         } else {
             self.is_vouched |= has_last_word;
         }
+        self.judge_namers();
         self.settle(now);
         new
     }
@@ -551,6 +490,7 @@ impl Lookup {
             self.outstanding -= 1;
             self.timeouts += 1;
             self.let_twin_in(distance);
+            self.judge_namers();
             self.settle(now);
         }
     }
@@ -593,6 +533,7 @@ impl Lookup {
         assert_eq!(asked, self.outstanding as usize);
         assert!(self.found.len() <= limits::SHARERS_MAX);
         self.twins.check();
+        self.namers.check();
     }
 }
 

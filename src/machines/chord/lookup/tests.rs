@@ -261,3 +261,67 @@ fn who_was_named_after_its_twin_is_asked_when_that_is_silent() {
     assert_eq!(lookup.poll(now, patience).filter(|it| it.id == ghost.id), None);
     lookup.check();
 }
+
+/// A crowd of eight around the key, a fortieth of the usual distance apart, the owner of the key first.
+fn crowd() -> Vec<Contact> {
+    let at = |n: u32| RingId::part(8000).times(4040 + n);
+    let places =
+        [1, 2, 3, 4].into_iter().map(at).chain((0..4).map(|n| RingId::part(8000).times(4039 - n)));
+    (200..)
+        .zip(places)
+        .map(|(last, id)| Contact { id, address: ([10, 0, 0, last], 1).into() })
+        .collect()
+}
+
+/// A lookup on a ring of a hundred, at which `node(40)` has named the crowd; those of it who were asked
+/// and are silent.
+fn among_a_crowd(silent_max: usize) -> (Lookup, Instant, Vec<Contact>) {
+    let (mut lookup, now) = lookup(true);
+    lookup.expect_nodes(100);
+    [40, 30].into_iter().for_each(|at| lookup.add(node(at)));
+    assert_eq!(lookup.poll(now, patience), Some(node(40)));
+    let nodes = crowd();
+    let owner = Some(nodes[0]);
+    lookup.handle_answer(now, node(40), &Heard { nodes, owner, ..Heard::default() });
+    let mut silent = Vec::new();
+    while let Some(next) = lookup.poll(now, patience).filter(|it| crowd().contains(it)) {
+        lookup.handle_silent(now, next);
+        silent.push(next);
+        lookup.check();
+        assert!(silent.len() <= silent_max, "{silent:?}");
+    }
+    (lookup, now, silent)
+}
+
+#[test]
+fn who_makes_up_a_crowd_is_not_believed() {
+    let (mut lookup, now, silent) = among_a_crowd(limits::SILENT_NAMED);
+    assert_eq!(silent.len(), limits::SILENT_NAMED);
+    lookup.handle_answer(now, node(30), &heard(&[46, 47, 48, 49, 50, 51, 52, 53], Some(51)));
+    let mut asked = Vec::new();
+    while let Some(next) = lookup.poll(now, patience) {
+        asked.push(next);
+        lookup.handle_answer(now, next, &heard(&[47, 48, 49, 50, 51, 52, 53, 54], Some(51)));
+    }
+    assert_eq!(lookup.end().and_then(|end| end.owner), Some(node(51)), "{asked:?}");
+    lookup.check();
+}
+
+#[test]
+fn when_nobody_else_leads_on_all_are_believed_again() {
+    let (mut lookup, now, silent) = among_a_crowd(limits::SILENT_NAMED);
+    lookup.handle_silent(now, node(30));
+    let live = crowd().into_iter().find(|it| !silent.contains(it) && it.id > lookup.target);
+    let mut asked = Vec::new();
+    while let Some(next) = lookup.poll(now, patience) {
+        asked.push(next);
+        if Some(next) == live {
+            let (nodes, owner) = (crowd(), live);
+            lookup.handle_answer(now, next, &Heard { nodes, owner, ..Heard::default() });
+        } else {
+            lookup.handle_silent(now, next);
+        }
+        lookup.check();
+    }
+    assert_eq!(lookup.end().and_then(|end| end.owner), live, "{asked:?}");
+}
