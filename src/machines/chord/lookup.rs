@@ -110,8 +110,8 @@ pub(super) struct Lookup {
     timeouts: u32,
     /// An answer was slow.
     is_warned: bool,
-    /// Somebody answered that is responsible itself, or the heir of somebody who is silent.
-    is_vouched: bool,
+    /// Who answered that it is responsible itself, or the heir of somebody who is silent.
+    voucher: Option<Contact>,
     /// How far apart nodes are on this ring, if that is known: a neighbourhood that is out of all
     /// proportion is not believed at once.
     gap: Option<RingId>,
@@ -154,7 +154,7 @@ impl Lookup {
             requests: 0,
             timeouts: 0,
             is_warned: false,
-            is_vouched: false,
+            voucher: None,
             gap: None,
             other_ways: 0,
             nearest_on_way: None,
@@ -217,7 +217,7 @@ impl Lookup {
             return None;
         }
         let next = self.next();
-        let may_turn = next.is_none() && (self.is_vouched || self.outstanding == 0);
+        let may_turn = next.is_none() && (self.voucher.is_some() || self.outstanding == 0);
         let other = if may_turn { self.other_way() } else { None };
         let may_ask = self.requests < limits::LOOKUP_REQUESTS_MAX;
         let Some(distance) = next.or(other).filter(|_| may_ask) else {
@@ -293,7 +293,7 @@ impl Lookup {
         }
         let claimed = self.claimed.map(|owner| owner.id.clockwise_to(self.target));
         let standing = |distance| self.candidates.get(&distance).map(|it: &Candidate| it.standing);
-        if self.is_vouched {
+        if self.voucher.is_some() {
             return self.nearer_heir().or_else(|| self.holder());
         }
         if let Some(distance) = claimed {
@@ -339,7 +339,7 @@ impl Lookup {
             return None;
         }
         // Whoever is farther may know a way round those that were silent.
-        let has_heir = self.claimed.is_some() && self.heir().is_some();
+        let has_heir = self.heir_of_claimed().is_some();
         next.filter(|_| !has_heir).or_else(|| self.unlisted())
     }
 
@@ -359,7 +359,7 @@ impl Lookup {
         let (depth, way) = (candidate.depth, candidate.way);
         self.outstanding -= 1;
         let named: Vec<_> = one_a_place(after).collect();
-        self.namers.note(distance, &named);
+        self.namers.note(from, named.iter().copied());
         for contact in named {
             self.insert(contact, depth + 1, way);
             let at = contact.id.clockwise_to(self.target);
@@ -393,10 +393,11 @@ impl Lookup {
             self.nearest_on_way = self.nearest_on_way.into_iter().chain([distance]).min();
         }
         let named: Vec<_> = one_a_place(heard.owner.iter().chain(&heard.nodes).copied()).collect();
-        self.namers.note(distance, &named);
+        self.namers.note(from, named.iter().copied());
         for node in named {
             self.insert(node, depth + 1, way);
         }
+        self.judge_namers();
         let room = limits::SHARERS_MAX.saturating_sub(self.found.len());
         let by = from.address.ip();
         let may_be = heard.sharers.iter().filter(|sharer| may_name(by, sharer.address.ip()));
@@ -410,7 +411,8 @@ impl Lookup {
                 requests: self.requests,
             });
         }
-        let has_last_word = match heard.owner {
+        let is_believed = self.standing_of(from) == Some(Standing::Answered);
+        let has_last_word = match heard.owner.filter(|_| is_believed) {
             Some(owner) if owner == from => true,
             Some(owner) => {
                 // A node that is nearer knows better; one that was silent is none to hand on to.
@@ -438,9 +440,8 @@ impl Lookup {
                 self.conclude(End { owner: Some(from), token: heard.token, hops: depth + 1, took });
             }
         } else {
-            self.is_vouched |= has_last_word;
+            self.voucher = has_last_word.then_some(from).or(self.voucher);
         }
-        self.judge_namers();
         self.settle(now);
         new
     }
@@ -451,7 +452,7 @@ impl Lookup {
     fn settle(&mut self, now: Instant) {
         let took = now.saturating_duration_since(self.started);
         let first = self.first_found.filter(|_| matches!(self.goal, Goal::Get(_)) && self.quick);
-        if let Some(heir) = self.heir().filter(|_| self.is_vouched) {
+        if let Some(heir) = self.heir().filter(|_| self.voucher.is_some()) {
             let (owner, token) = (Some(heir.contact), heir.token);
             let hops = first.map_or(heir.depth + 1, |first| first.hops);
             self.conclude(End { owner, token, hops, took });
@@ -502,7 +503,7 @@ impl Lookup {
             self.end = Some(End { took, ..end });
             return;
         }
-        let answered = self.heir().filter(|_| self.claimed.is_some());
+        let answered = self.heir_of_claimed();
         let hops = answered.map_or(0, |heir| heir.depth + 1);
         self.end = Some(End {
             owner: answered.map(|heir| heir.contact),

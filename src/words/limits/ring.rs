@@ -139,16 +139,13 @@ pub const CANDIDATES_MAX: usize = 64;
 /// Others that it knows in the place of one of them: each answer names one a place, and of the few
 /// that a lookup hears most are honest.
 pub const TWINS_MAX: usize = 4;
-/// So many of those whom one node named are silent, and none answered, before it is not believed.
-pub const SILENT_NAMED: usize = 3;
-/// And so many of them stand closer to the target, on either side, than [`GAP_PARTS_CROWDED`] parts of
-/// the usual distance between two nodes, of which there are [`GAP_PARTS`]: by chance they do once in
-/// 9,000 places (Poisson, 0.75).
+/// So many of those whom one node named are within [`CROWD_WITHIN`] of the target: by chance they are in
+/// one of 7,600 places (Poisson, 0.75).
 pub const CROWD: usize = 6;
-/// See [`CROWD`].
-pub const GAP_PARTS_CROWDED: u32 = 3;
-/// See [`CROWD`].
-pub const GAP_PARTS: u32 = 8;
+/// On either side: the numerator and denominator of a part of the usual distance between two nodes.
+pub const CROWD_WITHIN: (u32, u32) = (3, 8);
+/// So many of a crowd are silent, and nobody of it has answered, before its namer is not believed.
+pub const CROWD_SILENT: usize = 3;
 /// Requests of one lookup: far more than any path is long.
 pub const LOOKUP_REQUESTS_MAX: u32 = 48;
 

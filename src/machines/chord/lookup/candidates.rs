@@ -75,6 +75,11 @@ impl Lookup {
         (heir.standing == Standing::Answered).then_some(*heir)
     }
 
+    /// The same, where somebody has said who is responsible.
+    pub(super) fn heir_of_claimed(&self) -> Option<Candidate> {
+        self.heir().filter(|_| self.claimed.is_some())
+    }
+
     /// The first to be asked after the target that is nearer than all that answered.
     pub(super) fn nearer_heir(&self) -> Option<RingId> {
         let mut nearer = self.after().take_while(|(_, it)| it.standing != Standing::Answered);

@@ -1,14 +1,17 @@
 //! Who named whom, and who is not believed because of it.
 //!
 //! A node that lies can make up others, nearer to a key than any that there is, and each of them costs
-//! a question and the wait for its silence. But they tell on whoever named them: several were asked
-//! and are silent, nobody of them answered, and they stand closer together than nodes do. Such a namer
-//! counts as silent itself, and whom nobody else names is not asked, as long as there are others.
+//! a question and the wait for its silence. But they tell on whoever named them: they stand in a crowd,
+//! closer together than nodes do, several of it were asked and are silent, and nobody of it answered.
+//! Such a namer counts as silent itself, its word is taken back, and whom it alone named is not asked,
+//! as long as there are others.
 //!
-//! Where many nodes have died at once there is silence, too, but no crowd (the test of density turned
-//! round: Castro et al., "Secure routing for structured peer-to-peer overlay networks", OSDI 2002).
+//! Where many nodes have died at once there is silence, too, but hardly ever a crowd (the test of density
+//! turned round: Castro et al., "Secure routing for structured peer-to-peer overlay networks", OSDI
+//! 2002). Whoever does not know how dense the ring is, believes everybody: clients, those who join, and
+//! members of a ring of few.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
 use crate::machines::chord::Contact;
@@ -19,21 +22,19 @@ use crate::words::ring_id::RingId;
 /// Those of one lookup.
 #[derive(Debug, Default)]
 pub(super) struct Namers {
-    /// Whom the node at such a distance from the target named.
-    named: BTreeMap<RingId, Vec<Contact>>,
-    /// Those who are not believed, and those whom they alone named.
-    disbelieved: BTreeMap<RingId, Vec<Candidate>>,
+    /// Whom each of those who answered named, and are believed.
+    named: BTreeMap<Contact, BTreeSet<Contact>>,
+    /// Those who are not believed, and whom they alone named, as far as they were not asked.
+    disbelieved: BTreeMap<Contact, Vec<Candidate>>,
+    /// Who was responsible by their word alone.
+    claimed: Option<Contact>,
     /// There was nobody else to ask: all are believed from now on.
     is_credulous: bool,
 }
 
 impl Namers {
-    /// The node at `namer` named those.
-    pub(super) fn note(&mut self, namer: RingId, named: &[Contact]) {
-        let all = self.named.entry(namer).or_default();
-        let new = named.iter().filter(|it| !all.contains(it)).copied();
-        let new: Vec<_> = new.collect();
-        all.extend(new);
+    pub(super) fn note(&mut self, namer: Contact, named: impl Iterator<Item = Contact>) {
+        self.named.entry(namer).or_default().extend(named);
     }
 
     fn is_named(&self, contact: Contact) -> bool {
@@ -41,89 +42,122 @@ impl Namers {
     }
 
     pub(super) fn check(&self) {
-        assert!(self.named.len() <= limits::LOOKUP_REQUESTS_MAX as usize);
-        assert!(self.disbelieved.len() <= limits::LOOKUP_REQUESTS_MAX as usize);
+        let namers = self.named.len() + self.disbelieved.len();
+        assert!(namers <= limits::LOOKUP_REQUESTS_MAX as usize);
     }
 }
 
 impl Lookup {
-    fn standing_of(&self, contact: Contact) -> Option<Standing> {
+    pub(super) fn standing_of(&self, contact: Contact) -> Option<Standing> {
         let candidate = self.candidates.get(&contact.id.clockwise_to(self.target));
         candidate.filter(|it| it.contact == contact).map(|it| it.standing)
     }
 
     /// Whether those whom it named speak against it.
-    fn is_belied(&self, named: &[Contact], gap: RingId) -> bool {
+    fn is_belied(&self, named: &BTreeSet<Contact>, gap: RingId) -> bool {
+        let (parts, all) = limits::CROWD_WITHIN;
         let is_beside = |it: &&Contact| {
-            let (before, after) =
-                (it.id.clockwise_to(self.target), self.target.clockwise_to(it.id));
-            before.min(after).times(limits::GAP_PARTS) <= gap.times(limits::GAP_PARTS_CROWDED)
+            let before = it.id.clockwise_to(self.target);
+            before.min(self.target.clockwise_to(it.id)).times(all) <= gap.times(parts)
         };
-        named.iter().filter(is_beside).count() >= limits::CROWD
-            && named.iter().filter(|it| self.twins.is_silent(**it)).count() >= limits::SILENT_NAMED
-            && !named.iter().any(|it| self.standing_of(*it) == Some(Standing::Answered))
+        let crowd = || named.iter().filter(is_beside);
+        let silent = crowd().filter(|it| self.twins.is_silent(**it));
+        crowd().count() >= limits::CROWD
+            && silent.count() >= limits::CROWD_SILENT
+            && !crowd().any(|it| self.namers.named.contains_key(it))
     }
 
     /// Believes no longer whoever made up those whom it named.
     pub(super) fn judge_namers(&mut self) {
         let may_judge = self.timeouts > 0 && !self.namers.is_credulous;
         let Some(gap) = self.gap.filter(|_| may_judge) else { return };
-        let has_answered = |at: &RingId| {
-            let candidate = self.candidates.get(at);
-            candidate.is_some_and(|it| it.standing == Standing::Answered)
+        // Whoever is asked for its list is judged by it, too, and we believe ourselves.
+        let may_lie = |it: &Contact| {
+            self.standing_of(*it) != Some(Standing::Asked)
+                && Some(it.id.clockwise_to(self.target)) != self.ourselves
         };
-        let all = self.namers.named.iter().filter(|(at, _)| Some(**at) != self.ourselves);
-        let belied = all.filter(|(at, named)| has_answered(at) && self.is_belied(named, gap));
-        let belied: Vec<_> = belied.map(|(at, _)| *at).collect();
-        if belied.is_empty() {
-            return;
+        let all = self.namers.named.iter().filter(|(namer, _)| may_lie(namer));
+        let belied = all.filter(|(_, named)| self.is_belied(named, gap));
+        let belied: Vec<_> = belied.map(|(namer, _)| *namer).collect();
+        for namer in belied {
+            self.disbelieve(namer);
         }
-        for at in belied {
-            self.disbelieve(at);
-        }
-        let all = self.candidates.range(..RingId::part(2));
-        let mut answered = all
-            .filter(|(at, it)| it.standing == Standing::Answered && Some(**at) != self.ourselves);
-        self.nearest = answered.clone().map(|(at, _)| *at).next();
-        let on_way = answered.find(|(_, it)| it.way == self.other_ways);
-        self.nearest_on_way = on_way.map(|(at, _)| *at);
     }
 
-    fn disbelieve(&mut self, namer: RingId) {
+    fn disbelieve(&mut self, namer: Contact) {
+        let at = namer.id.clockwise_to(self.target);
         let named = self.namers.named.remove(&namer).unwrap_or_default();
-        if let Some(candidate) = self.candidates.get_mut(&namer) {
+        if let Some(candidate) = self.candidates.get_mut(&at).filter(|it| it.contact == namer) {
             candidate.standing = Standing::Silent;
-            // What it said of those after the target may be as false.
             self.covered = self.covered.filter(|_| !candidate.listed);
+            self.let_twin_in(at);
         }
+        self.voucher = self.voucher.filter(|it| *it != namer);
+        self.last_word = self.last_word.filter(|it| it.owner != Some(namer));
         let mut alone = Vec::new();
-        for contact in named.into_iter().filter(|it| !self.namers.is_named(*it)) {
-            let distance = contact.id.clockwise_to(self.target);
-            let known = self.candidates.get(&distance).filter(|it| it.contact == contact);
-            if known.is_some_and(|it| it.standing == Standing::Untried && it.depth > 0) {
-                alone.extend(self.candidates.remove(&distance));
-                self.twins.forget(distance);
+        for contact in named {
+            let at = contact.id.clockwise_to(self.target);
+            let known = self.candidates.get(&at).filter(|it| it.contact == contact);
+            let is_ours = known.is_some_and(|it| it.depth == 0);
+            if is_ours || self.namers.is_named(contact) {
+                continue;
+            }
+            if self.claimed == Some(contact) {
+                self.namers.claimed = self.claimed.take();
+            }
+            if known.is_some_and(|it| it.standing == Standing::Untried) {
+                alone.extend(self.candidates.remove(&at));
+                self.let_named_twin_in(at);
             }
         }
         self.namers.disbelieved.insert(namer, alone);
+        self.find_nearest(at);
     }
 
-    /// Believes all again, if nobody else has led to an owner. Whether there is more to ask because
-    /// of it.
+    /// Nobody is at `place` any longer: lets in whoever waits there and is named by somebody who is
+    /// believed, or was known to ourselves.
+    fn let_named_twin_in(&mut self, place: RingId) {
+        // Bound: TWINS_MAX.
+        while let Some(twin) = self.twins.next(place) {
+            if twin.depth == 0 || self.namers.is_named(twin.contact) {
+                self.candidates.insert(place, twin);
+                return;
+            }
+        }
+    }
+
+    /// Whoever stood at `gone` counts no longer among those that answered.
+    fn find_nearest(&mut self, gone: RingId) {
+        let before = self.candidates.range(..RingId::part(2));
+        let answered = before
+            .filter(|(at, it)| it.standing == Standing::Answered && Some(**at) != self.ourselves);
+        let on_way = answered.clone().find(|(_, it)| it.way == self.other_ways);
+        if self.nearest == Some(gone) {
+            self.nearest = answered.map(|(at, _)| *at).next();
+        }
+        if self.nearest_on_way == Some(gone) {
+            self.nearest_on_way = on_way.map(|(at, _)| *at);
+        }
+    }
+
+    /// Believes all again, if nobody else has led to anything. Whether there was anybody to believe.
     pub(super) fn believe_again(&mut self) -> bool {
-        let is_lost = self.last_word.is_none() && (self.claimed.is_none() || self.heir().is_none());
-        if !is_lost || self.namers.disbelieved.is_empty() {
+        let is_lost = self.last_word.is_none() && self.heir_of_claimed().is_none();
+        if !is_lost || !self.found.is_empty() || self.namers.disbelieved.is_empty() {
             return false;
         }
         self.namers.is_credulous = true;
         for (namer, alone) in mem::take(&mut self.namers.disbelieved) {
-            if let Some(candidate) = self.candidates.get_mut(&namer) {
+            let at = namer.id.clockwise_to(self.target);
+            let candidate = self.candidates.get_mut(&at).filter(|it| it.contact == namer);
+            if let Some(candidate) = candidate.filter(|it| it.standing == Standing::Silent) {
                 candidate.standing = Standing::Answered;
             }
             for it in alone {
                 self.insert(it.contact, it.depth, it.way);
             }
         }
+        self.claimed = self.claimed.or(self.namers.claimed);
         true
     }
 }

@@ -262,66 +262,96 @@ fn who_was_named_after_its_twin_is_asked_when_that_is_silent() {
     lookup.check();
 }
 
-/// A crowd of eight around the key, a fortieth of the usual distance apart, the owner of the key first.
+/// A crowd of eight around the key, an eightieth of the usual distance apart, the owner of the key first.
 fn crowd() -> Vec<Contact> {
-    let at = |n: u32| RingId::part(8000).times(4040 + n);
-    let places =
-        [1, 2, 3, 4].into_iter().map(at).chain((0..4).map(|n| RingId::part(8000).times(4039 - n)));
-    (200..)
-        .zip(places)
-        .map(|(last, id)| Contact { id, address: ([10, 0, 0, last], 1).into() })
-        .collect()
+    let places = (4040..4044).chain((4036..4040).rev()).map(|n| RingId::part(8000).times(n));
+    let contact = |(last, id)| Contact { id, address: ([10, 0, 0, last], 1).into() };
+    (200..).zip(places).map(contact).collect()
 }
 
-/// A lookup on a ring of a hundred, at which `node(40)` has named the crowd; those of it who were asked
-/// and are silent.
-fn among_a_crowd(silent_max: usize) -> (Lookup, Instant, Vec<Contact>) {
+/// A lookup on a ring of a hundred, at which `node(40)` has named those.
+fn after_40_named(nodes: Vec<Contact>) -> (Lookup, Instant) {
     let (mut lookup, now) = lookup(true);
     lookup.expect_nodes(100);
     [40, 30].into_iter().for_each(|at| lookup.add(node(at)));
     assert_eq!(lookup.poll(now, patience), Some(node(40)));
-    let nodes = crowd();
-    let owner = Some(nodes[0]);
+    let owner = nodes.first().copied();
     lookup.handle_answer(now, node(40), &Heard { nodes, owner, ..Heard::default() });
-    let mut silent = Vec::new();
-    while let Some(next) = lookup.poll(now, patience).filter(|it| crowd().contains(it)) {
-        lookup.handle_silent(now, next);
-        silent.push(next);
-        lookup.check();
-        assert!(silent.len() <= silent_max, "{silent:?}");
-    }
-    (lookup, now, silent)
+    (lookup, now)
 }
 
-#[test]
-fn who_makes_up_a_crowd_is_not_believed() {
-    let (mut lookup, now, silent) = among_a_crowd(limits::SILENT_NAMED);
-    assert_eq!(silent.len(), limits::SILENT_NAMED);
-    lookup.handle_answer(now, node(30), &heard(&[46, 47, 48, 49, 50, 51, 52, 53], Some(51)));
+/// Everybody is silent who is asked now, but for `live`, who take the last of them that the key has
+/// before it for its owner. Gives those who were asked.
+fn ask_all(lookup: &mut Lookup, now: Instant, live: &[Contact]) -> Vec<Contact> {
     let mut asked = Vec::new();
     while let Some(next) = lookup.poll(now, patience) {
         asked.push(next);
-        lookup.handle_answer(now, next, &heard(&[47, 48, 49, 50, 51, 52, 53, 54], Some(51)));
-    }
-    assert_eq!(lookup.end().and_then(|end| end.owner), Some(node(51)), "{asked:?}");
-    lookup.check();
-}
-
-#[test]
-fn when_nobody_else_leads_on_all_are_believed_again() {
-    let (mut lookup, now, silent) = among_a_crowd(limits::SILENT_NAMED);
-    lookup.handle_silent(now, node(30));
-    let live = crowd().into_iter().find(|it| !silent.contains(it) && it.id > lookup.target);
-    let mut asked = Vec::new();
-    while let Some(next) = lookup.poll(now, patience) {
-        asked.push(next);
-        if Some(next) == live {
-            let (nodes, owner) = (crowd(), live);
+        if live.contains(&next) {
+            let (nodes, owner) = (live.to_vec(), live.first().copied());
             lookup.handle_answer(now, next, &Heard { nodes, owner, ..Heard::default() });
         } else {
             lookup.handle_silent(now, next);
         }
         lookup.check();
     }
-    assert_eq!(lookup.end().and_then(|end| end.owner), live, "{asked:?}");
+    asked
+}
+
+/// Those around the key as they are, its owner first, and who leads to them.
+fn those_who_live() -> Vec<Contact> {
+    [51, 52, 53, 54, 50, 49, 48, 47, 30].into_iter().map(node).collect()
+}
+
+#[test]
+fn who_makes_up_a_crowd_is_not_believed() {
+    let (mut lookup, now) = after_40_named(crowd());
+    let asked = ask_all(&mut lookup, now, &those_who_live());
+    assert_eq!(lookup.end().and_then(|end| end.owner), Some(node(51)), "{asked:?}");
+    let of_crowd = asked.iter().filter(|it| crowd().contains(it)).count();
+    assert_eq!(of_crowd, limits::CROWD_SILENT, "{asked:?}");
+}
+
+#[test]
+fn who_names_the_dead_is_believed_and_so_is_whoever_names_one_of_the_crowd_that_lives() {
+    let dead = || (200..).zip(&[51, 52, 53, 54, 50, 49, 48, 47]);
+    let dead: Vec<_> = dead().map(|(port, of)| twin(*of, port)).collect();
+    let (mut lookup, now) = after_40_named(dead.clone());
+    let asked = ask_all(&mut lookup, now, &[]);
+    assert!(dead.iter().all(|it| asked.contains(it)), "no crowd: {asked:?}");
+
+    let (mut lookup, now) = after_40_named(crowd());
+    let live = crowd()[3];
+    let asked = ask_all(&mut lookup, now, &[live]);
+    assert_eq!(lookup.end().and_then(|end| end.owner), Some(live), "{asked:?}");
+
+    let (mut lookup, now) = after_40_named(crowd());
+    lookup.gap = None;
+    let asked = ask_all(&mut lookup, now, &those_who_live());
+    assert!(crowd()[..4].iter().all(|it| asked.contains(it)), "no density: {asked:?}");
+}
+
+#[test]
+fn when_nobody_else_leads_on_all_are_believed_again() {
+    let (mut lookup, now) = after_40_named(crowd());
+    let live = crowd()[7];
+    let asked = ask_all(&mut lookup, now, &[live]);
+    assert!(asked.contains(&live), "{asked:?}");
+    assert!(asked.iter().position(|it| *it == node(30)) < asked.iter().position(|it| *it == live));
+}
+
+#[test]
+fn who_waits_in_the_place_of_one_that_was_made_up_is_asked_when_its_namer_is_not_believed() {
+    let (mut lookup, now) = lookup(true);
+    lookup.expect_nodes(100);
+    [40, 30].into_iter().for_each(|at| lookup.add(node(at)));
+    assert_eq!(lookup.poll(now, patience), Some(node(40)));
+    let now = now + limits::HEDGE;
+    assert_eq!(lookup.poll(now, patience), Some(node(30)), "40 is slow");
+    let nodes: Vec<_> = crowd().into_iter().chain([twin(50, 9)]).collect();
+    let owner = Some(crowd()[0]);
+    lookup.handle_answer(now, node(40), &Heard { nodes, owner, ..Heard::default() });
+    lookup.handle_answer(now, node(30), &heard(&[50], None));
+    let asked = ask_all(&mut lookup, now, &those_who_live());
+    assert_eq!(lookup.end().and_then(|end| end.owner), Some(node(51)), "{asked:?}");
+    assert!(!asked.contains(&twin(50, 9)), "{asked:?}");
 }
