@@ -101,8 +101,8 @@ pub(super) struct Lookup {
     /// Others who were named in a candidate's place.
     twins: Twins,
     namers: Namers,
-    /// Who is said to be responsible, the last word first asked for.
-    claimed: Option<Contact>,
+    /// Who is said to be responsible, the last word last, and by whom; nobody: we take it for that.
+    claims: Vec<(Option<Contact>, Contact)>,
     /// The nearest node before the target that answered.
     nearest: Option<RingId>,
     outstanding: u32,
@@ -110,8 +110,8 @@ pub(super) struct Lookup {
     timeouts: u32,
     /// An answer was slow.
     is_warned: bool,
-    /// Who answered that it is responsible itself, or the heir of somebody who is silent.
-    voucher: Option<Contact>,
+    /// Those who answered that they are responsible themselves, or the heir of somebody who is silent.
+    vouchers: BTreeSet<Contact>,
     /// How far apart nodes are on this ring, if that is known: a neighbourhood that is out of all
     /// proportion is not believed at once.
     gap: Option<RingId>,
@@ -121,7 +121,7 @@ pub(super) struct Lookup {
     /// Our own place, unless others have named it.
     ourselves: Option<RingId>,
     /// The last of those after the target of which somebody before it has named all up to there.
-    covered: Option<RingId>,
+    covered: Option<(RingId, Contact)>,
     found: BTreeSet<Sharer>,
     first_found: Option<FirstFound>,
     /// How it ends, unless the other holders that it waits for know better.
@@ -148,13 +148,13 @@ impl Lookup {
             candidates: BTreeMap::new(),
             twins: Twins::default(),
             namers: Namers::default(),
-            claimed: None,
+            claims: Vec::new(),
             nearest: None,
             outstanding: 0,
             requests: 0,
             timeouts: 0,
             is_warned: false,
-            voucher: None,
+            vouchers: BTreeSet::new(),
             gap: None,
             other_ways: 0,
             nearest_on_way: None,
@@ -180,7 +180,7 @@ impl Lookup {
     /// Begins at the node that is responsible, as far as we know.
     pub(super) fn claim(&mut self, owner: Contact) {
         self.insert(owner, 0, 0);
-        self.claimed = Some(owner);
+        self.claims.push((None, owner));
     }
 
     /// We are a node of this ring ourselves, and can go on from our own successors when nobody else
@@ -217,7 +217,7 @@ impl Lookup {
             return None;
         }
         let next = self.next();
-        let may_turn = next.is_none() && (self.voucher.is_some() || self.outstanding == 0);
+        let may_turn = next.is_none() && (!self.vouchers.is_empty() || self.outstanding == 0);
         let other = if may_turn { self.other_way() } else { None };
         let may_ask = self.requests < limits::LOOKUP_REQUESTS_MAX;
         let Some(distance) = next.or(other).filter(|_| may_ask) else {
@@ -291,9 +291,9 @@ impl Lookup {
                 }
             };
         }
-        let claimed = self.claimed.map(|owner| owner.id.clockwise_to(self.target));
+        let claimed = self.claimed().map(|owner| owner.id.clockwise_to(self.target));
         let standing = |distance| self.candidates.get(&distance).map(|it: &Candidate| it.standing);
-        if self.voucher.is_some() {
+        if !self.vouchers.is_empty() {
             return self.nearer_heir().or_else(|| self.holder());
         }
         if let Some(distance) = claimed {
@@ -308,7 +308,7 @@ impl Lookup {
                     // The heir was found if nobody else can be between it and the target.
                     let heir = self.heir().map(|heir| heir.contact.id.clockwise_to(self.target));
                     if let Some(heir) = heir {
-                        let is_covered = self.covered.is_some_and(|last| last <= heir);
+                        let is_covered = self.covered.is_some_and(|(last, _)| last <= heir);
                         let more = self.unlisted().filter(|_| !is_covered);
                         if is_covered || more.is_some() {
                             return more;
@@ -345,7 +345,7 @@ impl Lookup {
 
     /// Whether `contact` is said to be responsible: its silence weighs more than another's.
     pub(super) fn is_claimed(&self, contact: Contact) -> bool {
-        self.claimed == Some(contact)
+        self.claimed() == Some(contact)
     }
 
     /// `from` named the nodes after it.
@@ -364,7 +364,7 @@ impl Lookup {
             self.insert(contact, depth + 1, way);
             let at = contact.id.clockwise_to(self.target);
             let is_after = distance < RingId::part(2) && at >= RingId::part(2);
-            self.covered = self.covered.into_iter().chain(is_after.then_some(at)).min();
+            self.covered = self.covered.into_iter().chain(is_after.then_some((at, from))).min();
         }
         self.judge_namers();
     }
@@ -422,9 +422,9 @@ impl Lookup {
                     false => self.twins.is_silent(owner),
                 };
                 let dead = self.candidates.get(&at).is_some_and(is_dead);
-                let heir = self.claimed.is_some() && dead;
+                let heir = !self.claims.is_empty() && dead;
                 if !heir {
-                    self.claimed = Some(owner);
+                    self.claims.push((Some(from), owner));
                 }
                 heir && !is_before
             }
@@ -440,7 +440,7 @@ impl Lookup {
                 self.conclude(End { owner: Some(from), token: heard.token, hops: depth + 1, took });
             }
         } else {
-            self.voucher = has_last_word.then_some(from).or(self.voucher);
+            self.vouchers.extend(has_last_word.then_some(from));
         }
         self.settle(now);
         new
@@ -452,7 +452,7 @@ impl Lookup {
     fn settle(&mut self, now: Instant) {
         let took = now.saturating_duration_since(self.started);
         let first = self.first_found.filter(|_| matches!(self.goal, Goal::Get(_)) && self.quick);
-        if let Some(heir) = self.heir().filter(|_| self.voucher.is_some()) {
+        if let Some(heir) = self.heir().filter(|_| !self.vouchers.is_empty()) {
             let (owner, token) = (Some(heir.contact), heir.token);
             let hops = first.map_or(heir.depth + 1, |first| first.hops);
             self.conclude(End { owner, token, hops, took });

@@ -195,10 +195,14 @@ impl Node {
         }
     }
 
-    /// `from` named all nodes after it, for a lookup whose owner is silent.
+    /// `from` named all nodes after it, for a lookup whose owner is silent. To any other question that is
+    /// no answer.
     pub(super) fn handle_listed(&mut self, number: u64, from: Contact, state: &State) {
         let contact = self.placing();
         if let Some(lookup) = self.lookups.get_mut(&number) {
+            if !lookup.wants_list(from) {
+                return self.handle_lookup_silent(number, from);
+            }
             lookup.handle_list(from, state.successors.iter().copied().map(contact));
             self.drive(number);
         }

@@ -139,12 +139,11 @@ pub const CANDIDATES_MAX: usize = 64;
 /// Others that it knows in the place of one of them: each answer names one a place, and of the few
 /// that a lookup hears most are honest.
 pub const TWINS_MAX: usize = 4;
-/// So many of those whom one node named are within [`CROWD_WITHIN`] of the target: by chance they are in
-/// one of 7,600 places (Poisson, 0.75).
-pub const CROWD: usize = 6;
-/// On either side: the numerator and denominator of a part of the usual distance between two nodes.
-pub const CROWD_WITHIN: (u32, u32) = (3, 8);
-/// So many of a crowd are silent, and nobody of it has answered, before its namer is not believed.
+/// So many of those whom one node named, none of whom has answered, are within such a part of the usual
+/// distance between two nodes of the target, on either side: by chance they are in one of 7,600 and of
+/// 5,900 places (Poisson, 0.75 and 1.5).
+pub const CROWDS: [(usize, (u32, u32)); 2] = [(6, (3, 8)), (8, (3, 4))];
+/// So many of a crowd are silent before its namer is not believed.
 pub const CROWD_SILENT: usize = 3;
 /// Requests of one lookup: far more than any path is long.
 pub const LOOKUP_REQUESTS_MAX: u32 = 48;

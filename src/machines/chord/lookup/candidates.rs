@@ -7,6 +7,9 @@ use crate::words::ring_id::RingId;
 
 impl Lookup {
     pub(super) fn insert(&mut self, contact: Contact, depth: u32, way: u32) {
+        if self.namers.is_disbelieved(contact) {
+            return;
+        }
         let distance = contact.id.clockwise_to(self.target);
         let (standing, slow_at) = (Standing::Untried, self.started);
         let new = Candidate { contact, standing, slow_at, listed: false, depth, way, token: None };
@@ -69,6 +72,11 @@ impl Lookup {
         named.map(|(distance, candidate)| (*distance, candidate))
     }
 
+    /// Who is said to be responsible.
+    pub(super) fn claimed(&self) -> Option<Contact> {
+        self.claims.last().map(|(_, owner)| *owner)
+    }
+
     /// The nearest after the target that is not known to be silent, if it has answered.
     pub(super) fn heir(&self) -> Option<Candidate> {
         let (_, heir) = self.after().find(|(_, it)| it.standing != Standing::Silent)?;
@@ -77,7 +85,7 @@ impl Lookup {
 
     /// The same, where somebody has said who is responsible.
     pub(super) fn heir_of_claimed(&self) -> Option<Candidate> {
-        self.heir().filter(|_| self.claimed.is_some())
+        self.heir().filter(|_| !self.claims.is_empty())
     }
 
     /// The first to be asked after the target that is nearer than all that answered.

@@ -2,7 +2,7 @@
 //!
 //! A node that lies can make up others, nearer to a key than any that there is, and each of them costs
 //! a question and the wait for its silence. But they tell on whoever named them: they stand in a crowd,
-//! closer together than nodes do, several of it were asked and are silent, and nobody of it answered.
+//! closer together than nodes do, none of it answers, and several were asked and are silent.
 //! Such a namer counts as silent itself, its word is taken back, and whom it alone named is not asked,
 //! as long as there are others.
 //!
@@ -26,8 +26,8 @@ pub(super) struct Namers {
     named: BTreeMap<Contact, BTreeSet<Contact>>,
     /// Those who are not believed, and whom they alone named, as far as they were not asked.
     disbelieved: BTreeMap<Contact, Vec<Candidate>>,
-    /// Who was responsible by their word alone.
-    claimed: Option<Contact>,
+    /// Who is responsible by their word.
+    claims: Vec<Contact>,
     /// There was nobody else to ask: all are believed from now on.
     is_credulous: bool,
 }
@@ -35,6 +35,10 @@ pub(super) struct Namers {
 impl Namers {
     pub(super) fn note(&mut self, namer: Contact, named: impl Iterator<Item = Contact>) {
         self.named.entry(namer).or_default().extend(named);
+    }
+
+    pub(super) fn is_disbelieved(&self, contact: Contact) -> bool {
+        self.disbelieved.contains_key(&contact)
     }
 
     fn is_named(&self, contact: Contact) -> bool {
@@ -55,27 +59,25 @@ impl Lookup {
 
     /// Whether those whom it named speak against it.
     fn is_belied(&self, named: &BTreeSet<Contact>, gap: RingId) -> bool {
-        let (parts, all) = limits::CROWD_WITHIN;
-        let is_beside = |it: &&Contact| {
-            let before = it.id.clockwise_to(self.target);
-            before.min(self.target.clockwise_to(it.id)).times(all) <= gap.times(parts)
-        };
-        let crowd = || named.iter().filter(is_beside);
-        let silent = crowd().filter(|it| self.twins.is_silent(**it));
-        crowd().count() >= limits::CROWD
-            && silent.count() >= limits::CROWD_SILENT
-            && !crowd().any(|it| self.namers.named.contains_key(it))
+        let silent = |it: &&&Contact| self.twins.is_silent(***it);
+        limits::CROWDS.iter().any(|(count, (parts, all))| {
+            let is_beside = |it: &&Contact| {
+                let before = it.id.clockwise_to(self.target);
+                before.min(self.target.clockwise_to(it.id)).times(*all) <= gap.times(*parts)
+            };
+            let has_answered = |it: &Contact| self.namers.named.contains_key(it);
+            let crowd: Vec<_> =
+                named.iter().filter(|it| is_beside(it) && !has_answered(it)).collect();
+            crowd.len() >= *count && crowd.iter().filter(silent).count() >= limits::CROWD_SILENT
+        })
     }
 
     /// Believes no longer whoever made up those whom it named.
     pub(super) fn judge_namers(&mut self) {
         let may_judge = self.timeouts > 0 && !self.namers.is_credulous;
         let Some(gap) = self.gap.filter(|_| may_judge) else { return };
-        // Whoever is asked for its list is judged by it, too, and we believe ourselves.
-        let may_lie = |it: &Contact| {
-            self.standing_of(*it) != Some(Standing::Asked)
-                && Some(it.id.clockwise_to(self.target)) != self.ourselves
-        };
+        // Whoever is asked for its list is judged when that has come.
+        let may_lie = |it: &Contact| self.standing_of(*it) != Some(Standing::Asked);
         let all = self.namers.named.iter().filter(|(namer, _)| may_lie(namer));
         let belied = all.filter(|(_, named)| self.is_belied(named, gap));
         let belied: Vec<_> = belied.map(|(namer, _)| *namer).collect();
@@ -89,10 +91,10 @@ impl Lookup {
         let named = self.namers.named.remove(&namer).unwrap_or_default();
         if let Some(candidate) = self.candidates.get_mut(&at).filter(|it| it.contact == namer) {
             candidate.standing = Standing::Silent;
-            self.covered = self.covered.filter(|_| !candidate.listed);
-            self.let_twin_in(at);
+            self.let_named_twin_in(at);
         }
-        self.voucher = self.voucher.filter(|it| *it != namer);
+        self.vouchers.remove(&namer);
+        self.covered = self.covered.filter(|(_, by)| *by != namer);
         self.last_word = self.last_word.filter(|it| it.owner != Some(namer));
         let mut alone = Vec::new();
         for contact in named {
@@ -102,19 +104,19 @@ impl Lookup {
             if is_ours || self.namers.is_named(contact) {
                 continue;
             }
-            if self.claimed == Some(contact) {
-                self.namers.claimed = self.claimed.take();
-            }
             if known.is_some_and(|it| it.standing == Standing::Untried) {
                 alone.extend(self.candidates.remove(&at));
                 self.let_named_twin_in(at);
             }
         }
-        self.namers.disbelieved.insert(namer, alone);
+        self.namers.disbelieved.entry(namer).or_default().extend(alone);
+        let is_its = |(by, _): &(Option<Contact>, Contact)| *by == Some(namer);
+        self.namers.claims.extend(self.claims.iter().filter(|it| is_its(it)).map(|(_, it)| *it));
+        self.claims.retain(|it| !is_its(it));
         self.find_nearest(at);
     }
 
-    /// Nobody is at `place` any longer: lets in whoever waits there and is named by somebody who is
+    /// Nobody who counts is at `place` any longer: lets in whoever waits there and is named by somebody who is
     /// believed, or was known to ourselves.
     fn let_named_twin_in(&mut self, place: RingId) {
         // Bound: TWINS_MAX.
@@ -140,7 +142,7 @@ impl Lookup {
         }
     }
 
-    /// Believes all again, if nobody else has led to anything. Whether there was anybody to believe.
+    /// Believes all again, if there is neither an owner nor a sharer. Whether there was anybody to believe.
     pub(super) fn believe_again(&mut self) -> bool {
         let is_lost = self.last_word.is_none() && self.heir_of_claimed().is_none();
         if !is_lost || !self.found.is_empty() || self.namers.disbelieved.is_empty() {
@@ -157,7 +159,9 @@ impl Lookup {
                 self.insert(it.contact, it.depth, it.way);
             }
         }
-        self.claimed = self.claimed.or(self.namers.claimed);
+        if self.claims.is_empty() {
+            self.claims.extend(self.namers.claims.drain(..).map(|owner| (None, owner)));
+        }
         true
     }
 }

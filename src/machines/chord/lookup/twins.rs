@@ -46,7 +46,12 @@ impl Twins {
 
     /// Who comes next in this place.
     pub(super) fn next(&mut self, distance: RingId) -> Option<Candidate> {
-        self.waiting.get_mut(&distance)?.pop_front()
+        let waiting = self.waiting.get_mut(&distance)?;
+        let next = waiting.pop_front();
+        if waiting.is_empty() {
+            self.waiting.remove(&distance);
+        }
+        next
     }
 
     /// Nobody is looked for in this place any longer.
