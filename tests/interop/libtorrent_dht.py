@@ -81,8 +81,8 @@ def main():
     parameters.flags &= ~libtorrent.torrent_flags.paused
     handle = sessions[-1].add_torrent(parameters)
     say("ready", nodes=len(sessions))
-    while not ended.is_set():
-        sessions[-1].wait_for_alert(200)
+    # Not wait_for_alert: what it gives points into a queue that libtorrent's own thread may move.
+    while not ended.wait(0.2):
         for alert in sessions[-1].pop_alerts():
             kind = type(alert).__name__
             if kind == "torrent_finished_alert" and arguments.role == "leeches":

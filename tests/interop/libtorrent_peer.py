@@ -81,8 +81,8 @@ def main():
         say("checked")
     ended = threading.Event()
     threading.Thread(target=wait_for_end_of_input, args=(ended,), daemon=True).start()
-    while not ended.is_set():
-        session.wait_for_alert(50)
+    # Not wait_for_alert: what it gives points into a queue that libtorrent's own thread may move.
+    while not ended.wait(0.05):
         for alert in session.pop_alerts():
             kind = type(alert).__name__
             if kind == "torrent_checked_alert":
