@@ -53,7 +53,7 @@ fn liars_among(lie: Lie, n: usize, seed: u64) -> (Scenario<Node>, Honest) {
     let (liars, honest): (Vec<_>, Vec<_>) = members.into_iter().partition(|(_, id)| id % 10 == 9);
     let friends: Rc<[Contact]> = liars.iter().map(|(contact, _)| *contact).collect();
     for (me, id) in liars {
-        let makes_up = matches!(lie, Lie::Ghosts | Lie::GhostsBeside);
+        let makes_up = matches!(lie, Lie::Ghosts | Lie::GhostsBeside | Lie::Stuffed);
         let named = if makes_up { some_ghosts(&mut scenario.rng) } else { friends.clone() };
         let plot = Plot { lie, me, friends: friends.clone(), named };
         scenario.world.order(id, |member, _| member.conspire(plot));
@@ -163,6 +163,11 @@ fn those_who_say_of_everybody_that_it_is_gone_hide_little() {
 }
 
 #[test]
+fn those_who_make_up_sharers_crowd_out_nobody() {
+    assert_right_among_liars(Lie::Stuffed, 200, 15..=15);
+}
+
+#[test]
 fn those_who_name_whom_there_is_not_hide_little() {
     assert_right_among_liars(Lie::Ghosts, 200, 15..=15);
 }
@@ -238,6 +243,7 @@ fn figures_of_hostile_members() {
         Lie::OwnersAndSharers,
         Lie::Ghosts,
         Lie::Gone,
+        Lie::Stuffed,
         Lie::Everything,
         Lie::GhostsBeside,
     ];

@@ -19,7 +19,7 @@ use crate::machines::chord::rates::Bucket;
 use crate::machines::chord::requests::Purpose;
 use crate::machines::chord::store::{Entry, Store};
 use crate::machines::chord::{Contact, News, Report};
-use crate::words::address::is_local;
+use crate::words::address::{is_local, network};
 use crate::words::id::InfoHash;
 use crate::words::limits::ring as limits;
 use crate::words::ring_id::{RingId, between};
@@ -317,7 +317,7 @@ impl Node {
         let (now, to) = (self.now, self.contact(announced_from));
         let rate = limits::VALIDATE_RATE;
         let bucket = self.keeping.validations.get_or_insert_with(|| Bucket::new(rate, rate, now));
-        let ip = announced_from.ip();
+        let ip = network(announced_from.ip());
         let pinged = self.keeping.pinged.get(&ip).copied();
         let crowded = self.keeping.pinged.len() >= limits::SOURCES_MAX;
         let too_soon =
@@ -546,7 +546,7 @@ impl Node {
     }
 
     /// Another holder gives us entries. They count if it is a neighbour and the keys are of our
-    /// neighbourhood.
+    /// neighbourhood, and of its own.
     pub(super) fn handle_pushed(&mut self, from: SocketAddr, entries: &[Entries]) {
         let me = self.me().id;
         let list = self.ring.successors();
@@ -563,7 +563,7 @@ impl Node {
                 (Some(first), Some(last)) => between(&first.id, &key, &last.id) || key == last.id,
                 (None, _) | (_, None) => true,
             };
-            if fits {
+            if fits && self.may_hold(from, key) {
                 let owned = self.ring.owns(entries.info_hash.into());
                 let before = self.doubted(entries);
                 self.keeping.store.merge(self.now, me, entries, owned);
@@ -573,6 +573,20 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// Whether `from` may be a holder of `key`, as far as we know who is near it; or was one, until a few
+    /// came.
+    fn may_hold(&self, from: SocketAddr, key: RingId) -> bool {
+        let from = self.contact(from).id;
+        let (before, after) = (from.clockwise_to(key), key.clockwise_to(from));
+        let known = self.ring.successors().iter().chain(&self.before).map(|it| it.id);
+        let known = known.chain(self.ring.predecessor().map(|it| it.id)).chain([self.me().id]);
+        let known: BTreeSet<_> = known.collect();
+        let nearer_before = known.iter().filter(|it| it.clockwise_to(key) < before).count();
+        let nearer_after = known.iter().filter(|it| key.clockwise_to(**it) < after).count();
+        nearer_before < limits::REPLICAS_BEFORE + limits::HOLDERS_COME
+            || nearer_after < limits::REPLICAS_FROM + limits::HOLDERS_COME
     }
 
     /// Those of `entries` that we hold and doubt, and whose sharers can be asked.

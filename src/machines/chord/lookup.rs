@@ -411,8 +411,7 @@ impl Lookup {
                 requests: self.requests,
             });
         }
-        let is_believed = self.standing_of(from) == Some(Standing::Answered);
-        let has_last_word = match heard.owner.filter(|_| is_believed) {
+        let has_last_word = match heard.owner.filter(|_| !self.namers.is_disbelieved(from)) {
             Some(owner) if owner == from => true,
             Some(owner) => {
                 // A node that is nearer knows better; one that was silent is none to hand on to.

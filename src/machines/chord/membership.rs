@@ -157,7 +157,7 @@ impl Node {
         let others = entry_points.iter().filter(is_other).copied();
         let others: Vec<_> = others.take(limits::ENTRY_POINTS_MAX).collect();
         for address in &others {
-            self.membership.add_weak_tie(self.now, *address);
+            self.membership.add_weak_tie(self.now, *address, true);
         }
         let known = std::mem::take(&mut self.membership.entry_points);
         let known = known.into_iter().filter(|it| !others.contains(it));

@@ -30,6 +30,8 @@ pub(super) struct Tie {
     /// silent.
     next: Instant,
     every: Duration,
+    /// It has answered us, or whoever uses this node named it.
+    pub(super) is_proved: bool,
 }
 
 /// A neighbourhood that is being taken in.
@@ -42,12 +44,22 @@ pub(super) struct Merging {
 }
 
 impl Membership {
-    /// Remembers a node, instead of the one that has been silent for longest if there are many.
-    pub(super) fn add_weak_tie(&mut self, now: Instant, address: SocketAddr) {
-        let tie = Tie { next: now, every: limits::PROBE_EVERY };
-        self.weak_ties.entry(address).or_insert(tie);
-        if self.weak_ties.len() > limits::WEAK_TIES_MAX {
-            let others = self.weak_ties.iter().filter(|(other, _)| **other != address);
+    /// Remembers a node.
+    pub(super) fn add_weak_tie(&mut self, now: Instant, address: SocketAddr, is_proved: bool) {
+        let tie = Tie { next: now, every: limits::PROBE_EVERY, is_proved };
+        self.weak_ties.entry(address).or_insert(tie).is_proved |= is_proved;
+        self.make_room_beside(address);
+    }
+
+    /// If there are many, the one that has been silent for longest goes. Those of whom only others
+    /// have said that they are there, which may be any number, have a quarter of the room.
+    fn make_room_beside(&mut self, address: SocketAddr) {
+        let unproved_max = limits::WEAK_TIES_MAX / 4;
+        let Some(Tie { is_proved, .. }) = self.weak_ties.get(&address).copied() else { return };
+        let room = if is_proved { limits::WEAK_TIES_MAX - unproved_max } else { unproved_max };
+        let of_kind = || self.weak_ties.iter().filter(|(_, tie)| tie.is_proved == is_proved);
+        if of_kind().count() > room {
+            let others = of_kind().filter(|(other, _)| **other != address);
             let oldest = others.max_by_key(|(_, tie)| (tie.every, tie.next)).map(|(it, _)| *it);
             self.weak_ties.retain(|address, _| Some(*address) != oldest);
         }
@@ -110,7 +122,7 @@ impl Node {
             }
             // Somebody far away, for the day when the ring breaks between us.
             let tie = fingers[self.rng.below(last) as usize];
-            self.membership.add_weak_tie(self.now, tie.address);
+            self.membership.add_weak_tie(self.now, tie.address, true);
         }
         let after = self.jitter(limits::LOOP_CHECK_EVERY);
         self.start_timer(after, Timer::LoopCheck);
@@ -122,6 +134,7 @@ impl Node {
         if let Some(tie) = self.membership.weak_ties.get_mut(&through.address) {
             let every = if owner.is_none() { tie.every * 2 } else { limits::PROBE_EVERY };
             tie.every = every.min(limits::PROBE_EVERY * 16);
+            tie.is_proved = owner.is_some();
             tie.next = now + tie.every;
         }
         let me = self.me();
@@ -212,7 +225,7 @@ impl Node {
         if about == me || !self.is_member() || self.ring.successors().contains(&about) {
             return;
         }
-        self.membership.add_weak_tie(self.now, about.address);
+        self.membership.add_weak_tie(self.now, about.address, false);
         let head = self.ring.head();
         if head.is_some_and(|head| is_between(me, about, head)) {
             return self.handle_change();
@@ -234,7 +247,7 @@ impl Node {
         let known = predecessor.into_iter().chain(self.before.iter().copied());
         let known: Vec<_> = known.chain(self.fingers.heard()).collect();
         for contact in known.into_iter().take(limits::WEAK_TIES_MAX / 2) {
-            self.membership.add_weak_tie(self.now, contact.address);
+            self.membership.add_weak_tie(self.now, contact.address, true);
         }
         self.ring = Ring::alone(me);
         self.before.clear();
@@ -251,5 +264,42 @@ impl Node {
             let pick = self.rng.below(u32::try_from(ties.len()).unwrap_or(1)) as usize;
             self.probe(self.contact(ties[pick]));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machines::chord::Settings;
+
+    fn address(a: u8, n: u16) -> SocketAddr {
+        let [high, low] = n.to_be_bytes();
+        SocketAddr::from(([10, a, high, low], 6881))
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an instant cannot be made up")]
+    fn hints_without_end_displace_nobody_who_has_answered() {
+        let members: Vec<_> = (0..40).map(|n| Contact::at(address(1, n))).collect();
+        let mut node = Node::new(Settings::default(), members[0].address, 1, Instant::now());
+        let mut ring = members.clone();
+        ring.sort_unstable();
+        node.settle(&ring, |_| Duration::from_millis(80));
+        let met: BTreeSet<_> = (0..48).map(|n| address(2, n)).collect();
+        let now = node.now;
+        met.iter().for_each(|it| node.membership.add_weak_tie(now, *it, true));
+        for n in 0..2000 {
+            node.handle_hint(members[1].address, Contact::at(address(3, n)));
+            node.check();
+        }
+        let ties = &node.membership.weak_ties;
+        let proved = ties.iter().filter(|(_, tie)| tie.is_proved).map(|(address, _)| *address);
+        assert_eq!(proved.collect::<BTreeSet<_>>(), met);
+        assert_eq!(ties.len(), limits::WEAK_TIES_MAX, "and a few others are heard of");
+        let contacts = node.contacts();
+        let hinted: BTreeSet<_> = (0..2000).map(|n| address(3, n)).collect();
+        assert!(contacts.iter().all(|it| !hinted.contains(it)), "{contacts:?}");
+        assert!(contacts.iter().any(|it| met.contains(it)));
+        assert!(contacts.len() <= limits::ENTRY_POINTS_MAX);
     }
 }

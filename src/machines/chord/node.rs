@@ -2,7 +2,7 @@
 //! the files beside this one: `serve` answers questions, `upkeep` keeps pointers and fingers,
 //! `membership` joins, merges and leaves, `searching` runs lookups, `keeping` holds the entries.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -193,17 +193,16 @@ impl Node {
         self.fingers.len()
     }
 
-    /// Nodes to begin with next time: members that answered lately, at most 64.
+    /// Nodes to begin with next time: members that have answered, at most 64, of whom many are far
+    /// from one another.
     pub fn contacts(&self) -> Vec<SocketAddr> {
+        let max = limits::ENTRY_POINTS_MAX;
         let ring = self.ring.successors().iter().copied().chain(self.ring.predecessor());
-        let fingers = self.fingers.heard();
-        let ties = self.membership.weak_ties.keys().copied();
-        let all = ring.chain(fingers).map(|contact| contact.address).chain(ties);
-        let mut contacts: Vec<_> = all.collect();
-        contacts.sort_unstable();
-        contacts.dedup();
-        contacts.truncate(limits::ENTRY_POINTS_MAX);
-        contacts
+        let ties = self.membership.weak_ties.iter().filter(|(_, tie)| tie.is_proved);
+        let ties = ties.map(|(address, _)| self.contact(*address));
+        let some = ring.take(max / 4).chain(ties.take(max / 4));
+        let contacts: BTreeSet<_> = some.chain(self.fingers.heard()).take(max).collect();
+        contacts.into_iter().map(|contact| contact.address).collect()
     }
 
     /// The datagrams that were dropped until now.

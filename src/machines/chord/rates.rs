@@ -1,4 +1,4 @@
-//! How much is answered: each global source so many datagrams, and all together so many bytes; to
+//! How much is answered: each global source (an IPv4 address, a /64 of IPv6) so many datagrams, and all together so many bytes; to
 //! local addresses, where no line to the Internet is spent, many times as many.
 //!
 //! What is too much is dropped. Nobody is banned for it, since whoever forges a source could ban it.
@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use crate::words::address::is_local;
+use crate::words::address::{is_local, network};
 use crate::words::limits::ring as limits;
 
 /// Fills at a rate up to a burst, and is taken from.
@@ -64,7 +64,7 @@ impl Rates {
         if !self.limited || is_local(from.ip()) {
             return true;
         }
-        let ip = from.ip();
+        let ip = network(from.ip());
         if self.sources.len() == limits::SOURCES_MAX && !self.sources.contains_key(&ip) {
             // Whoever was silent for the longest has a full bucket again, as a newcomer has.
             if let Some((_, oldest)) = self.by_time.pop_first() {
@@ -127,5 +127,19 @@ mod tests {
             assert!(rates.admit(now + Duration::from_millis(n.into()), SocketAddr::from((ip, 1))));
             rates.check();
         }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an instant cannot be made up")]
+    fn one_network_of_ipv6_is_one_source() {
+        let now = Instant::now();
+        let mut rates = Rates::new(true, now);
+        let admitted = (0..1000_u16).filter(|n| {
+            let from = format!("[2001:db8:0:1::{n:x}]:1").parse().unwrap();
+            rates.admit(now, from)
+        });
+        assert_eq!(admitted.count(), limits::SOURCE_BURST as usize);
+        assert!(rates.admit(now, "[2001:db8:0:2::1]:1".parse().unwrap()), "another is");
+        rates.check();
     }
 }

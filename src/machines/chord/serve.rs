@@ -28,7 +28,7 @@ impl Node {
         let may_join = self.settings.role == Role::Member;
         if !is_member && may_join && asked.from != self.me().address && self.knows_nobody() {
             // It has lost its way, and somebody knows it.
-            self.membership.add_weak_tie(self.now, asked.from);
+            self.membership.add_weak_tie(self.now, asked.from, false);
         }
         match query {
             Query::Ping(info_hash) => self.handle_ping(asked, info_hash),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::formats::krpc::{Entries, Sharer};
 use crate::machines::chord::fingers::subnet;
-use crate::words::address::is_local;
+use crate::words::address::{is_local, network};
 use crate::words::id::InfoHash;
 use crate::words::limits::ring as limits;
 use crate::words::ring_id::RingId;
@@ -69,7 +69,7 @@ pub(super) struct Full;
 pub(super) struct Store {
     torrents: BTreeMap<InfoHash, BTreeMap<SocketAddr, Entry>>,
     entries: usize,
-    /// Entries of each global address.
+    /// Entries of each global address, or /64 of IPv6.
     by_source: BTreeMap<IpAddr, usize>,
 }
 
@@ -86,7 +86,8 @@ impl Store {
     }
 
     /// Puts an entry in, or proves it again; a proof that is older than the one that is there
-    /// changes nothing. `me` is the place that keeps what is near it when there is no room.
+    /// changes nothing. `me` is the place that keeps what is near it when there is no room. Whoever
+    /// tells us itself comes before whom others have named.
     ///
     /// # Errors
     /// If there is no room for it.
@@ -111,17 +112,17 @@ impl Store {
             return Err(Full);
         }
         self.make_room(me, info_hash)?;
-        let sharers = self.torrents.entry(info_hash).or_default();
-        if is_crowded(sharers, address) {
-            if sharers.is_empty() {
-                self.torrents.remove(&info_hash);
-            }
-            return Err(Full);
+        let held = self.torrents.get(&info_hash);
+        if let Some(crowd) = held.and_then(|sharers| crowd_around(sharers, address)) {
+            let hearsay = crowd.into_iter().filter(|(_, it)| it.told_at.is_none());
+            let oldest = hearsay.min_by_key(|(_, it)| it.proved_at).map(|(address, _)| *address);
+            let oldest = oldest.filter(|_| entry.told_at.is_some()).ok_or(Full)?;
+            self.remove(info_hash, oldest);
         }
-        sharers.insert(address, entry);
+        self.torrents.entry(info_hash).or_default().insert(address, entry);
         self.entries += 1;
         if !is_local(address.ip()) {
-            *self.by_source.entry(address.ip()).or_default() += 1;
+            *self.by_source.entry(network(address.ip())).or_default() += 1;
         }
         Ok(())
     }
@@ -131,17 +132,17 @@ impl Store {
     fn is_greedy(&self, source: IpAddr) -> bool {
         let scarce =
             self.torrents.len() >= limits::KEYS_MAX / 2 || self.entries >= limits::ENTRIES_MAX / 2;
-        let held = self.by_source.get(&source).copied();
+        let held = self.by_source.get(&network(source)).copied();
         scarce && held.is_some_and(|held| held >= limits::ENTRIES_PER_SOURCE)
     }
 
     /// One entry of `source` is gone.
     fn handle_gone(&mut self, source: IpAddr) {
         self.entries -= 1;
-        if let Some(held) = self.by_source.get_mut(&source) {
+        if let Some(held) = self.by_source.get_mut(&network(source)) {
             *held -= 1;
             if *held == 0 {
-                self.by_source.remove(&source);
+                self.by_source.remove(&network(source));
             }
         }
     }
@@ -192,8 +193,9 @@ impl Store {
         Some(removed)
     }
 
-    /// At most `max` of those who share the torrent, by chance if there are more; none whose proof
-    /// is older than [`limits::ENTRY_FRESH`].
+    /// At most `max` of those who share the torrent, by chance if there are more; first those who told
+    /// us themselves, for another holder may make up any number. None whose proof is older than
+    /// [`limits::ENTRY_FRESH`].
     pub(super) fn sample(
         &self,
         now: Instant,
@@ -203,14 +205,17 @@ impl Store {
     ) -> Vec<Sharer> {
         let Some(sharers) = self.torrents.get(&info_hash) else { return Vec::new() };
         let fresh = sharers.iter().filter(|(_, entry)| age(now, entry) <= limits::ENTRY_FRESH);
-        let mut sample: Vec<_> = fresh
-            .map(|(address, entry)| Sharer { address: *address, seeder: entry.seeder })
-            .collect();
+        let mut sample: Vec<_> = fresh.collect();
         if sample.len() > max {
             rng.shuffle(&mut sample);
+            sample.sort_by_key(|(_, entry)| entry.told_at.is_none());
             sample.truncate(max);
         }
-        sample
+        let sharer = |(address, entry): (&SocketAddr, &Entry)| Sharer {
+            address: *address,
+            seeder: entry.seeder,
+        };
+        sample.into_iter().map(sharer).collect()
     }
 
     /// Forgets what was not proved for [`limits::ENTRY_LIFETIME`]. After a suspend everything may be
@@ -224,7 +229,7 @@ impl Store {
         self.by_source.clear();
         for address in self.torrents.values().flat_map(BTreeMap::keys) {
             if !is_local(address.ip()) {
-                *self.by_source.entry(address.ip()).or_default() += 1;
+                *self.by_source.entry(network(address.ip())).or_default() += 1;
             }
         }
     }
@@ -302,22 +307,26 @@ fn age(now: Instant, entry: &Entry) -> Duration {
     now.saturating_duration_since(entry.proved_at)
 }
 
-/// Whether there is no room for one more sharer at `address`.
-fn is_crowded(sharers: &BTreeMap<SocketAddr, Entry>, address: SocketAddr) -> bool {
-    if sharers.len() >= limits::SHARERS_MAX {
-        return true;
+/// Those who leave no room for one more sharer at `address`, if there is none.
+fn crowd_around(
+    sharers: &BTreeMap<SocketAddr, Entry>,
+    address: SocketAddr,
+) -> Option<Vec<(&SocketAddr, &Entry)>> {
+    if !is_local(address.ip()) {
+        // The map is in the order of addresses, so those of one subnet stand together.
+        let near = sharers.range(first_of_subnet(address)..);
+        let near = near.take_while(|(other, _)| subnet(**other) == subnet(address));
+        let near: Vec<_> = near.collect();
+        let same = near.iter().filter(|(other, _)| other.ip() == address.ip()).copied();
+        let same: Vec<_> = same.collect();
+        if same.len() >= limits::SHARERS_PER_IP {
+            return Some(same);
+        }
+        if near.len() >= limits::SHARERS_PER_SUBNET {
+            return Some(near);
+        }
     }
-    if is_local(address.ip()) {
-        return false;
-    }
-    // The map is in the order of addresses, so those of one subnet stand together.
-    let near = sharers.range(first_of_subnet(address)..).map(|(other, _)| *other);
-    let near: Vec<_> = near
-        .take_while(|other| subnet(*other) == subnet(address))
-        .take(limits::SHARERS_PER_SUBNET)
-        .collect();
-    let same = near.iter().filter(|other| other.ip() == address.ip()).count();
-    same >= limits::SHARERS_PER_IP || near.len() >= limits::SHARERS_PER_SUBNET
+    (sharers.len() >= limits::SHARERS_MAX).then(|| sharers.iter().collect())
 }
 
 fn first_of_subnet(address: SocketAddr) -> SocketAddr {
@@ -422,6 +431,44 @@ mod tests {
         assert_eq!((0..2000).filter(|port| insert(address(10, 0, 0, 1, port + 1))).count(), {
             limits::SHARERS_MAX - per_ip - per_subnet
         });
+        store.check();
+    }
+
+    /// Another holder names any number of sharers; whoever tells us itself finds room, and is named.
+    #[test]
+    fn who_tells_us_itself_comes_before_hearsay() {
+        let (mut store, now, mut rng) = start();
+        let far =
+            |n: u32| SocketAddr::from((std::net::Ipv4Addr::from_bits(0x1000_0000 + n * 997), 1));
+        let told = |n: u32| Entry::told(false, now - Duration::from_secs(u64::from(n)), None);
+        let beside = (0..20).map(|last| address(9, 9, 9, last, 1)).chain([far(0)]);
+        for at in beside.chain((1..5000).map(far)) {
+            _ = store.insert(ME, hash(1), at, entry(now));
+        }
+        let honest: Vec<_> = (0..16).map(|last| address(9, 9, 9, 100 + last, 7)).collect();
+        for at in &honest {
+            store.insert(ME, hash(1), *at, told(9)).unwrap();
+        }
+        assert_eq!(store.insert(ME, hash(1), address(9, 9, 9, 200, 7), told(0)), Err(Full));
+        store.check();
+        let named = store.sample(now, hash(1), 16, &mut rng);
+        let named: std::collections::BTreeSet<_> = named.iter().map(|it| it.address).collect();
+        assert_eq!(named, honest.into_iter().collect());
+        assert_eq!(store.insert(ME, hash(1), far(9000), entry(now)), Err(Full));
+    }
+
+    #[test]
+    fn one_network_of_ipv6_is_one_source() {
+        let (mut store, now, _) = start();
+        let key = |n: u32| {
+            let mut bytes = ME.0;
+            bytes[16..].copy_from_slice(&n.to_be_bytes());
+            InfoHash(bytes)
+        };
+        let at =
+            |n: u32| format!("[2001:db8:0:1::{:x}:{:x}]:1", n >> 16, n & 0xffff).parse().unwrap();
+        let taken = (0..20_000).filter(|n| store.insert(ME, key(*n), at(*n), entry(now)).is_ok());
+        assert!(taken.count() <= limits::KEYS_MAX / 2);
         store.check();
     }
 

@@ -292,7 +292,7 @@ impl Node {
                 self.ring.handle_silent(to, &mut steps);
                 if head == Some(to) && self.ring.head() != head {
                     // It may be alive after all, in a ring of its own by then.
-                    self.membership.add_weak_tie(self.now, to.address);
+                    self.membership.add_weak_tie(self.now, to.address, true);
                     self.perform(&steps, None);
                     return self.hand_on();
                 }

@@ -14,6 +14,8 @@ pub const REPLICAS_BEFORE: usize = 4;
 
 /// Nodes from the owner on that hold a key's entries.
 pub const REPLICAS_FROM: usize = 4;
+/// So many may have come beside a key since somebody was its holder, and its entries still count.
+pub const HOLDERS_COME: usize = 2;
 
 /// Contacts of an answer: with a fifth of them dead, one lookup of 100 fails, where answers with one
 /// contact fail half of them.
@@ -216,7 +218,7 @@ pub const KEYS_MAX: usize = 4096;
 pub const SHARERS_MAX: usize = 1024;
 /// Entries in all: at some 120 bytes each they are 8 MiB.
 pub const ENTRIES_MAX: usize = 64 * 1024;
-/// Entries of one global address in a store that is half full: sixteen such addresses would fill the
+/// Entries of one global address (IPv6: /64) in a store that is half full: sixteen such addresses would fill the
 /// other half.
 pub const ENTRIES_PER_SOURCE: usize = KEYS_MAX / 32;
 /// Sharers of one torrent with one global IP address.

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rondalla::formats::krpc::{self, Answer, Body, Family, Message, Query, Route, Sharer, Token};
+use rondalla::formats::krpc::{
+    self, Answer, Body, Entries, Family, Message, Query, Route, Sharer, Token,
+};
 use rondalla::machines::chord::Contact;
 use rondalla::words::ring_id::RingId;
 use rondalla::words::rng::Rng;
@@ -56,11 +58,14 @@ pub(crate) enum Lie {
     /// The way is right and nobody shares anything; to other holders they say of whoever announces
     /// that it is gone.
     Gone,
+    /// The way is right and nobody shares anything; to other holders they name a hundred sharers that
+    /// there are not of whatever is announced.
+    Stuffed,
 }
 
 impl Lie {
     fn is_about_ways(self) -> bool {
-        !matches!(self, Self::Nobody | Self::Sharers | Self::Gone)
+        !matches!(self, Self::Nobody | Self::Sharers | Self::Gone | Self::Stuffed)
     }
 
     fn is_about_sharers(self) -> bool {
@@ -90,7 +95,8 @@ impl Plot {
     fn answer(&self, query: &Query) -> Option<Answer> {
         let (target, is_search) = match query {
             Query::Announce { .. } | Query::Withdraw { .. } | Query::Push(_) => {
-                return (self.lie != Lie::Gone).then_some(Answer::Done);
+                let holds = matches!(self.lie, Lie::Gone | Lie::Stuffed);
+                return (!holds).then_some(Answer::Done);
             }
             Query::GetPeers(info_hash) => (RingId::from(*info_hash), true),
             Query::FindNode(target) => (*target, false),
@@ -137,6 +143,13 @@ impl Plot {
             Body::Query(Query::Push(entries), _) if self.lie == Lie::Gone => {
                 let all = entries.iter_mut().flat_map(|it| &mut it.sharers);
                 all.for_each(|(_, age)| *age = u16::MAX);
+            }
+            Body::Query(Query::Push(entries), _) if self.lie == Lie::Stuffed => {
+                for Entries { info_hash, sharers } in entries {
+                    let made_up = around(&self.named, RingId::from(*info_hash), 50, 50).into_iter();
+                    *sharers =
+                        made_up.map(|address| (Sharer { address, seeder: true }, 0)).collect();
+                }
             }
             Body::Query(..) | Body::Answer(_) | Body::Error(_) => return datagram,
         }

@@ -52,7 +52,7 @@ impl Namers {
 }
 
 impl Lookup {
-    pub(super) fn standing_of(&self, contact: Contact) -> Option<Standing> {
+    fn standing_of(&self, contact: Contact) -> Option<Standing> {
         let candidate = self.candidates.get(&contact.id.clockwise_to(self.target));
         candidate.filter(|it| it.contact == contact).map(|it| it.standing)
     }
@@ -116,8 +116,8 @@ impl Lookup {
         self.find_nearest(at);
     }
 
-    /// Nobody who counts is at `place` any longer: lets in whoever waits there and is named by somebody who is
-    /// believed, or was known to ourselves.
+    /// Nobody who counts is at `place` any longer: lets in whoever waits there, if somebody who is
+    /// believed names it or we knew it ourselves.
     fn let_named_twin_in(&mut self, place: RingId) {
         // Bound: TWINS_MAX.
         while let Some(twin) = self.twins.next(place) {
