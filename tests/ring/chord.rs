@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rondalla::machines::chord::{Contact, Node, Settings, Shape};
 use rondalla::words::id::InfoHash;
+use rondalla::words::limits::ring as limits;
 use rondalla::words::ring_id::RingId;
 use rondalla::words::rng::Rng;
 
@@ -87,6 +88,32 @@ pub(super) fn misplaced(scenario: &Scenario<Node>) -> usize {
             && (node.successors().first() != Some(&next) || node.predecessor() != Some(before))
     });
     wrong.count()
+}
+
+/// How many members have another list than all those who come next.
+fn with_wrong_lists(scenario: &Scenario<Node>) -> usize {
+    let members = members(scenario);
+    let wrong = members.iter().enumerate().filter(|(at, (_, id))| {
+        let node = &scenario.world.machine(*id).expect("it is there").machine;
+        let next = (1..members.len()).map(|n| members[(at + n) % members.len()].0);
+        !next.take(limits::SUCCESSORS).eq(node.successors().iter().copied())
+    });
+    wrong.count()
+}
+
+/// Lets time pass, at most so much, until `is_done`; how much it was.
+fn pass_until(
+    scenario: &mut Scenario<Node>,
+    step: Duration,
+    max: Duration,
+    is_done: impl Fn(&Scenario<Node>) -> bool,
+) -> Duration {
+    let mut passed = Duration::ZERO;
+    while !is_done(scenario) && passed < max {
+        scenario.pass(step);
+        passed += step;
+    }
+    passed
 }
 
 /// Many lookups of places nobody announced, from those who are there, all begun at once; and how
@@ -273,14 +300,17 @@ fn figures_when_half_the_ring_dies() {
         let held = scenario.held();
         lost += info_hashes.iter().filter(|hash| held.peers(**hash).is_none()).count();
         all += info_hashes.len();
-        let mut healed = Duration::ZERO;
-        while misplaced(&scenario) > 0 && healed < 5 * MINUTE {
-            scenario.pass(SECOND);
-            healed += SECOND;
-        }
+        let is_healed = |scenario: &Scenario<Node>| misplaced(scenario) == 0;
+        let healed = pass_until(&mut scenario, SECOND, 5 * MINUTE, is_healed);
+        let is_whole = |scenario: &Scenario<Node>| with_wrong_lists(scenario) == 0;
+        let whole = healed + pass_until(&mut scenario, SECOND, 5 * MINUTE, is_whole);
         let (_, wrong) = lookups(&mut scenario, 2000);
-        println!("half of 1000 die: ideal after {} s, then {wrong} wrong", healed.as_secs());
-        assert!(healed <= MINUTE);
+        println!(
+            "half of 1000 die: ideal after {} s, all lists whole after {} s, then {wrong} wrong",
+            healed.as_secs(),
+            whole.as_secs()
+        );
+        assert!(whole <= MINUTE);
         assert_eq!(wrong, 0, "of 2000");
     }
     let share = lost as f64 / all as f64;
@@ -302,14 +332,17 @@ fn figures_of_two_rings_that_merge() {
     scenario.pass(30 * MINUTE);
     let apart = misplaced(&scenario);
     scenario.world.internet.heal();
-    let mut after = Duration::ZERO;
-    while misplaced(&scenario) > 0 && after < HOUR {
-        scenario.pass(10 * SECOND);
-        after += 10 * SECOND;
-    }
-    println!("two rings of 500 ({apart} of 1000 misplaced): one ring after {} s", after.as_secs());
+    let is_one = |scenario: &Scenario<Node>| misplaced(scenario) == 0;
+    let after = pass_until(&mut scenario, 10 * SECOND, HOUR, is_one);
+    let is_whole = |scenario: &Scenario<Node>| with_wrong_lists(scenario) == 0;
+    let whole = after + pass_until(&mut scenario, 10 * SECOND, HOUR, is_whole);
+    println!(
+        "two rings of 500 ({apart} of 1000 misplaced): one ring after {} s, all lists whole after {} s",
+        after.as_secs(),
+        whole.as_secs()
+    );
     assert!(apart > 500, "they were two rings");
-    assert!(misplaced(&scenario) == 0 && after <= 5 * MINUTE);
+    assert!(after <= 5 * MINUTE && whole <= 5 * MINUTE);
 }
 
 /// SIGCOMM 2001, figure 8: how evenly the ring is shared out.
