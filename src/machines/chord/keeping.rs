@@ -317,12 +317,12 @@ impl Node {
         let (now, to) = (self.now, self.contact(announced_from));
         let rate = limits::VALIDATE_RATE;
         let bucket = self.keeping.validations.get_or_insert_with(|| Bucket::new(rate, rate, now));
-        let ip = network(announced_from.ip());
+        let (ip, is_local) = (network(announced_from.ip()), is_local(announced_from.ip()));
         let pinged = self.keeping.pinged.get(&ip).copied();
         let crowded = self.keeping.pinged.len() >= limits::SOURCES_MAX;
         let too_soon =
             pinged.is_some_and(|at| now.saturating_duration_since(at) < limits::VALIDATE_IP_EVERY);
-        if !is_local(ip) && (too_soon || crowded) {
+        if !is_local && (too_soon || crowded) {
             return self.ask_after(info_hash, address, limits::VALIDATE_IP_EVERY);
         }
         let purpose = Purpose::Validate(info_hash, address);
@@ -332,7 +332,7 @@ impl Node {
         {
             return self.ask_after(info_hash, address, limits::PUSH_DELAY);
         }
-        if !is_local(ip) {
+        if !is_local {
             self.keeping.pinged.insert(ip, now);
         }
     }

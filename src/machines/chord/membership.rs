@@ -156,7 +156,8 @@ impl Node {
             |it: &&SocketAddr| **it != me && it.is_ipv4() == me.is_ipv4() && it.port() != 0;
         let others = entry_points.iter().filter(is_other).copied();
         let others: Vec<_> = others.take(limits::ENTRY_POINTS_MAX).collect();
-        for address in &others {
+        // Those that come first are the ones that were named just now.
+        for address in others.iter().take(limits::WEAK_TIES_MAX / 2) {
             self.membership.add_weak_tie(self.now, *address, true);
         }
         let known = std::mem::take(&mut self.membership.entry_points);

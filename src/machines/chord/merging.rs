@@ -134,9 +134,10 @@ impl Node {
         if let Some(tie) = self.membership.weak_ties.get_mut(&through.address) {
             let every = if owner.is_none() { tie.every * 2 } else { limits::PROBE_EVERY };
             tie.every = every.min(limits::PROBE_EVERY * 16);
-            tie.is_proved = owner.is_some();
+            tie.is_proved |= owner.is_some();
             tie.next = now + tie.every;
         }
+        self.membership.make_room_beside(through.address);
         let me = self.me();
         let Some(owner) = owner.filter(|owner| owner.id != me.id && self.is_member()) else {
             return;
@@ -289,7 +290,12 @@ mod tests {
         let now = node.now;
         met.iter().for_each(|it| node.membership.add_weak_tie(now, *it, true));
         for n in 0..2000 {
-            node.handle_hint(members[1].address, Contact::at(address(3, n)));
+            let hinted = Contact::at(address(3, n));
+            node.handle_hint(members[1].address, hinted);
+            node.check();
+            // Nobody there answers, nor do those whom it met.
+            node.handle_probed(hinted, None);
+            node.handle_probed(Contact::at(address(2, n % 48)), None);
             node.check();
         }
         let ties = &node.membership.weak_ties;
@@ -301,5 +307,14 @@ mod tests {
         assert!(contacts.iter().all(|it| !hinted.contains(it)), "{contacts:?}");
         assert!(contacts.iter().any(|it| met.contains(it)));
         assert!(contacts.len() <= limits::ENTRY_POINTS_MAX);
+        // Whoever was named and answers is one of those who have.
+        for n in 0..200 {
+            let named = Contact::at(address(4, n));
+            node.membership.add_weak_tie(now, named.address, false);
+            node.handle_probed(named, Some(node.me()));
+            node.check();
+        }
+        node.membership.add_weak_tie(now, address(5, 1), true);
+        node.check();
     }
 }

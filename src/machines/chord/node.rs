@@ -193,16 +193,22 @@ impl Node {
         self.fingers.len()
     }
 
-    /// Nodes to begin with next time: members that have answered, at most 64, of whom many are far
-    /// from one another.
+    /// Nodes to begin with next time: members that have answered, at most 64; neighbours, fingers and
+    /// those met before in turns.
     pub fn contacts(&self) -> Vec<SocketAddr> {
-        let max = limits::ENTRY_POINTS_MAX;
+        let address = |contact: Contact| contact.address;
         let ring = self.ring.successors().iter().copied().chain(self.ring.predecessor());
         let ties = self.membership.weak_ties.iter().filter(|(_, tie)| tie.is_proved);
-        let ties = ties.map(|(address, _)| self.contact(*address));
-        let some = ring.take(max / 4).chain(ties.take(max / 4));
-        let contacts: BTreeSet<_> = some.chain(self.fingers.heard()).take(max).collect();
-        contacts.into_iter().map(|contact| contact.address).collect()
+        let groups: [Vec<_>; 3] = [
+            ring.map(address).collect(),
+            self.fingers.heard().map(address).collect(),
+            ties.map(|(address, _)| *address).collect(),
+        ];
+        let longest = groups.iter().map(Vec::len).max().unwrap_or(0);
+        let in_turns = (0..longest).flat_map(|n| groups.iter().filter_map(move |it| it.get(n)));
+        let mut seen = BTreeSet::new();
+        let new = in_turns.filter(|address| seen.insert(**address));
+        new.take(limits::ENTRY_POINTS_MAX).copied().collect()
     }
 
     /// The datagrams that were dropped until now.

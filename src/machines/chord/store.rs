@@ -111,13 +111,20 @@ impl Store {
         if self.is_greedy(address.ip()) {
             return Err(Full);
         }
-        self.make_room(me, info_hash)?;
+        let is_hearsay = entry.told_at.is_none();
+        if is_hearsay && self.is_full_for_hearsay(info_hash) {
+            return Err(Full);
+        }
         let held = self.torrents.get(&info_hash);
-        if let Some(crowd) = held.and_then(|sharers| crowd_around(sharers, address)) {
-            let hearsay = crowd.into_iter().filter(|(_, it)| it.told_at.is_none());
-            let oldest = hearsay.min_by_key(|(_, it)| it.proved_at).map(|(address, _)| *address);
-            let oldest = oldest.filter(|_| entry.told_at.is_some()).ok_or(Full)?;
-            self.remove(info_hash, oldest);
+        match held.and_then(|sharers| crowd_around(sharers, address)) {
+            Some(_) if is_hearsay => return Err(Full),
+            Some(crowd) => {
+                let hearsay = crowd.into_iter().filter(|(_, it)| it.told_at.is_none());
+                let oldest = hearsay.min_by_key(|(_, it)| it.proved_at);
+                let oldest = oldest.map(|(address, _)| *address).ok_or(Full)?;
+                self.remove(info_hash, oldest);
+            }
+            None => self.make_room(me, info_hash)?,
         }
         self.torrents.entry(info_hash).or_default().insert(address, entry);
         self.entries += 1;
@@ -125,6 +132,15 @@ impl Store {
             *self.by_source.entry(network(address.ip())).or_default() += 1;
         }
         Ok(())
+    }
+
+    /// Whether no more is taken of what others say: a quarter of the room is for those who tell us
+    /// themselves.
+    fn is_full_for_hearsay(&self, info_hash: InfoHash) -> bool {
+        let sharers = self.torrents.get(&info_hash).map(BTreeMap::len);
+        self.entries >= limits::ENTRIES_MAX / 4 * 3
+            || sharers.is_none() && self.torrents.len() >= limits::KEYS_MAX / 4 * 3
+            || sharers.is_some_and(|sharers| sharers >= limits::SHARERS_MAX)
     }
 
     /// Whether one more entry of `source` is one too many: once there is room for half as much again
@@ -139,6 +155,9 @@ impl Store {
     /// One entry of `source` is gone.
     fn handle_gone(&mut self, source: IpAddr) {
         self.entries -= 1;
+        if is_local(source) {
+            return;
+        }
         if let Some(held) = self.by_source.get_mut(&network(source)) {
             *held -= 1;
             if *held == 0 {
@@ -278,9 +297,8 @@ impl Store {
             };
             let seeder = sharer.seeder;
             let entry = Entry::new(seeder, proved_at, None);
-            if self.insert(me, entries.info_hash, sharer.address, entry).is_err() {
-                break;
-            }
+            // For one there may be no room beside its neighbours, and for the next there is.
+            _ = self.insert(me, entries.info_hash, sharer.address, entry);
         }
     }
 
@@ -475,6 +493,7 @@ mod tests {
     #[test]
     fn when_there_is_no_room_what_is_far_goes_for_what_is_near() {
         let (mut store, now, _) = start();
+        let told = |now| Entry::told(false, now, None);
         let key = |n: u16| {
             let mut bytes = [0; 20];
             bytes[..2].copy_from_slice(&n.to_be_bytes());
@@ -482,11 +501,12 @@ mod tests {
         };
         let at = address(10, 0, 0, 1, 1);
         for n in 0..u16::try_from(limits::KEYS_MAX).unwrap() {
-            store.insert(ME, key(n), at, entry(now)).unwrap();
+            store.insert(ME, key(n), at, told(now)).unwrap();
         }
-        assert_eq!(store.insert(ME, key(0x0000), at, entry(now)), Ok(()), "it is there already");
-        assert_eq!(store.insert(ME, hash(0), address(10, 0, 0, 2, 1), entry(now)), Ok(()));
-        assert_eq!(store.insert(ME, hash(0x80), at, entry(now)), Ok(()));
+        assert_eq!(store.insert(ME, key(0x0000), at, told(now)), Ok(()), "it is there already");
+        assert_eq!(store.insert(ME, hash(0), address(10, 0, 0, 2, 1), told(now)), Ok(()));
+        assert_eq!(store.insert(ME, hash(0x80), at, told(now)), Ok(()));
+        assert_eq!(store.insert(ME, hash(0x7f), at, entry(now)), Err(Full), "by hearsay");
         assert_eq!(store.keys(), limits::KEYS_MAX);
         store.check();
     }
