@@ -394,8 +394,8 @@ impl Node {
     fn holders(&self) -> Vec<Contact> {
         let shape = self.settings.shape;
         let after = self.ring.successors().iter().take(shape.from.saturating_sub(1));
-        let before = self.ring.predecessor().into_iter().chain(self.before.iter().copied());
-        let mut holders: Vec<_> = after.copied().chain(before.take(shape.before)).collect();
+        let before = self.nodes_before().take(shape.before);
+        let mut holders: Vec<_> = after.copied().chain(before).collect();
         holders.sort_unstable();
         holders.dedup();
         holders
@@ -549,14 +549,11 @@ impl Node {
     /// neighbourhood, and of its own.
     pub(super) fn handle_pushed(&mut self, from: SocketAddr, entries: &[Entries]) {
         let me = self.me().id;
-        let list = self.ring.successors();
-        let before = self.ring.predecessor().into_iter().chain(self.before.iter().copied());
-        let before: Vec<_> = before.collect();
         if !self.is_neighbour(from) {
             return;
         }
-        let first = before.get(limits::REPLICAS_BEFORE - 1).copied();
-        let last = list.get(limits::REPLICAS_FROM).copied();
+        let first = self.nodes_before().nth(limits::REPLICAS_BEFORE - 1);
+        let last = self.ring.successors().get(limits::REPLICAS_FROM).copied();
         for entries in entries {
             let key = RingId::from(entries.info_hash);
             let fits = match (first, last) {
@@ -575,18 +572,20 @@ impl Node {
         }
     }
 
-    /// Whether `from` may be a holder of `key`, as far as we know who is near it; or was one, until a few
-    /// came.
+    /// Whether `from` may be a holder of `key`, as far as we know who is near it, or was one until a few
+    /// came. Between the last of our list and the first before us there are any number of others.
     fn may_hold(&self, from: SocketAddr, key: RingId) -> bool {
-        let from = self.contact(from).id;
-        let (before, after) = (from.clockwise_to(key), key.clockwise_to(from));
-        let known = self.ring.successors().iter().chain(&self.before).map(|it| it.id);
-        let known = known.chain(self.ring.predecessor().map(|it| it.id)).chain([self.me().id]);
-        let known: BTreeSet<_> = known.collect();
-        let nearer_before = known.iter().filter(|it| it.clockwise_to(key) < before).count();
-        let nearer_after = known.iter().filter(|it| key.clockwise_to(**it) < after).count();
-        nearer_before < limits::REPLICAS_BEFORE + limits::HOLDERS_COME
-            || nearer_after < limits::REPLICAS_FROM + limits::HOLDERS_COME
+        let (from, me) = (self.contact(from).id, self.me());
+        let known: BTreeSet<_> = self.neighbours().chain([me]).map(|it| it.id).collect();
+        let is_whole = self.ring.successors().len() < self.settings.shape.successors;
+        let first = self.nodes_before().last().unwrap_or(me).id;
+        let is_before = first.clockwise_to(from) <= first.clockwise_to(key);
+        let nearer =
+            |is_nearer: &dyn Fn(RingId) -> bool| known.iter().filter(|it| is_nearer(**it)).count();
+        let before = nearer(&|it| it.clockwise_to(key) < from.clockwise_to(key));
+        let after = nearer(&|it| key.clockwise_to(it) < key.clockwise_to(from));
+        (is_whole || is_before) && before < limits::REPLICAS_BEFORE + limits::HOLDERS_COME
+            || (is_whole || !is_before) && after < limits::REPLICAS_FROM + limits::HOLDERS_COME
     }
 
     /// Those of `entries` that we hold and doubt, and whose sharers can be asked.

@@ -244,9 +244,7 @@ impl Node {
     /// The last successor is gone: a ring of one, until a tie leads back.
     pub(super) fn handle_orphaned(&mut self) {
         let me = self.me();
-        let predecessor = self.ring.predecessor();
-        let known = predecessor.into_iter().chain(self.before.iter().copied());
-        let known: Vec<_> = known.chain(self.fingers.heard()).collect();
+        let known: Vec<_> = self.nodes_before().chain(self.fingers.heard()).collect();
         for contact in known.into_iter().take(limits::WEAK_TIES_MAX / 2) {
             self.membership.add_weak_tie(self.now, contact.address, true);
         }

@@ -106,9 +106,7 @@ impl Node {
     /// Whether `address` is near us on the ring. Its questions are always answered: a flood that used
     /// up all answers must not make us look dead to those who keep the ring with us.
     pub(super) fn is_neighbour(&self, address: SocketAddr) -> bool {
-        let before = self.ring.predecessor().into_iter().chain(self.before.iter().copied());
-        let mut near = before.chain(self.ring.successors().iter().copied());
-        near.any(|neighbour| neighbour.address == address)
+        self.neighbours().any(|neighbour| neighbour.address == address)
     }
 
     /// Leaves out of an answer what is too much.
@@ -200,11 +198,9 @@ impl Node {
         let me = self.me();
         let max = self.settings.shape.contacts;
         let owner = self.owner_of(target);
-        let ring = self.ring.successors().iter().copied().chain(self.ring.predecessor());
-        let near = ring.chain(self.before.iter().copied());
         let fingers = self.fingers.before(target, max);
         let heard = fingers.filter(|finger| !self.requests.is_suspect(self.now, finger.address));
-        let known = near.chain(heard).filter(|contact| contact.address != me.address);
+        let known = self.neighbours().chain(heard).filter(|contact| contact.address != me.address);
         let mut known: Vec<_> = known.map(|it| (it.id.clockwise_to(target), it.address)).collect();
         known.sort_unstable();
         known.dedup();

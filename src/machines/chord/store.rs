@@ -134,8 +134,8 @@ impl Store {
         Ok(())
     }
 
-    /// Whether no more is taken of what others say: a quarter of the room is for those who tell us
-    /// themselves.
+    /// Whether no more is taken of what others say: the torrent is full, or what is left of all room is
+    /// the quarter for those who tell us themselves.
     fn is_full_for_hearsay(&self, info_hash: InfoHash) -> bool {
         let sharers = self.torrents.get(&info_hash).map(BTreeMap::len);
         self.entries >= limits::ENTRIES_MAX / 4 * 3

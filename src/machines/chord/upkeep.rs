@@ -120,10 +120,22 @@ impl Node {
         self.ask(contact, query, token, Purpose::View, limits::TRIES);
     }
 
+    /// The nodes before us, the nearest first.
+    pub(super) fn nodes_before(&self) -> impl Iterator<Item = Contact> {
+        self.ring.predecessor().into_iter().chain(self.before.iter().copied())
+    }
+
+    /// The nodes on both sides of us.
+    pub(super) fn neighbours(&self) -> impl Iterator<Item = Contact> {
+        self.nodes_before().chain(self.ring.successors().iter().copied())
+    }
+
     /// The nodes before us, as we tell them to our successor.
     pub(super) fn before_us(&self) -> Vec<SocketAddr> {
-        let before = self.ring.predecessor().into_iter().chain(self.before.iter().copied());
-        before.map(|contact| contact.address).take(self.settings.shape.before).collect()
+        self.nodes_before()
+            .map(|contact| contact.address)
+            .take(self.settings.shape.before)
+            .collect()
     }
 
     fn handle_viewed(&mut self, from: Contact, state: State) {

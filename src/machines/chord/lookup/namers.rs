@@ -59,16 +59,15 @@ impl Lookup {
 
     /// Whether those whom it named speak against it.
     fn is_belied(&self, named: &BTreeSet<Contact>, gap: RingId) -> bool {
-        let silent = |it: &&&Contact| self.twins.is_silent(***it);
+        let unanswered = || named.iter().filter(|it| !self.namers.named.contains_key(it));
         limits::CROWDS.iter().any(|(count, (parts, all))| {
             let is_beside = |it: &&Contact| {
                 let before = it.id.clockwise_to(self.target);
                 before.min(self.target.clockwise_to(it.id)).times(*all) <= gap.times(*parts)
             };
-            let has_answered = |it: &Contact| self.namers.named.contains_key(it);
-            let crowd: Vec<_> =
-                named.iter().filter(|it| is_beside(it) && !has_answered(it)).collect();
-            crowd.len() >= *count && crowd.iter().filter(silent).count() >= limits::CROWD_SILENT
+            let crowd = || unanswered().filter(is_beside);
+            let silent = crowd().filter(|it| self.twins.is_silent(**it));
+            crowd().count() >= *count && silent.count() >= limits::CROWD_SILENT
         })
     }
 

@@ -3,6 +3,7 @@
 mod far;
 mod moves;
 mod network;
+mod pushes;
 
 use std::net::SocketAddr;
 use std::time::Duration;
